@@ -1,0 +1,82 @@
+# The table of contents: `make` runs every stage of an experiment, `make help` lists the rest.
+#
+# make decides the order, fingerprints decide the work: `dsi plan` writes runs/NAME/plan/STAGE, which changes only when
+# something that the stage depends on has changed, and a stage runs when its manifest is older than that.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules
+
+CONFIG ?= configs/demo.yaml
+NAME ?= $(basename $(notdir $(CONFIG)))
+SET ?=
+# e.g. LAUNCH="accelerate launch --num_processes 2 -m dsi" trains on several processes
+LAUNCH ?= $(VENV)/bin/dsi
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := runs/$(NAME)
+DSI := $(VENV)/bin/dsi
+EXPERIMENT = $(CONFIG) --name $(NAME) $(if $(SET),--set $(SET))
+STAGES := corpus tokenizer doc2query docids model search baselines evaluation report
+MANIFESTS := $(STAGES:%=$(RUN)/%/manifest.json)
+PLANS := $(STAGES:%=$(RUN)/plan/%)
+
+all: $(RUN)/report/manifest.json  ## run the experiment CONFIG (default configs/demo.yaml) and show its table
+	@cat $(RUN)/report/report.txt
+
+$(STAGES): %: $(RUN)/%/manifest.json  ## (corpus tokenizer doc2query docids model search baselines evaluation report) up to that stage
+
+# What each stage reads. Order only: the plan says whether the result is out of date.
+$(RUN)/tokenizer/manifest.json: | $(RUN)/corpus/manifest.json
+$(RUN)/doc2query/manifest.json: | $(RUN)/corpus/manifest.json
+$(RUN)/docids/manifest.json: | $(RUN)/tokenizer/manifest.json
+$(RUN)/model/manifest.json: | $(RUN)/docids/manifest.json $(RUN)/doc2query/manifest.json
+$(RUN)/search/manifest.json: | $(RUN)/model/manifest.json
+$(RUN)/baselines/manifest.json: | $(RUN)/corpus/manifest.json
+$(RUN)/evaluation/manifest.json: | $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json
+$(RUN)/report/manifest.json: | $(RUN)/evaluation/manifest.json
+
+VERB_corpus := ingest
+VERB_tokenizer := tokenize
+VERB_doc2query := expand
+VERB_docids := assign
+VERB_model := train
+VERB_search := search
+VERB_baselines := compare
+VERB_evaluation := evaluate
+VERB_report := report
+
+$(MANIFESTS): $(RUN)/%/manifest.json: $(RUN)/plan/%
+	@$(if $(filter model,$*),$(LAUNCH),$(DSI)) $(VERB_$*) $(EXPERIMENT)
+
+# The empty recipe makes make look at the files' times again after the plan was written.
+$(PLANS): plan ;
+plan: $(VENV)/installed
+	@$(DSI) plan $(EXPERIMENT)
+
+install: $(VENV)/installed  ## create the environment in .venv
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+test: install  ## run the tests
+	$(VENV)/bin/pytest
+
+lint: install  ## check style and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+clean:  ## remove every run and its artefacts (asks for CONFIRM=yes)
+	@test "$(CONFIRM)" = yes || { echo "make clean removes runs/ with all trained models; add CONFIRM=yes" >&2; exit 1; }
+	rm -rf runs
+
+help:  ## list the targets
+	@echo 'make [TARGET] [CONFIG=configs/x.yaml] [NAME=run] [SET="section.key=value ..."]'
+	@sed -nE 's/^([$$()a-zA-Z]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
+
+.PHONY: all $(STAGES) plan install test lint clean help

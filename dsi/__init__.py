@@ -1,0 +1,20 @@
+"""Generative retrieval with a Differentiable Search Index: one T5 maps a query straight to document identifiers."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dsi.search.index import Index
+
+__version__ = version("dsi")
+
+
+def load(run: str | Path) -> Index:
+    """The search index of a finished run, e.g. `dsi.load("runs/demo").search(["copy a directory tree"], k=10)`."""
+    from dsi.search.index import load
+
+    return load(run)

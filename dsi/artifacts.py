@@ -1,0 +1,134 @@
+"""Stage folders: content-addressed, published whole or not at all, shared between experiments.
+
+    runs/.store/STAGE-FINGERPRINT/          what a stage made, with its manifest.json
+    runs/.store/STAGE-FINGERPRINT.partial/  the same while it is being made; reused when the stage is started again
+    runs/NAME/STAGE                         a link to the folder that experiment NAME uses
+
+The fingerprint is a hash of everything the result depends on: the stage's own configuration, the fingerprints of the
+stages it reads, the state of its input files, the format version. A folder is renamed into place after its manifest
+is written, so a folder without the suffix is always complete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "numpy", "pyserini", "ir-measures")
+
+
+def fingerprint(inputs: dict[str, Any]) -> str:
+    """Hash of JSON-serialisable inputs, 16 hexadecimal digits.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a finished stage folder, or None if there is no such folder."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        return manifest
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` so that the file is either the old one or the whole new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+class Store:
+    """The content-addressed folders below `root`/.store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / ".store"
+
+    def path(self, stage: str, print_: str) -> Path:
+        return self.folder / f"{stage}-{print_}"
+
+    def build(self, stage: str, inputs: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> Path:
+        """Folder of the stage with these inputs, made by `make(partial folder) -> counts` unless it exists.
+
+        `make` finds its own unfinished work in the folder it is given and goes on from there. Under `accelerate
+        launch` every process runs `make` on the same folder and the first one publishes.
+        """
+        folder = self.path(stage, fingerprint(inputs))
+        partial = folder.with_name(folder.name + ".partial")
+        if int(os.environ.get("RANK", "0")) != 0:
+            if read_manifest(folder) is None:
+                partial.mkdir(parents=True, exist_ok=True)
+                make(partial)
+            return folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder.with_name(folder.name + ".lock"), stage):
+            if read_manifest(folder) is None:
+                partial.mkdir(exist_ok=True)
+                start = time.monotonic()
+                counts = make(partial)
+                manifest = {
+                    "stage": stage,
+                    "fingerprint": fingerprint(inputs),
+                    "counts": counts,
+                    "seconds": round(time.monotonic() - start, 2),
+                    "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
+                    "packages": _package_versions(),
+                    "inputs": inputs,
+                }
+                write_json(partial / MANIFEST, manifest)
+                if folder.exists():  # without a manifest, so not a finished stage
+                    shutil.rmtree(folder)
+                partial.rename(folder)
+        return folder
+
+
+def link(target: Path, name: Path) -> None:
+    """Make `name` a relative symbolic link to `target`, replacing an older link at once."""
+    relative = os.path.relpath(target, name.parent)
+    if name.is_symlink() and os.readlink(name) == relative:
+        return
+    name.parent.mkdir(parents=True, exist_ok=True)
+    temporary = name.with_name(f".{name.name}.{os.getpid()}")
+    temporary.symlink_to(relative, target_is_directory=True)
+    temporary.replace(name)
+
+
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
+
+
+@contextmanager
+def _lock(path: Path, stage: str) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{stage}: another process is building it, waiting", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

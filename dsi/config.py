@@ -1,0 +1,322 @@
+"""One YAML file is one experiment: its keys, types, defaults and meanings are all here.
+
+`dsi config` prints this file's content as commented YAML. A config file names only what differs from the defaults;
+`--set section.key=value` (`make SET="..."`) overrides both. Unknown keys, wrong types and impossible combinations
+raise `DsiError`, which names the file, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from dsi.errors import DsiError
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class CorpusConfig(Section):
+    source: Literal["pydoc", "msmarco", "beir", "ir_datasets"] = "pydoc"
+    """pydoc: documentation of Python and of installed packages; msmarco: the official TSV files; beir: a BEIR folder;
+    ir_datasets: any id of that catalogue."""
+    path: str | None = None
+    """msmarco, beir: the folder that holds the files; msmarco also takes the official .tar.gz."""
+    dataset: str | None = None
+    """ir_datasets: the id that has the documents, e.g. msmarco-passage."""
+    packages: list[str] = []
+    """pydoc: installed packages to read beside the standard library."""
+    splits: dict[str, str] = {}
+    """Our split name -> the source's (msmarco {dev: dev.small}; ir_datasets {dev: msmarco-passage/dev/small}); these
+    must exist. Splits named train, dev and test are read without being named here where a folder has them."""
+    size: Count | None = None
+    """Keep this many documents: first those judged for the evaluation queries, then those of the training queries,
+    then random ones. A smaller subset is contained in every larger one. Null keeps all."""
+    max_unknown: Share = 0.0
+    """Largest tolerated share of judgements that name an unknown (or empty) document or an unknown query."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _source_has_its_keys(self) -> Self:
+        if self.source in ("msmarco", "beir") and self.path is None:
+            raise ValueError(f"corpus.path is needed with corpus.source={self.source}")
+        if self.source == "ir_datasets" and (self.dataset is None or not self.splits):
+            raise ValueError("corpus.dataset and corpus.splits are needed with corpus.source=ir_datasets")
+        return self
+
+
+class TokenizerConfig(Section):
+    vocabulary: Count = 16_000
+    """Size of the SentencePiece vocabulary trained on the corpus. A model.checkpoint brings its own."""
+    lowercase: bool = True
+    """Fold case before training the vocabulary (queries rarely keep it)."""
+
+
+class KnownItemConfig(Section):
+    queries: Annotated[int, Field(ge=0)] = 40
+    """Simulated queries a document; 0 turns the generator off."""
+    min_words: Count = 2
+    max_words: Count = 7
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if self.min_words > self.max_words:
+            raise ValueError("doc2query.known_item.min_words is above max_words")
+        return self
+
+
+class Doc2QueryConfig(Section):
+    known_item: KnownItemConfig = KnownItemConfig()
+    """Known-item simulation (Azzopardi et al. 2007): words drawn from the document by discriminative power."""
+    shard_size: Count = 10_000
+    """Documents a shard: the unit of resuming and of randomness."""
+    seed: int = 0
+
+
+class DocidsConfig(Section):
+    kind: Literal["atomic", "naive", "semantic"] = "atomic"
+    """atomic: one token a document; naive: the collection's own id as a string; semantic: hierarchical k-means."""
+    alphabet: Literal["characters", "pieces"] = "characters"
+    """naive: one docid token a character of the id, or the pieces of the text tokenizer (as the paper)."""
+    clusters: Annotated[int, Field(ge=2)] = 10
+    """semantic: k, children of an inner node."""
+    leaf_size: Count = 100
+    """semantic: c, the largest cluster that is not split further."""
+    embeddings: Literal["tfidf", "document_states", "sentence_transformers"] = "tfidf"
+    """semantic: what is clustered. TF-IDF + truncated SVD, the untrained model's own document states (section
+    `model`), or a sentence-transformers model."""
+    embedding_model: str = "sentence-transformers/sentence-t5-base"
+    """Name or folder of that sentence-transformers model."""
+    seed: int = 0
+
+
+class ModelConfig(Section):
+    checkpoint: str | None = None
+    """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes below."""
+    d_model: Count = 256
+    num_layers: Count = 2
+    num_decoder_layers: Count = 1
+    num_heads: Count = 4
+    d_kv: Count = 64
+    d_ff: Count = 512
+    dropout: Share = 0.0
+    warm_start: bool = True
+    """atomic: start each document's output row from the untrained model's state for that document."""
+    query_length: Count = 32
+    """Input tokens of a query, the rest is cut."""
+    document_length: Count = 96
+    """Input tokens of a document, the rest is cut."""
+
+
+class TrainingConfig(Section):
+    steps: Count = 3_000
+    batch_size: Count = 256
+    """Examples an optimiser step, over all processes and accumulated micro-batches."""
+    accumulation: Count = 1
+    """Micro-batches an optimiser step."""
+    learning_rate: Rate = 1e-3
+    """Step of the transformer's matrices."""
+    embedding_learning_rate: Rate = 1e-2
+    """Step of the input embeddings. T5 starts them at standard deviation 1, some 16 times the matrices' scale."""
+    head_learning_rate: Rate = 1e-3
+    """Step of the docid output rows; small for a warm-started head, which a large step destroys."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    eval_steps: Count = 500
+    """Steps between two points of the dev curve, each also a checkpoint."""
+    dev_queries: Count = 1_000
+    """Dev queries behind a point of the curve (the first in corpus order)."""
+    patience: Count | None = None
+    """Stop after this many points without a better dev RR@10. Null never stops early."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 where the GPU has it. float16 is not offered: T5 overflows in it."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _whole_micro_batches(self) -> Self:
+        if self.batch_size % self.accumulation:
+            raise ValueError("training.batch_size must be a multiple of training.accumulation")
+        return self
+
+
+class SearchConfig(Section):
+    beam: Count = 100
+    """Hypotheses kept a step, and so documents returned a query."""
+    batch_size: Count = 32
+    """Queries searched together."""
+    latency_queries: Annotated[int, Field(ge=0)] = 100
+    """Queries also searched one at a time to measure latency."""
+
+
+class Bm25Config(Section):
+    k1: Annotated[float, Field(ge=0)] = 0.9
+    b: Share = 0.4
+
+
+class BaselinesConfig(Section):
+    systems: list[Literal["bm25"]] = ["bm25"]
+    """bm25: Lucene through pyserini, English analyzer."""
+    bm25: Bm25Config = Bm25Config()
+    """Defaults are Lucene's in pyserini and Anserini."""
+    depth: Count = 100
+    """Documents returned a query."""
+
+
+class EvaluationConfig(Section):
+    split: str | None = None
+    """Queries to search and report. Null: test, or dev where the corpus has no test."""
+    measures: Annotated[list[str], Field(min_length=1)] = ["RR@10", "Success@1", "Success@10", "R@100", "nDCG@10"]
+    """Names as ir-measures spells them."""
+
+
+USUAL_SPLITS = ("train", "dev", "test")
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    corpus: CorpusConfig = CorpusConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    doc2query: Doc2QueryConfig = Doc2QueryConfig()
+    docids: DocidsConfig = DocidsConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    search: SearchConfig = SearchConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _evaluation_split_is_read(self) -> Self:
+        split, corpus = self.evaluation.split, self.corpus
+        if split is None or split in USUAL_SPLITS or split in corpus.splits:
+            return self
+        if corpus.source in ("pydoc", "ir_datasets"):
+            known = ["dev", "test"] if corpus.source == "pydoc" else list(corpus.splits)
+            raise ValueError(f"evaluation.split={split} is not a split of the corpus; it has: {', '.join(known)}")
+        splits = {**corpus.splits, split: split}
+        return self.model_copy(update={"corpus": corpus.model_copy(update={"splits": splits})})
+
+    def __getitem__(self, key: str) -> Any:
+        """Value of a dotted key, e.g. `config["evaluation.split"]`."""
+        value: Any = self
+        for part in key.split("."):
+            value = getattr(value, part)
+        return value
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read the experiment in the YAML file `path`, then apply `section.key=value` overrides.
+
+    Raises:
+        DsiError: missing or malformed file, unknown key, wrong type, impossible combination.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DsiError(f"cannot read the configuration {path}: {error}") from None
+    values = _parse_yaml(text, str(path))
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise DsiError(f"{path}: a configuration is a mapping of sections, found {type(values).__name__}")
+    overridden = set()
+    for override in overrides or []:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise DsiError(f"--set {override!r}: expected section.key=value")
+        _assign(values, key, _parse_yaml(value, f"--set {override}"))
+        overridden.add(key)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise DsiError("; ".join(_explain(e, str(path), overridden) for e in error.errors())) from None
+
+
+def describe(section: type[Section] = Config, values: Section | None = None, indent: str = "") -> str:
+    """Commented YAML of every key with its default, or with its value in `values`."""
+    lines = []
+    for name, field in section.model_fields.items():
+        value = getattr(values, name) if values is not None else field.get_default(call_default_factory=True)
+        for line in (field.description or "").splitlines():
+            lines.append(f"{indent}# {line.strip()}")
+        if isinstance(value, Section):
+            lines += [f"{indent}{name}:", describe(type(value), value, indent + "  ")]
+        else:
+            text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+            allowed = _allowed(field.annotation)
+            lines.append(f"{indent}{name}: {text}" + (f"  # {allowed}" if allowed else ""))
+    return "\n".join(lines)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML whose floats include 1e-3 (YAML 1.1 reads it as a string) and whose repeated keys are errors."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise DsiError(f"{origin}{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a control character; an impossible date
+        raise DsiError(f"{origin}: not valid YAML: {str(error).splitlines()[0]}") from None
+
+
+def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        if values.get(section) is None:
+            values[section] = {}
+        values = values[section]
+        if not isinstance(values, dict):
+            raise DsiError(f"--set {key}: {section} is a value, not a section")
+    values[last] = value
+
+
+def _explain(error: ErrorDetails, path: str, overridden: set[str]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    origin = f"--set {key}" if key in overridden else f"{path}: {key}" if key else path
+    if error["type"] == "extra_forbidden":
+        siblings = _keys(error["loc"][:-1])
+        close = difflib.get_close_matches(str(error["loc"][-1]), siblings, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{origin}: unknown key; {hint}allowed here: {', '.join(siblings)}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{path}: {message}"
+    return f"{origin}: {message[0].lower()}{message[1:]}, found {error['input']!r}"
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Config
+    for part in location:
+        section = section.model_fields[str(part)].annotation
+    return list(section.model_fields)
+
+
+def _allowed(annotation: Any) -> str:
+    values = getattr(annotation, "__args__", ())
+    return " | ".join(values) if values and all(isinstance(value, str) for value in values) else ""

@@ -1,0 +1,72 @@
+"""What no source may hand over: an id with white space in it, half a character, the same id twice."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsi.corpus.source import Where
+from dsi.errors import DsiError
+
+MAX_SUSPECTS = 1_000
+
+
+def id_hash(identifier: str, seed: int = 0) -> int:
+    """64-bit hash of an id, the same everywhere and always."""
+    return int.from_bytes(blake2b(f"{seed} {identifier}".encode(), digest_size=8).digest(), "big")
+
+
+def check_text(where: Where, what: str, identifier: str, *texts: str) -> None:
+    """Refuse an id that a TREC file cannot hold and strings that are not Unicode text.
+
+    Raises:
+        DsiError: the id is empty or contains white space, or JSON's escapes left half of a surrogate pair.
+    """
+    if not identifier:
+        raise DsiError(f"{where}: the {what} id is empty; give it one")
+    if identifier.split() != [identifier]:
+        raise DsiError(
+            f"{where}: {what} id {identifier[:60]!r} contains white space, which TREC files cannot hold; rename it"
+        )
+    for text in (identifier, *texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DsiError(
+                f"{where}: {what} {identifier[:60]!r} contains {text[error.start]!r}, half of a surrogate pair;"
+                " correct the text"
+            ) from None
+
+
+def check_unique(
+    what: str, hashes: NDArray[np.uint64] | array[int], ids: Iterable[tuple[Where, str]], seed: int
+) -> None:
+    """Refuse a repeated id. Only hashes are held of all ids, so that any number of them fits.
+
+    Args:
+        what: document or query, for the message.
+        hashes: `id_hash` with `seed` of every id.
+        ids: the ids once more; read only if two hashes are equal, which chance hardly ever does.
+        seed: of the hashes.
+
+    Raises:
+        DsiError: an id occurs twice.
+    """
+    ordered = np.sort(np.asarray(hashes, dtype=np.uint64))
+    # Chance makes less than one equal pair in a thousand collections, so many suspects hold a repeated id for sure.
+    suspects = set(ordered[1:][ordered[1:] == ordered[:-1]][:MAX_SUSPECTS].tolist())
+    if not suspects:
+        return
+    first: dict[str, Where] = {}
+    for where, identifier in ids:
+        if id_hash(identifier, seed) in suspects:
+            if identifier in first:
+                raise DsiError(
+                    f"{where}: {what} id {identifier!r} is used already: {first[identifier]}; give one another id or"
+                    " remove it"
+                )
+            first[identifier] = where

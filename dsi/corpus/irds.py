@@ -1,0 +1,82 @@
+"""Any dataset of the ir_datasets catalogue, which downloads what it needs on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import ir_datasets
+
+from dsi.config import CorpusConfig
+from dsi.corpus.source import Source, Where
+from dsi.corpus.store import Document, Qrel, Query
+from dsi.errors import DsiError
+
+
+def open_source(config: CorpusConfig) -> Source:
+    """Look up `config.dataset` and the datasets named by `config.splits`.
+
+    Raises:
+        DsiError: one of them is not in the catalogue or lacks what is asked of it.
+    """
+    assert config.dataset is not None  # CorpusConfig sees to it
+    return IrDatasets(config.dataset, config.splits)
+
+
+class IrDatasets:
+    def __init__(self, dataset: str, splits: dict[str, str]) -> None:
+        self._dataset = dataset
+        self._splits = splits
+        _load("corpus.dataset", dataset, ["docs"])
+        for split, name in splits.items():
+            _load(f"corpus.splits.{split}", name, ["queries", "qrels"])
+
+    @property
+    def splits(self) -> list[str]:
+        return list(self._splits)
+
+    def documents(self) -> Iterator[tuple[Where, Document]]:
+        for where, record in _iterate(self._dataset, "document", lambda dataset: dataset.docs_iter()):
+            title = getattr(record, "title", None) or ""
+            yield where, Document(record.doc_id, title, _without_title(title, _text(where, record)))
+
+    def queries(self, split: str) -> Iterator[tuple[Where, Query]]:
+        for where, record in _iterate(self._splits[split], "query", lambda dataset: dataset.queries_iter()):
+            yield where, Query(record.query_id, _text(where, record))
+
+    def qrels(self, split: str) -> Iterator[tuple[Where, Qrel]]:
+        for where, record in _iterate(self._splits[split], "judgement", lambda dataset: dataset.qrels_iter()):
+            yield where, Qrel(record.query_id, record.doc_id, record.relevance)
+
+
+def _load(key: str, name: str, parts: list[str]) -> None:
+    try:
+        dataset = ir_datasets.load(name)
+    except KeyError:
+        raise DsiError(f"{key}: {name!r} is not in the ir_datasets catalogue, see https://ir-datasets.com") from None
+    for part in parts:
+        if not dataset.has(part):
+            raise DsiError(f"{key}: {name} has no {part}; see https://ir-datasets.com for the ids that do")
+
+
+def _iterate(name: str, unit: str, records: Callable[[Any], Iterable[Any]]) -> Iterator[tuple[Where, Any]]:
+    try:
+        for number, record in enumerate(records(ir_datasets.load(name)), start=1):
+            yield Where(name, number, unit), record
+    except (OSError, RuntimeError) as error:  # a failed download
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DsiError(f"ir_datasets cannot provide {name}: {reason[0]}") from None
+
+
+def _text(where: Where, record: Any) -> str:
+    if hasattr(record, "default_text"):
+        return str(record.default_text())
+    if hasattr(record, "text"):
+        return str(record.text)
+    raise DsiError(f"{where}: has no text, only {', '.join(record._fields)}; this dataset cannot be used")
+
+
+def _without_title(title: str, text: str) -> str:
+    """The text without the title that `default_text()` puts before it, in nearly all datasets."""
+    rest = text.removeprefix(title)
+    return rest.lstrip() if not rest or rest[0].isspace() else text

@@ -1,0 +1,137 @@
+"""The queries and judgements of one split, and which of them remain once the documents are known."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Set
+from typing import NamedTuple
+
+from dsi.corpus.checks import check_text, check_unique, id_hash
+from dsi.corpus.source import Source, Where
+from dsi.corpus.store import Qrel, Query
+from dsi.errors import DsiError
+
+COUNTS = (
+    "queries",
+    "qrels",
+    "queries_in_source",
+    "qrels_in_source",
+    "empty_queries",
+    "queries_without_judgement",
+    "queries_outside_subset",
+    "repeated_qrels",
+    "qrels_of_empty_queries",
+    "unknown_queries",
+    "unknown_documents",
+    "qrels_outside_subset",
+)
+"""What is counted of a split. `unknown_*` are judgements that name an unknown query, an unknown or empty document."""
+
+
+class Judgement(NamedTuple):
+    relevance: int
+    where: Where
+
+
+class Split:
+    """A split as its source has it. Unjudged queries, which may be many, are not held."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        """Read the split.
+
+        Raises:
+            DsiError: the source is faulty, has a query twice, or two judgements contradict each other.
+        """
+        self.name = name
+        self.counts = Counter(dict.fromkeys(COUNTS, 0))
+        self._judgements = self._read_judgements(source)
+        judged = {query_id for query_id, _ in self._judgements}
+        self._empty: set[str] = set()
+        self._queries = self._read_queries(source, judged)
+
+    @property
+    def judged_documents(self) -> set[str]:
+        """Ids of the documents that are judged for the queries of this split."""
+        return {doc_id for query_id, doc_id in self._judgements if query_id in self._queries}
+
+    def restrict(self, known: Set[str], kept: Set[str], max_unknown: float) -> tuple[list[Query], list[Qrel]]:
+        """The judgements on documents that are kept, and the queries that have one; all others are counted.
+
+        Args:
+            known: the judged documents that exist and are not empty.
+            kept: those of them that are in the subset.
+            max_unknown: the tolerated share of judgements on unknown documents or queries.
+
+        Raises:
+            DsiError: the share is larger, or no query has a judgement.
+        """
+        qrels, outside, fault = [], set(), ""
+        for (query_id, doc_id), (relevance, where) in self._judgements.items():
+            if query_id in self._empty:
+                self.counts["qrels_of_empty_queries"] += 1
+            elif query_id not in self._queries:
+                self.counts["unknown_queries"] += 1
+                fault = fault or f"{where}: there is no query {query_id!r}"
+            elif doc_id not in known:
+                self.counts["unknown_documents"] += 1
+                fault = fault or f"{where}: there is no document {doc_id!r}, or it is empty"
+            elif doc_id not in kept:
+                self.counts["qrels_outside_subset"] += 1
+                outside.add(query_id)
+            else:
+                qrels.append(Qrel(query_id, doc_id, relevance))
+        self._check_share(fault, max_unknown)
+        remaining = {qrel.query_id for qrel in qrels}
+        if not remaining and not outside:
+            raise DsiError(
+                f"split {self.name} has no query with a judgement on a document of the corpus; correct its files, or"
+                " name others under corpus.splits"
+            )
+        queries = [Query(*item) for item in self._queries.items() if item[0] in remaining]
+        self.counts["queries"], self.counts["qrels"] = len(queries), len(qrels)
+        self.counts["queries_outside_subset"] = len(outside - remaining)
+        self.counts["queries_without_judgement"] += len(self._queries) - len(outside | remaining)
+        return queries, qrels
+
+    def _read_judgements(self, source: Source) -> dict[tuple[str, str], Judgement]:
+        judgements: dict[tuple[str, str], Judgement] = {}
+        for where, qrel in source.qrels(self.name):
+            self.counts["qrels_in_source"] += 1
+            new = Judgement(qrel.relevance, where)
+            old = judgements.setdefault((qrel.query_id, qrel.doc_id), new)
+            if old is new:
+                continue
+            self.counts["repeated_qrels"] += 1
+            if old.relevance != new.relevance:
+                raise DsiError(
+                    f"{where}: relevance of document {qrel.doc_id!r} to query {qrel.query_id!r} is {new.relevance}, but"
+                    f" {old.relevance} before: {old.where}; remove one of the two"
+                )
+        return judgements
+
+    def _read_queries(self, source: Source, judged: Set[str]) -> dict[str, str]:
+        queries: dict[str, str] = {}
+        hashes = array("Q")
+        for where, query in source.queries(self.name):
+            check_text(where, "query", *query)
+            hashes.append(id_hash(query.query_id))
+            if not query.text.strip():
+                self._empty.add(query.query_id)
+            elif query.query_id in judged:
+                queries[query.query_id] = query.text
+            else:
+                self.counts["queries_without_judgement"] += 1
+        check_unique("query", hashes, ((where, query.query_id) for where, query in source.queries(self.name)), seed=0)
+        self.counts["queries_in_source"], self.counts["empty_queries"] = len(hashes), len(self._empty)
+        return queries
+
+    def _check_share(self, fault: str, max_unknown: float) -> None:
+        queries, documents = self.counts["unknown_queries"], self.counts["unknown_documents"]
+        unknown, total = queries + documents, len(self._judgements)
+        if unknown > max_unknown * total:
+            raise DsiError(
+                f"{fault}; of the {total} judgements of split {self.name}, {documents} name an unknown or empty"
+                f" document and {queries} an unknown query, a share of {unknown / total:.2g}; correct them, or raise"
+                f" corpus.max_unknown, now {max_unknown:g}, to drop them"
+            )

@@ -1,0 +1,119 @@
+"""The ingested corpus on disk: Arrow files, memory-mapped when read.
+
+    documents.arrow         doc_id, title, text    (a document's row number is its `doc_index`)
+    queries.SPLIT.arrow     query_id, text
+    qrels.SPLIT.arrow       query_id, doc_id, relevance
+
+The files are Arrow streams, so `datasets.Dataset.from_file` opens each as a Hugging Face dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import datasets
+import pyarrow as pa
+
+from dsi.errors import DsiError
+
+ROWS_A_BATCH = 1_000
+
+
+class Document(NamedTuple):
+    doc_id: str
+    title: str
+    text: str
+
+    def content(self) -> str:
+        """What every system indexes: the title, a blank, the text (BEIR's convention)."""
+        return f"{self.title} {self.text}".strip()
+
+
+class Query(NamedTuple):
+    query_id: str
+    text: str
+
+
+class Qrel(NamedTuple):
+    query_id: str
+    doc_id: str
+    relevance: int
+
+
+SCHEMAS: dict[type[NamedTuple], pa.Schema] = {
+    Document: pa.schema({"doc_id": pa.string(), "title": pa.string(), "text": pa.string()}),
+    Query: pa.schema({"query_id": pa.string(), "text": pa.string()}),
+    Qrel: pa.schema({"query_id": pa.string(), "doc_id": pa.string(), "relevance": pa.int32()}),
+}
+
+
+def write_rows(path: Path, kind: type[NamedTuple], rows: Iterable[NamedTuple]) -> int:
+    """Stream records of one kind to an Arrow file and return their number. Holds one batch in memory."""
+    schema, rows, count = SCHEMAS[kind], iter(rows), 0
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        while batch := list(islice(rows, ROWS_A_BATCH)):
+            writer.write_batch(pa.record_batch(list(zip(*batch, strict=True)), schema=schema))
+            count += len(batch)
+    return count
+
+
+class Corpus:
+    """Read access to the `corpus` stage folder. Documents are addressed by `doc_index`, their row number."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.documents = datasets.Dataset.from_file(str(folder / "documents.arrow"))
+        """Columns doc_id, title, text; memory-mapped."""
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def __iter__(self) -> Iterator[Document]:
+        return self.rows(0, len(self))
+
+    def __getitem__(self, doc_index: int) -> Document:
+        return Document(**self.documents[doc_index])
+
+    def rows(self, start: int, stop: int) -> Iterator[Document]:
+        """Documents `start` to `stop` in order, read a batch at a time."""
+        stop = min(stop, len(self))
+        for first in range(start, stop, ROWS_A_BATCH):
+            columns = self.documents[first : min(first + ROWS_A_BATCH, stop)]
+            yield from map(Document, columns["doc_id"], columns["title"], columns["text"])
+
+    def contents(self) -> Iterator[str]:
+        """`Document.content()` of every document in order."""
+        return (document.content() for document in self)
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the query splits, sorted."""
+        return sorted(path.name.split(".", 1)[1].removesuffix(".arrow") for path in self.folder.glob("queries.*.arrow"))
+
+    def queries(self, split: str) -> list[Query]:
+        return [Query(**row) for row in self._split("queries", split)]
+
+    def qrels(self, split: str) -> list[Qrel]:
+        return [Qrel(**row) for row in self._split("qrels", split)]
+
+    def evaluation_split(self, split: str | None) -> str:
+        """The split to report: the one asked for, else test, else dev.
+
+        Raises:
+            DsiError: the corpus has no such split.
+        """
+        splits = self.splits
+        if split is None:
+            split = "test" if "test" in splits else "dev"
+        if split not in splits:
+            raise DsiError(
+                f"evaluation.split: the corpus has no split {split!r}; it has: {', '.join(splits) or 'none'}"
+                " (name one, or add it under corpus.splits)"
+            )
+        return split
+
+    def _split(self, what: str, split: str) -> datasets.Dataset:
+        return datasets.Dataset.from_file(str(self.folder / f"{what}.{split}.arrow"))

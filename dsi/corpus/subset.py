@@ -1,0 +1,84 @@
+"""Nested subsets of a collection, chosen with nine bytes a document in memory.
+
+Documents have one order: those judged for an evaluation query, then those judged for a training query, then the rest,
+each group by a hash of the id. A subset is the beginning of that order, so a smaller one is contained in a larger one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Set
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsi.corpus.checks import check_text, id_hash
+from dsi.corpus.source import Where
+from dsi.corpus.store import Document
+from dsi.errors import DsiError
+
+EVALUATION, TRAINING, OTHER, EMPTY = range(4)
+
+
+class Survey:
+    """What a pass over all documents finds out about them."""
+
+    def __init__(self, evaluation: Set[str], training: Set[str], seed: int) -> None:
+        """Prepare for a pass.
+
+        Args:
+            evaluation: ids of the documents judged for evaluation queries.
+            training: of those judged for training queries.
+            seed: of the order.
+        """
+        self._evaluation, self._training, self._seed = evaluation, training, seed
+        self._groups = array("B")
+        self.hashes = array("Q")
+        """`id_hash` of every document, in source order."""
+        self.found: set[str] = set()
+        """Judged documents that exist and are not empty."""
+
+    def watch(self, documents: Iterable[tuple[Where, Document]]) -> Iterator[Document]:
+        """Pass the documents on, without the empty ones, and take note of all.
+
+        Raises:
+            DsiError: a document's id or text cannot be stored.
+        """
+        for where, document in documents:
+            check_text(where, "document", *document)
+            group = self._group(document)
+            self.hashes.append(id_hash(document.doc_id, self._seed))
+            self._groups.append(group)
+            if group in (EVALUATION, TRAINING):
+                self.found.add(document.doc_id)
+            if group != EMPTY:
+                yield document
+
+    @property
+    def empty(self) -> int:
+        """Number of empty documents."""
+        return self._groups.count(EMPTY)
+
+    def subset(self, size: int) -> NDArray[np.bool_]:
+        """For every document of the source, in its order, whether it is among the first `size`.
+
+        Raises:
+            DsiError: a document that is judged for an evaluation query would be left out.
+        """
+        judged = self._groups.count(EVALUATION)
+        if size < judged:
+            raise DsiError(
+                f"corpus.size: {size} documents cannot hold the {judged} that are judged for evaluation queries; set it"
+                f" to {judged} or more"
+            )
+        order = np.lexsort((np.asarray(self.hashes), np.asarray(self._groups)))
+        keep = np.zeros(len(order), dtype=np.bool_)
+        keep[order[: min(size, len(order) - self.empty)]] = True
+        return keep
+
+    def _group(self, document: Document) -> int:
+        if not document.content():
+            return EMPTY
+        if document.doc_id in self._evaluation:
+            return EVALUATION
+        return TRAINING if document.doc_id in self._training else OTHER

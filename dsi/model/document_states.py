@@ -1,0 +1,44 @@
+"""Document states: what the model's decoder says about a document before the first docid token.
+
+They start the output rows of atomic docids (the warm start: logits then compare a query's state with each document's)
+and can be clustered into semantic docids.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoTokenizer
+
+from dsi.corpus.store import Corpus
+from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.progress import progress
+
+DOCUMENTS_A_BATCH = 64
+
+
+@torch.inference_mode()
+def document_states(model: DifferentiableSearchIndex, tokenizer: Path, corpus: Corpus, length: int) -> Tensor:
+    """First decoder state of every document's first `length` tokens, centred and of unit length, on the CPU.
+
+    Returns:
+        (documents, d_model) float32.
+    """
+    text = AutoTokenizer.from_pretrained(tokenizer)
+    model.eval()
+    states = torch.empty(len(corpus), model.config.d_model)
+    for start in progress(
+        range(0, len(corpus), DOCUMENTS_A_BATCH), "document states", unit=f"x {DOCUMENTS_A_BATCH} docs"
+    ):
+        contents = [document.content() for document in corpus.rows(start, start + DOCUMENTS_A_BATCH)]
+        batch = text(contents, truncation=True, max_length=length, padding=True, return_tensors="pt").to(model.device)
+        encoded = model.encode(batch["input_ids"], batch["attention_mask"])
+        first = torch.zeros(len(contents), 1, dtype=torch.long, device=model.device)
+        states[start : start + len(contents)] = model.decoder_states(encoded, batch["attention_mask"], first)[
+            :, 0
+        ].float()
+    states -= states.mean(dim=0)
+    return functional.normalize(states, dim=1)

@@ -1,0 +1,188 @@
+"""The stages, in the order data flows, and what each one depends on.
+
+A stage's verb is called as `verb(out, SECTION=..., UPSTREAM=...)`: the folder to fill, the configuration sections and
+the finished folders of the stages it reads, and nothing else; so its fingerprint covers all that it can depend on.
+It returns counts for the manifest.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsi.artifacts import MANIFEST, Store, fingerprint, link, read_manifest
+from dsi.config import Config, describe
+from dsi.errors import DsiError
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    """Name of its folder in a run."""
+    verb: str
+    """Name of its command and of its function."""
+    module: str
+    sections: tuple[str, ...]
+    """Dotted configuration keys it depends on; the last part is the keyword the verb gets it by."""
+    upstream: tuple[str, ...]
+    """Stages it reads."""
+    version: int = 1
+    """Of the folder's format; raise it when older folders must not be reused."""
+    help: str = ""
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("corpus", "ingest", "dsi.corpus.ingest", ("corpus",), (), help="read documents, queries and judgements"),
+        Stage(
+            "tokenizer",
+            "tokenize",
+            "dsi.tokenizer",
+            ("tokenizer", "model.checkpoint"),
+            ("corpus",),
+            help="take the checkpoint's vocabulary, or train one on the corpus",
+        ),
+        Stage(
+            "doc2query",
+            "expand",
+            "dsi.doc2query.expand",
+            ("doc2query",),
+            ("corpus",),
+            help="generate synthetic queries for every document",
+        ),
+        Stage(
+            "docids",
+            "assign",
+            "dsi.docids.assign",
+            ("docids", "model"),
+            ("corpus", "tokenizer"),
+            help="give every document its identifier",
+        ),
+        Stage(
+            "model",
+            "train",
+            "dsi.training.train",
+            ("model", "training"),
+            ("corpus", "tokenizer", "doc2query", "docids"),
+            help="train the model to map queries to identifiers",
+        ),
+        Stage(
+            "search",
+            "search",
+            "dsi.search.search",
+            ("search", "evaluation.split"),
+            ("corpus", "tokenizer", "docids", "model"),
+            help="answer the evaluation queries",
+        ),
+        Stage(
+            "baselines",
+            "compare",
+            "dsi.baselines.compare",
+            ("baselines", "evaluation.split"),
+            ("corpus",),
+            help="answer them with the baselines",
+        ),
+        Stage(
+            "evaluation",
+            "evaluate",
+            "dsi.evaluation.evaluate",
+            ("evaluation",),
+            ("corpus", "search", "baselines"),
+            help="measure every system",
+        ),
+        Stage(
+            "report",
+            "report",
+            "dsi.report.report",
+            (),
+            ("corpus", "doc2query", "docids", "model", "search", "baselines", "evaluation"),
+            help="write the tables",
+        ),
+    )
+}
+
+
+class Run:
+    """Experiment `name` with configuration `config`, in the folder `root`/`name`."""
+
+    def __init__(self, config: Config, name: str, root: Path = Path("runs")) -> None:
+        self.config = config
+        self.folder = root / name
+        self.store = Store(root)
+
+    def inputs(self, stage: Stage) -> dict[str, Any]:
+        """All that the stage's result depends on, as JSON: what its fingerprint hashes."""
+        inputs: dict[str, Any] = {"stage": stage.name, "version": stage.version}
+        for key in self._sections(stage):
+            value = self.config[key]
+            inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        inputs |= {f"{name}/": fingerprint(self.inputs(STAGES[name])) for name in stage.upstream}
+        if stage.name == "corpus":
+            inputs["files"] = source_state(self.config)
+        return inputs
+
+    def is_built(self, stage: Stage) -> bool:
+        return read_manifest(self.store.path(stage.name, fingerprint(self.inputs(stage)))) is not None
+
+    def build(self, stage: Stage) -> None:
+        """Make the stage's folder unless it exists, and link it into the run.
+
+        Raises:
+            DsiError: a stage it reads is not built, or its input is faulty.
+        """
+        arguments: dict[str, Any] = {key.split(".")[-1]: self.config[key] for key in self._sections(stage)}
+        for name in stage.upstream:
+            upstream = STAGES[name]
+            arguments[name] = self.store.path(name, fingerprint(self.inputs(upstream)))
+            if not self.is_built(upstream):
+                raise DsiError(
+                    f"{self.folder}: stage {name} is not built; run `dsi {upstream.verb}` or `dsi run` first"
+                )
+
+        def make(out: Path) -> dict[str, Any]:
+            print(f"== {stage.verb}: {stage.help}", flush=True)
+            verb = getattr(importlib.import_module(stage.module), stage.verb)
+            counts: dict[str, Any] = verb(out, **arguments)
+            return counts
+
+        folder = self.store.build(stage.name, self.inputs(stage), make)
+        if int(os.environ.get("RANK", "0")) == 0:
+            link(folder, self.folder / stage.name)
+            os.utime(folder / MANIFEST)  # make compares this time with the plan's
+            self._write_if_changed(self.folder / "config.yaml", describe(values=self.config) + "\n")
+
+    def plan(self) -> None:
+        """Write `plan/STAGE`, the fingerprint of every stage, touching only those that changed since last time."""
+        for stage in STAGES.values():
+            self._write_if_changed(self.folder / "plan" / stage.name, fingerprint(self.inputs(stage)) + "\n")
+
+    def _sections(self, stage: Stage) -> tuple[str, ...]:
+        if stage.name == "docids" and self.config.docids.embeddings != "document_states":
+            return ("docids",)
+        return stage.sections
+
+    @staticmethod
+    def _write_if_changed(path: Path, text: str) -> None:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+def source_state(config: Config) -> Any:
+    """State of the input files, so that a changed file is read again: the sizes and times of files, or versions."""
+    corpus = config.corpus
+    if corpus.source == "pydoc":
+        from dsi.corpus.pydoc import versions
+
+        return versions(corpus.packages)
+    if corpus.path is not None:
+        path = Path(corpus.path)
+        if not path.exists():
+            raise DsiError(f"corpus.path: {path} does not exist")
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        return [[str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    return None

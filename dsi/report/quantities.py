@@ -1,0 +1,60 @@
+"""Quantities as people read them. What is not known, None, is a dash."""
+
+from __future__ import annotations
+
+UNKNOWN = "-"
+
+
+def count(value: int | None) -> str:
+    """
+    >>> count(1463760)
+    '1,463,760'
+    """
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """
+    >>> decimal(0.71949), decimal(None)
+    ('0.719', '-')
+    """
+    return UNKNOWN if value is None else f"{value:,.{digits}f}"
+
+
+def large(value: float | None) -> str:
+    """
+    >>> large(8_130_000), large(223_000_000), large(950)
+    ('8.1M', '223M', '950')
+    """
+    return UNKNOWN if value is None else _scaled(value, ("", "K", "M", "G"))
+
+
+def size(value: float | None) -> str:
+    """Bytes in decimal units.
+
+    >>> size(3_397_679), size(512)
+    ('3.4 MB', '512 B')
+    """
+    return UNKNOWN if value is None else _scaled(value, (" B", " kB", " MB", " GB", " TB"))
+
+
+def duration(seconds: float | None) -> str:
+    """
+    >>> duration(2.345), duration(75), duration(3 * 3600 + 125)
+    ('2.3 s', '1 min 15 s', '3 h 2 min')
+    """
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _scaled(value: float, units: tuple[str, ...]) -> str:
+    power = 0
+    while value >= 1000 and power < len(units) - 1:
+        value /= 1000
+        power += 1
+    digits = 1 if power and value < 100 else 0
+    return f"{value:.{digits}f}{units[power]}"

@@ -1,0 +1,199 @@
+"""The answer to a run: who wins, by how much, at what cost. On the terminal in short, in `report.md` in full."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from dsi.artifacts import read_manifest
+from dsi.errors import DsiError
+from dsi.evaluation.evaluate import DSI
+from dsi.report.quantities import count, decimal, duration, large, size
+from dsi.report.tables import markdown_table, text_table
+
+CURVE_POINTS = 12
+"""Shown of the dev curve; the file has all."""
+
+CHOSEN_ON_DEV = "dsi's checkpoint was chosen on dev queries too, which flatters its figures a little."
+
+RECIPROCAL_RANK = (
+    "RR@10 is 1 when the first document returned is relevant, 1/2 when the second is the first relevant one, and so on"
+    " to 1/10; beyond that it is 0. Its mean is known as MRR@10."
+)
+
+Manifests = dict[str, dict[str, Any]]
+"""Stage to its manifest, in the order of the stages."""
+
+
+def report(
+    out: Path,
+    *,
+    corpus: Path,
+    doc2query: Path,
+    docids: Path,
+    model: Path,
+    search: Path,
+    baselines: Path,
+    evaluation: Path,
+) -> dict[str, Any]:
+    """Print the table of results and write `report.md`; return the first line, in words and as a number.
+
+    Raises:
+        DsiError: a stage's folder has no manifest.
+    """
+    folders = {
+        "corpus": corpus,
+        "doc2query": doc2query,
+        "docids": docids,
+        "model": model,
+        "search": search,
+        "baselines": baselines,
+        "evaluation": evaluation,
+    }
+    manifests = {stage: _manifest(folder) for stage, folder in folders.items()}
+    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
+    curve = read_curve(model / "dev_curve.tsv")
+    print(f"\n{headline(metrics)}\n{context(metrics, manifests)}\n")
+    print(text_table(*results(metrics, mark="{}*")) + "* best value")
+    (out / "report.md").write_text(markdown(metrics, manifests, curve), encoding="utf-8")
+    return {"headline": headline(metrics), "ratio": ratios(metrics)}
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """Who wins by the first measure, and by how much, in one sentence."""
+    systems = metrics["systems"]
+    measure = next(iter(systems[DSI]))
+    ours = systems[DSI][measure]
+    others = {name: values[measure] for name, values in systems.items() if name != DSI}
+    if not others:
+        return f"dsi: {measure} {decimal(ours)}; there is no baseline to compare it with."
+    rival = max(others, key=lambda name: others[name])
+    if ours == others[rival]:
+        return f"dsi and {rival} are level: {measure} {decimal(ours)}."
+    winner, loser = (DSI, rival) if ours > others[rival] else (rival, DSI)
+    best, second = max(ours, others[rival]), min(ours, others[rival])
+    share = f", dsi at {ours / others[rival]:.0%} of {rival}" if others[rival] else ""
+    return f"{winner} beats {loser}: {measure} {decimal(best)} against {decimal(second)}{share}."
+
+
+def ratios(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """dsi's value of the first measure divided by each baseline's; None where that is 0."""
+    systems = metrics["systems"]
+    measure, ours = next(iter(systems[DSI].items()))
+    others = {name: values[measure] for name, values in systems.items() if name != DSI}
+    return {name: round(ours / value, 4) if value else None for name, value in others.items()}
+
+
+def context(metrics: dict[str, Any], manifests: Manifests) -> str:
+    """What was searched with what, in one line."""
+    source = manifests["corpus"]["inputs"]["corpus"]
+    counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
+    return (
+        f"{source.get('dataset') or source['source']}, {count(metrics['documents'])} documents;"
+        f" {count(metrics['queries'])} {metrics['split']} queries; {counts['docids'].get('kind', '-')} docids;"
+        f" {count(counts['doc2query'].get('queries'))} synthetic queries;"
+        f" {large(counts['model'].get('parameters'))} parameters,"
+        f" trained in {duration(manifests['model']['seconds'])}"
+    )
+
+
+def results(metrics: dict[str, Any], mark: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of systems by measures; the best value of a measure is put into `mark`."""
+    systems = metrics["systems"]
+    measures = list(systems[DSI])
+    best = {measure: max(values[measure] for values in systems.values()) for measure in measures}
+    rows = []
+    for name, values in systems.items():
+        cells = [(decimal(values[measure]), values[measure] == best[measure]) for measure in measures]
+        rows.append([name] + [mark.format(cell) if is_best else cell for cell, is_best in cells])
+    return ["system", *measures], rows
+
+
+def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str, str]]) -> str:
+    """The whole report."""
+    measures = list(metrics["systems"][DSI])
+    lines = [
+        f"# {headline(metrics)}",
+        "",
+        context(metrics, manifests) + ".",
+        "",
+        markdown_table(*results(metrics, mark="**{}**")),
+        f"Metrics per system are means over {count(metrics['queries'])} {metrics['split']} queries; a query without"
+        " results counts as 0. The best value is in bold.",
+        *([RECIPROCAL_RANK] if "RR@10" in measures else []),
+        *([CHOSEN_ON_DEV] if metrics["split"] == "dev" else []),
+        "",
+        *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
+    ]
+    lines += ["", "## Answering a query", "", _latency(metrics, manifests), *_bm25(manifests)]
+    lines += ["", "## Building", "", _stages(manifests)]
+    lines += ["Peak memory is that of the process up to the end of the stage, earlier stages it ran included."]
+    lines += ["", "## Training", "", _curve(curve)]
+    lines += ["", "## Versions", "", _versions(manifests)]
+    return "\n".join(lines) + "\n"
+
+
+def read_curve(path: Path) -> list[dict[str, str]]:
+    """The points of a dev curve, the columns as text; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DsiError(f"{folder} has no manifest: the stage is not finished")
+    return manifest
+
+
+def _latency(metrics: dict[str, Any], manifests: Manifests) -> str:
+    costs = {DSI: manifests["search"]["counts"], **manifests["baselines"]["counts"]}
+    rows = []
+    for name in metrics["systems"]:
+        cost = costs.get(name, {})
+        latency = cost.get("latency_ms", {})
+        numbers = (latency.get("p50"), latency.get("p95"), cost.get("queries_per_second"))
+        rows.append([name, *(decimal(number, 1) for number in numbers)])
+    table = markdown_table(["system", "p50 ms", "p95 ms", "queries a second"], rows)
+    return f"{table}\nLatency is of one query at a time, throughput of many together."
+
+
+def _bm25(manifests: Manifests) -> list[str]:
+    cost = manifests["baselines"]["counts"].get("bm25")
+    if cost is None:
+        return []
+    parameters = manifests["baselines"]["inputs"]["baselines"]["bm25"]
+    return [
+        f"bm25 is Lucene with k1={parameters['k1']}, b={parameters['b']}; its index takes"
+        f" {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to build."
+    ]
+
+
+def _stages(manifests: Manifests) -> str:
+    rows = [
+        [stage, duration(manifest["seconds"]), size(manifest["peak_memory_bytes"])]
+        for stage, manifest in manifests.items()
+    ]
+    return markdown_table(["stage", "time", "peak memory"], rows)
+
+
+def _curve(curve: list[dict[str, str]]) -> str:
+    if not curve:
+        return "There is no dev curve."
+    step = max(1, -(-(len(curve) - 1) // (CURVE_POINTS - 1)))
+    shown = curve[::-step][::-1]  # counted from the end, which is always shown
+    table = markdown_table(list(curve[0]), [list(point.values()) for point in shown])
+    return f"{table}\nThe point with the best RR@10 on dev queries is the model that was kept."
+
+
+def _versions(manifests: Manifests) -> str:
+    versions: dict[str, list[str]] = {}
+    for manifest in manifests.values():
+        for package, version in manifest["packages"].items():
+            if version not in versions.setdefault(package, []):
+                versions[package].append(version)  # stages made at different times may differ
+    return ", ".join(f"{package} {' and '.join(found)}" for package, found in versions.items())

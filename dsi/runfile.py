@@ -1,0 +1,63 @@
+"""TREC run files: the rankings of a system, as trec_eval, ir-measures and their kin read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import ir_measures
+import numpy as np
+from numpy.typing import NDArray
+
+
+def write_run(path: Path, tag: str, results: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> None:
+    """Write lines `query_id Q0 doc_id rank score tag`, ranks from 1. One query is held at a time.
+
+    Every tool ignores the rank and sorts by score, and each breaks ties its own way. So that all of them see the order
+    given here, a score that is not below the one before it is lowered to just below it, in float32, which is what
+    trec_eval reads.
+
+    Args:
+        path: the file, replaced if it exists.
+        tag: name of the system; it and the ids contain no white space.
+        results: (query_id, [(doc_id, score), ...]) with the best document first.
+
+    Raises:
+        ValueError: a query or one of its documents is repeated, or a score is not finite.
+    """
+    written: set[str] = set()
+    with path.open("w", encoding="utf-8") as file:
+        for query_id, hits in results:
+            if query_id in written:
+                raise ValueError(f"query {query_id} is repeated")
+            if len({doc_id for doc_id, _ in hits}) < len(hits):
+                raise ValueError(f"query {query_id}: a document is repeated")
+            written.add(query_id)
+            scores = strictly_decreasing([score for _, score in hits])
+            for rank, ((doc_id, _), score) in enumerate(zip(hits, scores.tolist(), strict=True), start=1):
+                file.write(f"{query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n")
+
+
+def read_run(path: Path) -> dict[str, dict[str, float]]:
+    """The scores in a TREC run file, by query and document."""
+    run: dict[str, dict[str, float]] = {}
+    with path.open(encoding="utf-8") as file:
+        for hit in ir_measures.read_trec_run(file):
+            run.setdefault(hit.query_id, {})[hit.doc_id] = hit.score
+    return run
+
+
+def strictly_decreasing(scores: Sequence[float]) -> NDArray[np.float32]:
+    """`scores` in float32, each lowered where needed to the next number below its predecessor.
+
+    Raises:
+        ValueError: a score is not finite in float32.
+    """
+    with np.errstate(over="ignore"):  # to infinity, which is refused below
+        lowered = np.array(scores, dtype=np.float32)
+        if not np.all(lowered[1:] < lowered[:-1]):
+            for i in range(1, len(lowered)):
+                lowered[i] = min(lowered[i], np.nextafter(lowered[i - 1], np.float32(-np.inf)))
+    if not np.isfinite(lowered).all():
+        raise ValueError("a score is not finite")
+    return lowered

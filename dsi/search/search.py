@@ -1,0 +1,58 @@
+"""Answer the evaluation queries: a TREC run file, and the time it took."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsi.config import SearchConfig
+from dsi.progress import progress
+from dsi.runfile import write_run
+from dsi.search.index import Index
+
+
+def search(
+    out: Path, *, search: SearchConfig, split: str | None, corpus: Path, tokenizer: Path, docids: Path, model: Path
+) -> dict[str, Any]:
+    """Write `dsi.run` and `latency.tsv` (query_id, milliseconds; queries searched one at a time)."""
+    index = Index(corpus, tokenizer, docids, model)
+    split = index.corpus.evaluation_split(split)
+    queries = index.corpus.queries(split)
+    pieces = index.encode([query.text for query in queries])
+    doc_ids = index.corpus.documents["doc_id"]
+
+    alone = []
+    for query in progress(pieces[: search.latency_queries], "latency", unit="queries"):
+        start = time.perf_counter()
+        index.searcher.search([query], search.beam, 1)
+        alone.append(1000 * (time.perf_counter() - start))
+    lines = [f"{query.query_id}\t{ms:.3f}\n" for query, ms in zip(queries, alone, strict=False)]
+    (out / "latency.tsv").write_text("".join(["query_id\tmilliseconds\n", *lines]), encoding="utf-8")
+
+    start = time.perf_counter()
+    step = search.batch_size * 32
+    rankings = [
+        ranking
+        for first in progress(range(0, len(pieces), step), "search", unit=f"x {step} queries")
+        for ranking in index.searcher.search(pieces[first : first + step], search.beam, search.batch_size)
+    ]
+    seconds = time.perf_counter() - start
+    write_run(
+        out / "dsi.run",
+        "dsi",
+        (
+            (query.query_id, [(doc_ids[int(number)], float(score)) for number, score in zip(*ranking, strict=True)])
+            for query, ranking in zip(queries, rankings, strict=True)
+        ),
+    )
+    return {
+        "split": split,
+        "queries": len(queries),
+        "queries_per_second": round(len(queries) / seconds, 1),
+        "latency_ms": {f"p{share}": round(float(np.percentile(alone, share)), 2) for share in (50, 95)}
+        if alone
+        else {},
+    }

@@ -1,0 +1,88 @@
+"""Batches as a function of (seed, number): any process can make any batch, in any order, also after a restart.
+
+The stream of examples is one random permutation of the corpus after another. Windows of the stream are sorted by
+query length before they are cut into batches, so that a batch needs little padding; the batches of a window are then
+shuffled again.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dsi.training.examples import Examples
+
+WINDOW = 64
+"""Batches sorted by length together."""
+
+
+class Batches(Dataset[dict[str, Tensor]]):
+    """Micro-batches of one process, ready for the model.
+
+    Args:
+        codes: (documents, length) docid tokens padded with -1.
+        batch_size: examples an optimiser step, over all processes and micro-batches; a multiple of their number.
+        first_step: optimiser steps already done, which item 0 follows.
+        steps: optimiser steps in all.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        codes: NDArray[np.int32],
+        batch_size: int,
+        pad: int,
+        seed: int,
+        steps: int,
+        first_step: int = 0,
+        accumulation: int = 1,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.examples, self.codes, self.batch_size, self.pad, self.seed = examples, codes, batch_size, pad, seed
+        self.steps, self.first_step = steps, first_step
+        self.accumulation, self.process, self.processes = accumulation, process, processes
+        self.window = lru_cache(maxsize=1)(self._window)
+        self.permutation = lru_cache(maxsize=2)(self._permutation)
+
+    def __len__(self) -> int:
+        return (self.steps - self.first_step) * self.accumulation
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        step, micro_batch = divmod(item, self.accumulation)
+        if item >= len(self):
+            raise IndexError(item)
+        rows = self.batch(self.first_step + step)[
+            micro_batch * self.processes + self.process :: self.accumulation * self.processes
+        ]
+        ids, mask = self.examples.padded(rows, self.pad)
+        codes = self.codes[self.examples.doc_index[rows]].astype(np.int64)
+        used = int((codes >= 0).any(axis=0).sum())
+        return {
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+            "codes": torch.from_numpy(codes[:, :used]),
+        }
+
+    def batch(self, step: int) -> NDArray[np.int64]:
+        """Rows of the examples of optimiser step `step`, shape (batch_size,)."""
+        window, number = divmod(step, WINDOW)
+        rows: NDArray[np.int64] = self.window(window)[number]
+        return rows
+
+    def _window(self, window: int) -> NDArray[np.int64]:
+        positions = np.arange(window * WINDOW * self.batch_size, (window + 1) * WINDOW * self.batch_size)
+        epochs, within = np.divmod(positions, len(self.examples))
+        rows = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            rows[epochs == epoch] = self.permutation(int(epoch))[within[epochs == epoch]]
+        rows = rows[np.argsort(self.examples.lengths[rows], kind="stable")].reshape(WINDOW, self.batch_size)
+        return np.random.default_rng([self.seed, 1, window]).permutation(rows, axis=0)
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.examples))

@@ -1,0 +1,202 @@
+"""Train the index: synthetic query -> docid, the paper's best recipe on MS MARCO (D2Q only; section 5, Table 3)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, EarlyStoppingCallback, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+
+from dsi.config import ModelConfig, TrainingConfig
+from dsi.corpus.store import Corpus
+from dsi.docids.store import Docids
+from dsi.errors import DsiError
+from dsi.evaluation.measures import parse_measures, score_run
+from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
+from dsi.model.build import build_model
+from dsi.model.document_states import document_states
+from dsi.search.searcher import Searcher
+from dsi.training.batches import Batches
+from dsi.training.examples import write_examples
+from dsi.training.trainer import DEV_MEASURE, DocidTrainer
+
+DEV_SPLIT = "dev"
+DEV_BEAM = 10
+"""Enough for RR@10."""
+
+
+def train(
+    out: Path,
+    *,
+    model: ModelConfig,
+    training: TrainingConfig,
+    corpus: Path,
+    tokenizer: Path,
+    doc2query: Path,
+    docids: Path,
+) -> dict[str, Any]:
+    """Train from the last checkpoint in `out`, or from the start, and save the best model by dev RR@10.
+
+    Raises:
+        DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
+    """
+    documents, identifiers = Corpus(corpus), Docids(docids)
+    examples = write_examples(out / "examples", doc2query, tokenizer, model.query_length)
+    checkpoints = out / "checkpoints"
+    last = last_checkpoint(checkpoints)
+    vocabulary = identifiers.vocabulary
+    index = build_model(model, tokenizer, training.seed, vocabulary.tokens, vocabulary.length, vocabulary.pieces)
+    has_dev = DEV_SPLIT in documents.splits
+    arguments = training_arguments(training, checkpoints, has_dev)
+    if last is None and model.warm_start and identifiers.is_atomic:
+        index.to(arguments.device)
+        states = document_states(index, tokenizer, documents, model.document_length)
+        with torch.no_grad():
+            index.docid_head.weight.copy_(states)
+    history = json.loads((last / TRAINER_STATE_NAME).read_text())["log_history"] if last else []
+    steps_done = int(last.name.split("-")[-1]) if last else 0
+    trainer = DocidTrainer(
+        index,
+        arguments,
+        training,
+        Batches(
+            examples,
+            np.asarray(identifiers.codes),
+            training.batch_size,
+            index.config.pad_token_id,
+            training.seed,
+            training.steps,
+            first_step=steps_done,
+            accumulation=training.accumulation,
+            process=arguments.process_index,
+            processes=arguments.world_size,
+        ),
+        dev_evaluator(documents, identifiers, tokenizer, training.dev_queries, model.query_length),
+        seconds_before=max((entry.get("eval_seconds", 0.0) for entry in history), default=0.0),
+        callbacks=[EarlyStoppingCallback(training.patience)] if training.patience and has_dev else [],
+    )
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    trainer.save_model(str(out))
+    curve = dev_curve(trainer.state.log_history, training.batch_size)
+    if arguments.process_index == 0:
+        write_curve(out / "dev_curve.tsv", curve)
+        shutil.rmtree(checkpoints)
+        shutil.rmtree(out / "examples")
+    best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
+    return {
+        "parameters": sum(parameters_by_part(index).values()),
+        "parameters_by_part": parameters_by_part(index),
+        "examples": len(examples),
+        "steps": trainer.state.global_step,
+        "best_step": best["step"],
+        "training_seconds": curve[-1]["seconds"],
+        "examples_per_second": round(curve[-1]["examples"] / max(curve[-1]["seconds"], 1e-9)),
+        **({DEV_MEASURE: best[DEV_MEASURE]} if DEV_MEASURE in best else {}),
+    }
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint: the Trainer writes its state file last."""
+    complete = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _is_json(path)]
+    return max(complete, key=lambda path: int(path.name.split("-")[-1]), default=None)
+
+
+def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool) -> TrainingArguments:
+    """The Trainer's arguments for our configuration.
+
+    Raises:
+        DsiError: bfloat16 was asked of a device without it, or the batch does not divide among the processes.
+    """
+    gpu_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if config.precision == "bfloat16" and torch.cuda.is_available() and not gpu_bfloat16:
+        raise DsiError("training.precision=bfloat16: this GPU has no bfloat16; use float32")
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=config.steps,
+        gradient_accumulation_steps=config.accumulation,
+        warmup_steps=config.warmup_steps,
+        lr_scheduler_type="linear",
+        max_grad_norm=1.0,
+        bf16=config.precision == "bfloat16" or (config.precision == "auto" and gpu_bfloat16),
+        seed=config.seed,
+        logging_steps=min(50, config.eval_steps),
+        logging_nan_inf_filter=False,
+        eval_strategy="steps",
+        eval_steps=config.eval_steps,
+        save_steps=config.eval_steps,
+        save_total_limit=2,
+        load_best_model_at_end=has_dev,
+        metric_for_best_model=f"eval_{DEV_MEASURE}" if has_dev else None,
+        greater_is_better=True if has_dev else None,
+        ignore_data_skip=True,  # Batches starts at the right step by itself
+        disable_tqdm=not sys.stderr.isatty(),
+        report_to="none",
+    )
+    micro_batches = arguments.world_size * config.accumulation
+    if config.batch_size % micro_batches:
+        raise DsiError(
+            f"training.batch_size={config.batch_size} does not divide among {arguments.world_size} processes"
+            f" x training.accumulation={config.accumulation}"
+        )
+    arguments.per_device_train_batch_size = config.batch_size // micro_batches
+    return arguments
+
+
+def dev_evaluator(
+    corpus: Corpus, docids: Docids, tokenizer: Path, limit: int, length: int
+) -> Callable[[DifferentiableSearchIndex], dict[str, float]] | None:
+    """A function from a model to its measures on the first `limit` dev queries; None without a dev split."""
+    if DEV_SPLIT not in corpus.splits:
+        return None
+    queries = corpus.queries(DEV_SPLIT)[:limit]
+    known = {query.query_id for query in queries}
+    qrels = [qrel for qrel in corpus.qrels(DEV_SPLIT) if qrel.query_id in known]
+    text = AutoTokenizer.from_pretrained(tokenizer)
+    pieces = text([query.text for query in queries], truncation=True, max_length=length)["input_ids"]
+    doc_ids = corpus.documents["doc_id"]
+    measures = parse_measures([DEV_MEASURE])
+
+    def evaluate(model: DifferentiableSearchIndex) -> dict[str, float]:
+        rankings = Searcher(model, docids).search(pieces, DEV_BEAM, batch_size=256)
+        run = {
+            query.query_id: {doc_ids[int(number)]: float(score) for number, score in zip(*ranking, strict=True)}
+            for query, ranking in zip(queries, rankings, strict=True)
+        }
+        return score_run(measures, qrels, run)
+
+    return evaluate
+
+
+def dev_curve(history: list[dict[str, Any]], batch_size: int) -> list[dict[str, Any]]:
+    """Points of the curve from the Trainer's log: step, examples, seconds, loss, and the dev measure if any."""
+    curve: list[dict[str, Any]] = []
+    loss = float("nan")
+    for entry in history:
+        loss = entry.get("loss", loss)
+        if "eval_seconds" in entry:
+            point = {"step": entry["step"], "examples": entry["step"] * batch_size, "seconds": entry["eval_seconds"]}
+            point["loss"] = round(loss, 4)
+            if f"eval_{DEV_MEASURE}" in entry:
+                point[DEV_MEASURE] = round(entry[f"eval_{DEV_MEASURE}"], 4)
+            curve.append(point)
+    return curve
+
+
+def write_curve(path: Path, curve: list[dict[str, Any]]) -> None:
+    lines = ["\t".join(curve[0])] + ["\t".join(str(value) for value in point.values()) for point in curve]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""The Hugging Face Trainer with our batches, our three learning rates, and retrieval on dev as its evaluation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dsi.config import TrainingConfig
+from dsi.errors import DsiError
+from dsi.model.architecture import DifferentiableSearchIndex, part_of
+from dsi.training.batches import Batches
+
+SECONDS_BETWEEN_LINES = 30.0
+DEV_MEASURE = "RR@10"
+
+
+class DocidTrainer(Trainer):
+    """Trains the index; `evaluate_dev(model)` gives the dev measures, or is None where there is no dev split.
+
+    Args:
+        seconds_before: training seconds spent before this start, for a resumed run.
+    """
+
+    def __init__(
+        self,
+        model: DifferentiableSearchIndex,
+        arguments: TrainingArguments,
+        config: TrainingConfig,
+        batches: Batches,
+        evaluate_dev: Callable[[DifferentiableSearchIndex], dict[str, float]] | None,
+        seconds_before: float,
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        # The Trainer insists on an evaluation set where it is to evaluate; `evaluate` below has its own queries.
+        super().__init__(model=model, args=arguments, train_dataset=batches, eval_dataset=batches, callbacks=callbacks)
+        self.config = config
+        self.evaluate_dev = evaluate_dev
+        self.started = time.monotonic() - seconds_before
+        self.remove_callback(PrinterCallback)
+        self.add_callback(TrainingLog(config.steps, config.batch_size))
+
+    def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
+        """Batches come ready-made and already divided among the processes, so accelerate must not divide them."""
+        return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available())
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW with a learning rate a part: T5's embeddings need larger steps than its matrices."""
+        if self.optimizer is None:
+            rates = {
+                "body": self.config.learning_rate,
+                "embeddings": self.config.embedding_learning_rate,
+                "head": self.config.head_learning_rate,
+            }
+            parts: dict[str, list[torch.nn.Parameter]] = {part: [] for part in rates}
+            for name, parameter in (model or self.model).named_parameters():
+                parts[part_of(name)].append(parameter)
+            groups = [{"params": parts[part], "lr": rate} for part, rate in rates.items()]
+            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+        return self.optimizer
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Retrieval on the dev queries, logged beside the loss; the Trainer keeps the best checkpoint by it."""
+        metrics = {"eval_seconds": round(time.monotonic() - self.started, 2)}
+        if self.evaluate_dev is not None:
+            metrics |= {f"eval_{name}": value for name, value in self.evaluate_dev(self.model).items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class TrainingLog(TrainerCallback):
+    """A plain line now and then, with the loss, the dev measure and the time left. Stops at a loss that is not finite.
+
+    Raises:
+        DsiError: the loss is NaN or infinite; the last good checkpoint stays.
+    """
+
+    def __init__(self, steps: int, batch_size: int) -> None:
+        self.steps, self.batch_size = steps, batch_size
+        self.start: tuple[float, int] | None = None
+        self.last_line = time.monotonic()
+        self.loss = float("nan")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        self.start = self.start or (time.monotonic(), state.global_step)
+        self.loss = logs.get("loss", self.loss)
+        if "loss" in logs and not torch.isfinite(torch.tensor(self.loss)):
+            raise DsiError(
+                f"training: the loss is {self.loss} at step {state.global_step}; lower training.learning_rate,"
+                " training.embedding_learning_rate or training.head_learning_rate and start again"
+            )
+        measure = logs.get(f"eval_{DEV_MEASURE}")
+        now = time.monotonic()
+        if not state.is_world_process_zero or (measure is None and now - self.last_line < SECONDS_BETWEEN_LINES):
+            return
+        self.last_line = now
+        seconds, steps = now - self.start[0], state.global_step - self.start[1]
+        line = f"step {state.global_step:,} of {self.steps:,}  loss {self.loss:.3f}"
+        if steps:
+            left = seconds / steps * (self.steps - state.global_step)
+            line += f"  {steps * self.batch_size / seconds:,.0f} examples a second  {left:.0f} s left"
+        print(line + (f"  dev {DEV_MEASURE} {measure:.4f}" if measure is not None else ""), file=sys.stderr, flush=True)

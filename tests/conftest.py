@@ -1,0 +1,95 @@
+"""A tiny corpus, and stages built on it once for the tests that only read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from dsi.config import Doc2QueryConfig, DocidsConfig, KnownItemConfig, TokenizerConfig
+from dsi.corpus.store import Document, Qrel, Query, write_rows
+from dsi.doc2query.expand import expand
+from dsi.docids.assign import assign
+from dsi.docids.store import Docids
+from dsi.tokenizer import tokenize
+
+DOCUMENTS = 60
+SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+
+
+def tiny_documents(count: int = DOCUMENTS) -> list[Document]:
+    """Documents of made-up words, each with some that no other has."""
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(SYLLABLES, size=size)) for size in random.integers(2, 4, size=600)]
+    return [
+        Document(f"D{10 * number}", words[number], " ".join(random.choice(words, size=25))) for number in range(count)
+    ]
+
+
+def write_tiny_corpus(folder: Path, count: int = DOCUMENTS) -> Path:
+    """A corpus stage folder with splits dev and test; queries are three words of a document."""
+    folder.mkdir(parents=True, exist_ok=True)
+    documents = tiny_documents(count)
+    write_rows(folder / "documents.arrow", Document, documents)
+    for split, first in (("dev", 0), ("test", 5)):
+        chosen = documents[first::10]
+        write_rows(
+            folder / f"queries.{split}.arrow",
+            Query,
+            (Query(f"{split}{n}", " ".join(document.text.split()[3:6])) for n, document in enumerate(chosen)),
+        )
+        write_rows(
+            folder / f"qrels.{split}.arrow",
+            Qrel,
+            (Qrel(f"{split}{n}", document.doc_id, 1) for n, document in enumerate(chosen)),
+        )
+    return folder
+
+
+def write_msmarco_folder(folder: Path, count: int = DOCUMENTS) -> Path:
+    """The same corpus as official MS MARCO files."""
+    folder.mkdir(parents=True)
+    documents = tiny_documents(count)
+    lines = "".join(f"{document.doc_id}\t{document.content()}\n" for document in documents)
+    (folder / "collection.tsv").write_text(lines)
+    for split, first in (("dev", 0), ("test", 5)):
+        chosen = documents[first::10]
+        queries = "".join(f"{split}{n}\t{' '.join(doc.text.split()[3:6])}\n" for n, doc in enumerate(chosen))
+        (folder / f"queries.{split}.tsv").write_text(queries)
+        (folder / f"qrels.{split}.tsv").write_text(
+            "".join(f"{split}{n}\t0\t{d.doc_id}\t1\n" for n, d in enumerate(chosen))
+        )
+    return folder
+
+
+@dataclass(frozen=True)
+class Stages:
+    corpus: Path
+    tokenizer: Path
+    doc2query: Path
+    docids: Docids
+    text: Any
+    """The tokenizer, loaded."""
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """Corpus, tokenizer, doc2query and naive docids of the tiny corpus."""
+    root = tmp_path_factory.mktemp("tiny")
+    for name in ("tokenizer", "doc2query", "docids"):
+        (root / name).mkdir()
+    corpus = write_tiny_corpus(root / "corpus")
+    tokenize(root / "tokenizer", tokenizer=TokenizerConfig(vocabulary=200), checkpoint=None, corpus=corpus)
+    expand(root / "doc2query", doc2query=Doc2QueryConfig(known_item=KnownItemConfig(queries=5)), corpus=corpus)
+    assign(root / "docids", docids=DocidsConfig(kind="naive"), corpus=corpus, tokenizer=root / "tokenizer")
+    return Stages(
+        corpus,
+        root / "tokenizer",
+        root / "doc2query",
+        Docids(root / "docids"),
+        AutoTokenizer.from_pretrained(root / "tokenizer"),
+    )

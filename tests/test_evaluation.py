@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+import pytrec_eval
+
+from dsi.config import EvaluationConfig
+from dsi.corpus.store import Document, Qrel, Query, write_rows
+from dsi.errors import DsiError
+from dsi.evaluation.evaluate import evaluate
+from dsi.evaluation.measures import parse_measures, score_queries, score_run
+from dsi.runfile import write_run
+
+QRELS = [
+    Qrel("q1", "a", 1),
+    Qrel("q2", "b", 1),
+    Qrel("q2", "c", 2),
+    Qrel("q3", "d", 1),  # has no results
+    Qrel("q4", "e", 0),  # has nothing relevant
+]
+RUN = {
+    "q1": {"x": 3.0, "a": 2.0},
+    "q2": {"c": 9.0, "x": 8.0, "b": 7.0},
+    "q4": {"e": 1.0},
+    "unjudged": {"a": 1.0},
+}
+
+
+def test_every_judged_query_counts_and_no_other() -> None:
+    measures = parse_measures(["RR@10", "Success@1", "R@100", "P@2"])
+    assert score_run(measures, QRELS, RUN) == pytest.approx(
+        {"RR@10": (1 / 2 + 1) / 4, "Success@1": 1 / 4, "R@100": (1 + 1) / 4, "P@2": (1 / 2 + 1 / 2) / 4}
+    )
+    _, by_query = score_queries(measures, QRELS, RUN)
+    assert list(by_query) == ["q1", "q2", "q3", "q4"]
+    assert by_query["q3"] == {"RR@10": 0.0, "Success@1": 0.0, "R@100": 0.0, "P@2": 0.0}
+
+
+def test_names_are_kept_as_they_are_spelled() -> None:
+    means = score_run(parse_measures(["MRR@10", "RR(rel=1)@10", "RR(rel=2)@10"]), QRELS, RUN)
+    assert means == {"MRR@10": 0.375, "RR(rel=1)@10": 0.375, "RR(rel=2)@10": 0.25}
+
+
+def test_a_run_without_any_result_scores_zero() -> None:
+    assert score_run(parse_measures(["RR@10", "nDCG@10"]), QRELS, {}) == {"RR@10": 0.0, "nDCG@10": 0.0}
+
+
+@pytest.mark.parametrize("name", ["RR@ten", "foo", "P", "R@0", "RR@-1", "", "RR(x=1)@10", "1+", "RR@1.5"])
+def test_an_unknown_measure_is_named(name: str) -> None:
+    with pytest.raises(DsiError, match=r"evaluation\.measures: ") as raised:
+        parse_measures(["RR@10", name])
+    assert repr(name) in str(raised.value)
+
+
+def random_run(queries: int, depth: int) -> tuple[list[Qrel], dict[str, dict[str, float]]]:
+    generator = random.Random(0)
+    documents = [f"d{number}" for number in range(3 * depth)]
+    qrels = [Qrel(f"q{q}", doc, 1) for q in range(queries) for doc in generator.sample(documents, 3)]
+    run = {
+        f"q{q}": {doc: -float(n) for n, doc in enumerate(generator.sample(documents, depth))} for q in range(queries)
+    }
+    return qrels, run
+
+
+def test_rr_at_10_is_trec_evals_recip_rank_of_the_first_ten() -> None:
+    qrels, run = random_run(queries=300, depth=12)
+    judgements: dict[str, dict[str, int]] = {}
+    for qrel in qrels:
+        judgements.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
+    first_ten = {query: dict(list(hits.items())[:10]) for query, hits in run.items()}
+    expected = pytrec_eval.RelevanceEvaluator(judgements, {"recip_rank"}).evaluate(first_ten)
+    _, by_query = score_queries(parse_measures(["RR@10"]), qrels, run)
+    assert {query: values["RR@10"] for query, values in by_query.items()} == pytest.approx(
+        {query: values["recip_rank"] for query, values in expected.items()}
+    )
+    assert 0 < sum(values["RR@10"] > 0 for values in by_query.values()) < 300
+
+
+def test_a_point_of_the_dev_curve_is_quick() -> None:
+    qrels, run = random_run(queries=1_000, depth=100)
+    measures = parse_measures(["RR@10"])
+    start = time.process_time()
+    score_run(measures, qrels, run)
+    assert time.process_time() - start < 1
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    write_rows(folder / "documents.arrow", Document, [Document(doc_id, "", "text") for doc_id in "abcdex"])
+    write_rows(folder / "queries.dev.arrow", Query, [Query(f"q{n}", "text") for n in (1, 2, 3, 4)])
+    write_rows(folder / "qrels.dev.arrow", Qrel, QRELS)
+    write_rows(folder / "queries.test.arrow", Query, [Query("q9", "text")])
+    write_rows(folder / "qrels.test.arrow", Qrel, [])
+    return folder
+
+
+def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> None:
+    write_run(tmp_path / "dsi.run", "dsi", [("q1", [("a", 1.0)])])
+    baselines = tmp_path / "baselines"
+    baselines.mkdir()
+    write_run(
+        baselines / "bm25.run", "bm25", [(q, sorted(hits.items(), key=lambda hit: -hit[1])) for q, hits in RUN.items()]
+    )
+    config = EvaluationConfig(split="dev", measures=["RR@10", "Success@1"])
+    counts = evaluate(tmp_path, evaluation=config, corpus=corpus, search=tmp_path, baselines=baselines)
+    assert counts == json.loads((tmp_path / "metrics.json").read_text())
+    assert counts == {
+        "systems": {"dsi": {"RR@10": 0.25, "Success@1": 0.25}, "bm25": {"RR@10": 0.375, "Success@1": 0.25}},
+        "queries": 4,
+        "documents": 6,
+        "split": "dev",
+    }
+    lines = (tmp_path / "per_query.tsv").read_text().splitlines()
+    assert lines[:3] == ["query_id\tsystem\tRR@10\tSuccess@1", "q1\tdsi\t1.0\t1.0", "q1\tbm25\t0.5\t0.0"]
+    assert len(lines) == 1 + 4 * 2
+
+
+def test_a_split_without_judgements_is_an_error(tmp_path: Path, corpus: Path) -> None:
+    with pytest.raises(DsiError, match="split 'test' has no judgements"):
+        evaluate(tmp_path, evaluation=EvaluationConfig(), corpus=corpus, search=tmp_path, baselines=tmp_path)

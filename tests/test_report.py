@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsi.errors import DsiError
+from dsi.report.quantities import count, decimal, duration, large, size
+from dsi.report.report import headline, report
+from dsi.report.tables import markdown_table, text_table
+
+METRICS: dict[str, Any] = {
+    "systems": {
+        "dsi": {"RR@10": 0.3216, "R@100": 0.9871},
+        "bm25": {"RR@10": 0.8202, "R@100": 0.9704},
+    },
+    "queries": 1590,
+    "documents": 36594,
+    "split": "dev",
+}
+COUNTS: dict[str, dict[str, Any]] = {
+    "corpus": {"documents": 36594},
+    "doc2query": {"queries": 1463760},
+    "docids": {"kind": "atomic"},
+    "model": {"parameters": 18_100_000},
+    "search": {"queries_per_second": 123.4, "latency_ms": {"p50": 8.05, "p95": 9.15}},
+    "baselines": {"bm25": {"latency_ms": {"p50": 1.75, "p95": 4.25}, "index_bytes": 3397679, "seconds_index": 6.5}},
+    "evaluation": {},
+}
+INPUTS: dict[str, Any] = {
+    "corpus": {"corpus": {"source": "msmarco", "dataset": None}},
+    "baselines": {"baselines": {"bm25": {"k1": 0.9, "b": 0.4}}},
+}
+
+
+def make_stages(root: Path, counts: dict[str, dict[str, Any]], metrics: dict[str, Any] = METRICS) -> dict[str, Path]:
+    folders = {stage: root / stage for stage in counts}
+    for number, (stage, folder) in enumerate(folders.items()):
+        folder.mkdir()
+        manifest = {
+            "stage": stage,
+            "counts": counts[stage],
+            "seconds": 100.0 * number,
+            "peak_memory_bytes": 1_000_000_000 + 100_000_000 * number,
+            "packages": {"python": "3.11.9", "torch": "2.13.0" if number < 6 else "2.14.0"},
+            "inputs": INPUTS.get(stage, {}),
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folders["evaluation"] / "metrics.json").write_text(json.dumps(metrics))
+    return folders
+
+
+def make_report(root: Path, **folders: Path) -> tuple[dict[str, Any], str]:
+    counts = report(root, **folders)
+    return counts, (root / "report.md").read_text()
+
+
+def test_the_first_line_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counts, text = make_report(tmp_path, **make_stages(tmp_path, COUNTS))
+    answer = "bm25 beats dsi: RR@10 0.820 against 0.322, dsi at 39% of bm25."
+    assert text.startswith(f"# {answer}\n")
+    assert counts == {"headline": answer, "ratio": {"bm25": 0.3921}}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [
+        answer,
+        "msmarco, 36,594 documents; 1,590 dev queries; atomic docids; 1,463,760 synthetic queries; 18.1M parameters,"
+        " trained in 5 min 0 s",
+        "",
+        "system   RR@10   R@100",
+        "dsi      0.322  0.987*",
+        "bm25    0.820*   0.970",
+        "* best value",
+    ]
+
+
+def test_the_report_has_every_number(tmp_path: Path) -> None:
+    folders = make_stages(tmp_path, COUNTS)
+    points = [(100 * number, 10.5 * number, 9 - number / 10, number / 100) for number in range(1, 41)]
+    rows = ["\t".join(map(str, point)) for point in [("step", "seconds", "loss", "RR@10"), *points]]
+    (folders["model"] / "dev_curve.tsv").write_text("\n".join(rows) + "\n")
+    _, text = make_report(tmp_path, **folders)
+    for line in (
+        "| bm25 | **0.820** | 0.970 |",
+        "| dsi | 0.322 | **0.987** |",
+        "dsi / bm25 on RR@10: 0.39  ",
+        "| dsi | 8.1 | 9.2 | 123.4 |",
+        "| bm25 | 1.8 | 4.2 | - |",
+        "bm25 is Lucene with k1=0.9, b=0.4; its index takes 3.4 MB and 6.5 s to build.",
+        "| doc2query | 1 min 40 s | 1.1 GB |",
+        "| 4000 | 420.0 | 5.0 | 0.4 |",
+        "python 3.11.9, torch 2.13.0 and 2.14.0",
+    ):
+        assert line in text.splitlines()
+    assert "Metrics per system are means over 1,590 dev queries" in text
+    training = text.partition("## Training")[2].partition("## Versions")[0]
+    assert training.count("\n| ") == 2 + 10  # header and rule; every fourth of the 40 points
+
+
+def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
+    bare: dict[str, dict[str, Any]] = {stage: {} for stage in COUNTS}
+    metrics = METRICS | {"systems": {"dsi": METRICS["systems"]["dsi"]}, "split": "test"}
+    counts, text = make_report(tmp_path, **make_stages(tmp_path, bare, metrics))
+    assert counts["ratio"] == {}
+    assert text.startswith("# dsi: RR@10 0.322; there is no baseline to compare it with.\n")
+    assert "- docids; - synthetic queries; - parameters, trained in 5 min 0 s." in text
+    assert "| dsi | - | - | - |" in text
+    assert "There is no dev curve." in text
+
+
+def test_an_unfinished_stage_is_an_error(tmp_path: Path) -> None:
+    folders = make_stages(tmp_path, COUNTS)
+    (folders["model"] / "manifest.json").unlink()
+    with pytest.raises(DsiError, match="model has no manifest"):
+        report(tmp_path, **folders)
+
+
+@pytest.mark.parametrize(
+    ("dsi", "others", "answer"),
+    [
+        (0.5, {"bm25": 0.4}, "dsi beats bm25: RR@10 0.500 against 0.400, dsi at 125% of bm25."),
+        (0.5, {"bm25": 0.4, "gtr": 0.8}, "gtr beats dsi: RR@10 0.800 against 0.500, dsi at 62% of gtr."),
+        (0.5, {"bm25": 0.5}, "dsi and bm25 are level: RR@10 0.500."),
+        (0.5, {"bm25": 0.0}, "dsi beats bm25: RR@10 0.500 against 0.000."),
+        (0.0, {"bm25": 0.0}, "dsi and bm25 are level: RR@10 0.000."),
+    ],
+)
+def test_headline(dsi: float, others: dict[str, float], answer: str) -> None:
+    systems = {"dsi": dsi, **others}
+    assert headline({"systems": {name: {"RR@10": value} for name, value in systems.items()}}) == answer
+
+
+def test_quantities() -> None:
+    assert [count(1234567), count(None)] == ["1,234,567", "-"]
+    assert [decimal(0.71949), decimal(1234.5, 1), decimal(None)] == ["0.719", "1,234.5", "-"]
+    assert [large(950), large(8_130_000), large(223_000_000), large(None)] == ["950", "8.1M", "223M", "-"]
+    assert [size(512), size(3_397_679), size(4.2e9), size(3e15)] == ["512 B", "3.4 MB", "4.2 GB", "3000 TB"]
+    assert [duration(s) for s in (2.345, 59.97, 75, 3725, 90_000, None)] == [
+        "2.3 s",
+        "1 min 0 s",
+        "1 min 15 s",
+        "1 h 2 min",
+        "25 h 0 min",
+        "-",
+    ]
+
+
+def test_tables_line_up() -> None:
+    assert (
+        text_table(["a", "b"], [["long name", "1"], ["x", "22.5"]])
+        == "a             b\nlong name     1\nx          22.5\n"
+    )
+    assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |\n"

@@ -1,0 +1,185 @@
+"""Search against two oracles: scoring every docid by teacher forcing, and Hugging Face's own beam search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import random_model, random_queries
+from transformers import T5Config, T5ForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput
+
+from dsi.docids.store import Docids, Vocabulary, write_docids
+from dsi.model.architecture import START, DifferentiableSearchIndex
+from dsi.search import atomic
+from dsi.search.decoder import BeamDecoder
+from dsi.search.searcher import Searcher
+
+END = 0
+
+
+def write(folder: Path, kind: str, codes: list[list[int]], tokens: int) -> Docids:
+    length = max(map(len, codes))
+    padded = np.array([[*code, *[-1] * (length - len(code))] for code in codes])
+    write_docids(folder, Vocabulary(kind, tokens, length), padded)
+    return Docids(folder)
+
+
+def variable_docids(count: int, tokens: int, seed: int) -> list[list[int]]:
+    """Distinct docids of one to four tokens and END, some the beginning of others before END."""
+    random = np.random.default_rng(seed)
+    docids: dict[tuple[int, ...], None] = {}
+    while len(docids) < count:
+        docids[tuple(random.integers(1, tokens, size=random.integers(1, 5)).tolist())] = None
+    return [[*docid, END] for docid in docids]
+
+
+@torch.inference_mode()
+def brute_force(model: DifferentiableSearchIndex, query: list[int], docids: Docids) -> np.ndarray:
+    """Log-probability of every document, shape (documents,), by teacher forcing."""
+    codes = torch.from_numpy(np.array(docids.codes)).long()
+    ids = torch.tensor([query])
+    mask = torch.ones_like(ids)
+    encoded = model.encode(ids, mask).expand(len(codes), -1, -1)
+    states = model.decoder_states(encoded, mask.expand(len(codes), -1), codes)
+    scores = model.docid_head(states).log_softmax(-1).gather(2, codes.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return scores.masked_fill(codes < 0, 0).sum(dim=1).numpy()
+
+
+@pytest.mark.parametrize("ff", ["relu", "gated-gelu"])
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), count=st.integers(1, 25))
+def test_wide_beam_equals_brute_force(tmp_path_factory, ff: str, seed: int, count: int) -> None:  # type: ignore[no-untyped-def]
+    docids = write(tmp_path_factory.mktemp("docids"), "naive", variable_docids(count, 5, seed), 5)
+    model = random_model(5, docids.vocabulary.length, seed, feed_forward_proj=ff)
+    queries = random_queries(4, seed)
+    for query, ranking in zip(queries, Searcher(model, docids).search(queries, 50, batch_size=4), strict=True):
+        expected = brute_force(model, query, docids)
+        assert sorted(ranking.doc_index) == list(range(count))  # every document once, fewer than beams
+        np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
+        assert (np.diff(ranking.score) <= 0).all()
+
+
+def test_narrow_beam_returns_valid_distinct_documents_in_order(tmp_path: Path) -> None:
+    docids = write(tmp_path, "naive", variable_docids(200, 8, seed=1), 8)
+    model = random_model(8, docids.vocabulary.length)
+    for query, ranking in zip(
+        random_queries(6), Searcher(model, docids).search(random_queries(6), 10, batch_size=3), strict=True
+    ):
+        assert len(set(ranking.doc_index.tolist())) == len(ranking.doc_index) == 10
+        np.testing.assert_allclose(ranking.score, brute_force(model, query, docids)[ranking.doc_index], atol=1e-4)
+
+
+def test_documents_that_share_a_docid_are_all_returned(tmp_path: Path) -> None:
+    docids = write(tmp_path, "semantic", [[1, 0], [1, 1], [1, 0], [0, 1], [1, 0]], 2)
+    [ranking] = Searcher(random_model(2, 2), docids).search(random_queries(1), 10, batch_size=1)
+    assert sorted(ranking.doc_index) == [0, 1, 2, 3, 4]
+    together = [number for number in ranking.doc_index if number in (0, 2, 4)]
+    assert together == [0, 2, 4]
+    [first_two] = Searcher(random_model(2, 2), docids).search(random_queries(1), 2, batch_size=1)
+    assert first_two.doc_index.tolist() == ranking.doc_index[:2].tolist()
+
+
+@pytest.mark.parametrize("kind", ["atomic", "naive"])
+def test_ranking_does_not_depend_on_the_batch(tmp_path: Path, kind: str) -> None:
+    if kind == "atomic":
+        docids, model = write(tmp_path, kind, [[number] for number in range(60)], 60), random_model(60, 1)
+    else:
+        docids = write(tmp_path, kind, variable_docids(60, 6, seed=2), 6)
+        model = random_model(6, docids.vocabulary.length)
+    queries = random_queries(9)
+    searcher = Searcher(model, docids)
+    for alone, batched in zip(
+        (searcher.search([query], 10, 1)[0] for query in queries), searcher.search(queries, 10, 9), strict=True
+    ):
+        assert alone.doc_index.tolist() == batched.doc_index.tolist()
+        np.testing.assert_allclose(alone.score, batched.score, atol=1e-4)
+
+
+def test_atomic_search_in_chunks_equals_sorting_all_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic, "ROWS_A_CHUNK", 7)
+    docids, model = write(tmp_path, "atomic", [[number] for number in range(40)], 40), random_model(40, 1)
+    queries = random_queries(5)
+    for query, ranking in zip(queries, Searcher(model, docids).search(queries, 100, 5), strict=True):
+        expected = brute_force(model, query, docids)
+        assert ranking.doc_index.tolist() == np.argsort(-expected).tolist()
+        np.testing.assert_allclose(ranking.score, np.sort(expected)[::-1], atol=1e-4)
+
+
+def test_beam_decoder_equals_the_whole_decoder() -> None:
+    model = random_model(6, 5, feed_forward_proj="gated-gelu")
+    ids = torch.tensor([[5, 6, 7, 1], [8, 1, 0, 0]])
+    mask = (ids != 0).long()
+    codes = torch.tensor([[1, 2, 3, 4, 5], [5, 0, 5, 1, 2]])
+    with torch.inference_mode():
+        encoded = model.encode(ids, mask)
+        expected = model.decoder_states(encoded, mask, codes)
+        decoder = BeamDecoder(model, encoded, mask, length=5)
+        rows, parents = torch.full((2, 1), START), None
+        for step in range(5):
+            # Two beams from the second step on; beam 1 follows `codes`, beam 0 something else.
+            states = decoder.step(model.docid_embedding(rows), parents)
+            torch.testing.assert_close(states[:, -1], expected[:, step], atol=1e-5, rtol=1e-5)
+            rows = torch.stack([torch.full((2,), 4), codes[:, step] + 1], dim=1)
+            parents = torch.zeros(2, 2, dtype=torch.long) if step == 0 else torch.tensor([[1, 1], [0, 1]])
+
+
+def as_hugging_face(model: DifferentiableSearchIndex, tied: bool) -> T5ForConditionalGeneration:
+    """The same decoder as a T5 whose whole vocabulary is the docid tokens, started by token END.
+
+    `model` is changed so that this is possible: START reads as END does, and a tied head is the scaled embedding.
+    """
+    changes = {"vocab_size": model.config.docid_tokens, "decoder_start_token_id": END, "tie_word_embeddings": tied}
+    config = {name: value for name, value in model.config.to_dict().items() if name != "scale_decoder_outputs"}
+    t5 = T5ForConditionalGeneration(T5Config(**config | changes)).eval()
+    with torch.no_grad():
+        model.docid_embedding.weight[START] = model.docid_embedding.weight[START + 1 + END]
+        t5.decoder.load_state_dict(model.decoder.state_dict() | {"embed_tokens.weight": t5.shared.weight})
+        t5.shared.weight.copy_(model.docid_embedding.weight[START + 1 :])
+        if tied:
+            model.docid_head.weight.copy_(t5.shared.weight * model.config.d_model**-0.5)
+        else:
+            t5.lm_head.weight = torch.nn.Parameter(model.docid_head.weight.clone())
+    return t5
+
+
+@pytest.mark.parametrize(("ff", "tied"), [("relu", True), ("gated-gelu", False)])
+@pytest.mark.parametrize(("lengths", "beam"), [("variable", 50), ("equal", 6)])
+def test_parity_with_hugging_face_generate(tmp_path: Path, ff: str, tied: bool, lengths: str, beam: int) -> None:
+    codes = variable_docids(40, 6, seed=3)
+    if lengths == "equal":  # with narrow beams, only then do both prune at the same moments
+        codes = [[first, second, third, END] for first in (1, 3, 4) for second in (1, 2, 5) for third in (2, 3, 4, 5)]
+    docids = write(tmp_path, "naive", codes, 6)
+    model = random_model(6, docids.vocabulary.length, feed_forward_proj=ff)
+    t5 = as_hugging_face(model, tied)
+    queries = random_queries(3)
+    allowed: dict[tuple[int, ...], set[int]] = {}
+    for code in codes:
+        for position, token in enumerate(code):
+            allowed.setdefault(tuple(code[:position]), set()).add(token)
+    for query, ranking in zip(queries, Searcher(model, docids).search(queries, beam, 3), strict=True):
+        ids = torch.tensor([query])
+        generated = t5.generate(
+            encoder_outputs=BaseModelOutput(model.encode(ids, torch.ones_like(ids))),
+            attention_mask=torch.ones_like(ids),
+            num_beams=beam,
+            num_return_sequences=beam,
+            max_new_tokens=docids.vocabulary.length,
+            prefix_allowed_tokens_fn=lambda _, prefix: sorted(allowed.get(tuple(prefix.tolist()[1:]), {END})),
+            length_penalty=0.0,
+            eos_token_id=END,
+            pad_token_id=END,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        theirs = {}
+        for row, score in zip(generated.sequences[:, 1:].tolist(), generated.sequences_scores.tolist(), strict=True):
+            if score > -1e8:  # below that are phantoms of beams that had nowhere to go
+                theirs.setdefault(tuple(row[: row.index(END) + 1]), score)
+        ours = {tuple(codes[number]): float(score) for number, score in zip(*ranking, strict=True)}
+        assert list(ours) == list(theirs)
+        np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=1e-4)
