@@ -1,4 +1,4 @@
-"""The text vocabulary: the checkpoint's own, or SentencePiece trained on the corpus when the model starts from scratch."""
+"""The text vocabulary: the checkpoint's own, or SentencePiece trained on the corpus for a model from scratch."""
 
 from __future__ import annotations
 

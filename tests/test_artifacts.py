@@ -25,9 +25,12 @@ def test_a_stage_is_made_once_and_only_published_whole(tmp_path: Path) -> None:
     assert not [path for path in store.folder.iterdir() if path.is_dir() and path.suffix != ".partial"]
     folder = store.build("corpus", {"a": 1}, make)
     assert made == [[], ["first"]]  # the second start found what the first one left
-    assert store.build("corpus", {"a": 1}, make) == folder and len(made) == 2
+    assert store.build("corpus", {"a": 1}, make) == folder
+    assert len(made) == 2
     manifest = read_manifest(folder)
-    assert manifest is not None and manifest["counts"] == {"documents": 3} and manifest["inputs"] == {"a": 1}
+    assert manifest is not None
+    assert manifest["counts"] == {"documents": 3}
+    assert manifest["inputs"] == {"a": 1}
     assert store.build("corpus", {"a": 2}, make) != folder
 
 

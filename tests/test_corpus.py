@@ -148,28 +148,28 @@ def test_beir(tmp_path: Path) -> None:
 # ir_datasets
 
 
-class TitledDoc(GenericDoc):  # type: ignore[misc]
+class TitledDoc(GenericDoc):
     title = "Fish"
 
     def default_text(self) -> str:
         return f"{self.title} {self.text}"
 
 
-class UntitledDoc(GenericDoc):  # type: ignore[misc]
+class UntitledDoc(GenericDoc):
     title = "Fish"
 
 
-class Docs(BaseDocs):  # type: ignore[misc]
+class Docs(BaseDocs):
     def docs_iter(self) -> Iterator[GenericDoc]:
         return iter([GenericDoc("a", "no title"), TitledDoc("b", "swims"), UntitledDoc("c", "Fishing")])
 
 
-class Queries(BaseQueries):  # type: ignore[misc]
+class Queries(BaseQueries):
     def queries_iter(self) -> Iterator[GenericQuery]:
         return iter([GenericQuery("1", "what swims"), GenericQuery("2", "unjudged")])
 
 
-class Qrels(BaseQrels):  # type: ignore[misc]
+class Qrels(BaseQrels):
     def qrels_iter(self) -> Iterator[TrecQrel]:
         return iter([TrecQrel("1", "b", 3, "0")])
 

@@ -44,7 +44,8 @@ def test_clusters_are_small_and_docids_unique(count: int, clusters: int, leaf_si
     points = np.random.default_rng(count).normal(size=(min(distinct, count), 3)).astype(np.float32)
     embeddings = points[np.arange(count) % len(points)]  # identical documents, up to all of them
     vocabulary, codes = cluster(embeddings, clusters, leaf_size, seed=0)
-    assert codes.shape == (count, vocabulary.length) and codes.max() < vocabulary.tokens
+    assert codes.shape == (count, vocabulary.length)
+    assert codes.max() < vocabulary.tokens
     assert different(codes) == count
     trie = build_trie(codes)
     fan_out = np.diff(trie.first_child.astype(int))

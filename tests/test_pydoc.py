@@ -17,7 +17,7 @@ Records = dict[str, tuple[Document, str]]
 
 
 def normalised(text: str) -> str:
-    return f" {' '.join(re.findall(r'[^\W]+', text.casefold()))} "
+    return " " + " ".join(re.findall(r"\w+", text.casefold())) + " "
 
 
 def docstring(summary: str, topic: str) -> str:

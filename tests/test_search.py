@@ -176,7 +176,7 @@ def test_parity_with_hugging_face_generate(tmp_path: Path, ff: str, tied: bool, 
             return_dict_in_generate=True,
             output_scores=True,
         )
-        theirs = {}
+        theirs: dict[tuple[int, ...], float] = {}
         for row, score in zip(generated.sequences[:, 1:].tolist(), generated.sequences_scores.tolist(), strict=True):
             if score > -1e8:  # below that are phantoms of beams that had nowhere to go
                 theirs.setdefault(tuple(row[: row.index(END) + 1]), score)

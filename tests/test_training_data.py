@@ -49,12 +49,14 @@ def read_all(folder: Path) -> list[tuple[int, str]]:
 def test_expansion_goes_on_after_an_interruption(tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Doc2QueryConfig(known_item=KnownItemConfig(queries=3), shard_size=7)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir(), parts.mkdir()
+    whole.mkdir()
+    parts.mkdir()
     counts = expand(whole, doc2query=config, corpus=tiny.corpus)
     assert counts["queries"] == len(read_all(whole)) == 3 * len(Corpus(tiny.corpus))
     assert [doc_index for doc_index, _ in read_all(whole)] == sorted([*range(len(Corpus(tiny.corpus)))] * 3)
 
-    written, original = [], expand_module.write_shard
+    original = expand_module.write_shard
+    written: list[Path] = []
 
     def write_then_die(path: Path, *arguments: object) -> int:
         if len(written) == 2:
@@ -84,7 +86,8 @@ def test_examples_hold_the_tokenised_queries(tiny: Stages, batches: Batches) -> 
     ids, mask = batches.examples.padded(np.arange(20), pad=0)
     for (doc_index, text), row, used, number in zip(pairs, ids, mask, range(20), strict=False):
         assert row[used].tolist() == tiny.text(text, truncation=True, max_length=12)["input_ids"]
-        assert not row[~used].any() and batches.examples.doc_index[number] == doc_index
+        assert not row[~used].any()
+        assert batches.examples.doc_index[number] == doc_index
 
 
 def test_every_example_comes_once_an_epoch_in_batches_of_similar_length(batches: Batches) -> None:

@@ -7,6 +7,7 @@ The paper's central finding: as the corpus grows, training on synthetic queries 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def expand(out: Path, *, doc2query: Doc2QueryConfig, corpus: Path) -> dict[str, 
         contents = [document.content() for document in documents.rows(start, start + doc2query.shard_size)]
         random = np.random.default_rng([doc2query.seed, shard])
         parts = [generate(contents, random) for generate in generators]
-        queries += write_shard(path, start, [sum(texts, []) for texts in zip(*parts, strict=True)])
+        queries += write_shard(path, start, [list(chain(*texts)) for texts in zip(*parts, strict=True)])
     return {"queries": queries, "shards": len(starts)}
 
 

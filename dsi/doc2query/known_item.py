@@ -56,9 +56,9 @@ class KnownItemGenerator:
         return [self._queries(words_of(content), random) for content in contents]
 
     def _queries(self, words: list[str], random: np.random.Generator) -> list[str]:
-        vocabulary, counts = np.unique(np.array(words, dtype=object), return_counts=True) if words else ([], [])
-        if not len(vocabulary):
+        if not words:
             return []
+        vocabulary, counts = np.unique(np.array(words, dtype=object), return_counts=True)
         log_weights = self._log_weights(vocabulary, counts)
         first = {word: position for position, word in reversed(list(enumerate(words)))}
         positions = np.array([first[word] for word in vocabulary])
@@ -76,7 +76,7 @@ class KnownItemGenerator:
             chosen.append(" ".join(vocabulary[terms]))
         return chosen
 
-    def _log_weights(self, vocabulary: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _log_weights(self, vocabulary: Iterable[str], counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log of the unnormalised probability of drawing each word: idf to the 1.5th times a damped term frequency."""
         frequencies = np.maximum(self.frequencies[word_bins(vocabulary)], 1)
         inverse_document_frequency = np.log1p(self.documents / frequencies)

@@ -17,8 +17,7 @@ def build_model(
 ) -> DifferentiableSearchIndex:
     """The untrained index for docids of `tokens` kinds of token and at most `length` tokens, in float32.
 
-    Args:
-        pieces: text piece whose embedding a docid token starts from, -1 for none; empty if none has one.
+    `pieces` are the text pieces whose embeddings the docid tokens start from, -1 for none; empty if none has one.
 
     Raises:
         DsiError: the checkpoint cannot be loaded or is not a T5.

@@ -44,9 +44,8 @@ def beam_search(
 ) -> tuple[Tensor, Tensor]:
     """The most probable leaves that the beam finds, best first.
 
-    Args:
-        input_ids: (queries, tokens) text pieces; `attention_mask` is 0 on padding.
-        beam: open hypotheses kept a step, and finished ones kept in all.
+    `input_ids` are text pieces, shape (queries, tokens), and `attention_mask` is 0 on padding; `beam` open hypotheses
+    are kept a step, and as many finished ones in all.
 
     Returns:
         Leaf nodes and log-probabilities, each (queries, at most beam); where a query has fewer, the log-probability

@@ -72,8 +72,7 @@ class BeamDecoder:
 
             hidden = block.layer[2](hidden)
         self.steps += 1
-        normed: Tensor = self.decoder.final_layer_norm(hidden)
-        return normed
+        return self.decoder.final_layer_norm(hidden)
 
     def _split(self, projected: Tensor) -> Tensor:
         """(queries, n, inner) to (queries, n, heads, head_size)."""

@@ -13,6 +13,9 @@ from dsi.progress import progress
 from dsi.runfile import write_run
 from dsi.search.index import Index
 
+WARM_UP = 5
+"""Queries searched before latency is measured."""
+
 
 def search(
     out: Path, *, search: SearchConfig, split: str | None, corpus: Path, tokenizer: Path, docids: Path, model: Path
@@ -24,10 +27,11 @@ def search(
     pieces = index.encode([query.text for query in queries])
     doc_ids = index.corpus.documents["doc_id"]
 
+    index.searcher.search(pieces[:WARM_UP], search.beam, 1)
     alone = []
-    for query in progress(pieces[: search.latency_queries], "latency", unit="queries"):
+    for query in progress(queries[: search.latency_queries], "latency", unit="queries"):
         start = time.perf_counter()
-        index.searcher.search([query], search.beam, 1)
+        index.searcher.search(index.encode([query.text]), search.beam, 1)
         alone.append(1000 * (time.perf_counter() - start))
     lines = [f"{query.query_id}\t{ms:.3f}\n" for query, ms in zip(queries, alone, strict=False)]
     (out / "latency.tsv").write_text("".join(["query_id\tmilliseconds\n", *lines]), encoding="utf-8")

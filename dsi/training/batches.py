@@ -81,8 +81,8 @@ class Batches(Dataset[dict[str, Tensor]]):
         rows = np.empty_like(positions)
         for epoch in np.unique(epochs):
             rows[epochs == epoch] = self.permutation(int(epoch))[within[epochs == epoch]]
-        rows = rows[np.argsort(self.examples.lengths[rows], kind="stable")].reshape(WINDOW, self.batch_size)
-        return np.random.default_rng([self.seed, 1, window]).permutation(rows, axis=0)
+        by_length = rows[np.argsort(self.examples.lengths[rows], kind="stable")].reshape(WINDOW, self.batch_size)
+        return np.random.default_rng([self.seed, 1, window]).permutation(by_length, axis=0)
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.examples))

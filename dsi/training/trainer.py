@@ -27,6 +27,9 @@ class DocidTrainer(Trainer):
         seconds_before: training seconds spent before this start, for a resumed run.
     """
 
+    optimizer: torch.optim.Optimizer | None
+    control: TrainerControl
+
     def __init__(
         self,
         model: DifferentiableSearchIndex,
