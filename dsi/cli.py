@@ -72,6 +72,7 @@ def _run(options: argparse.Namespace) -> None:
     run = _open(options)
     for stage in STAGES.values():
         run.build(stage)
+    print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
 
 
 def _stage(options: argparse.Namespace) -> None:
@@ -90,7 +91,7 @@ def _query(options: argparse.Namespace) -> None:
     from dsi.search.index import load
 
     index = load(options.run)
-    for text in [options.text] if options.text is not None else sys.stdin:
+    for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
         for hit in index.search([text.strip()], k=options.k)[0]:
             print(f"{hit.rank:>3}  {hit.score:8.3f}  {hit.doc_id}\n     {hit.snippet()}")
         sys.stdout.flush()

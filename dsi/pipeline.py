@@ -147,13 +147,22 @@ class Run:
             print(f"== {stage.verb}: {stage.help}", flush=True)
             verb = getattr(importlib.import_module(stage.module), stage.verb)
             counts: dict[str, Any] = verb(out, **arguments)
+            print("   " + _one_line(counts), flush=True)
             return counts
 
         folder = self.store.build(stage.name, self.inputs(stage), make)
         if int(os.environ.get("RANK", "0")) == 0:
             link(folder, self.folder / stage.name)
             os.utime(folder / MANIFEST)  # make compares this time with the plan's
+            if stage.name == "corpus":
+                self._check_split(folder)
             self._write_if_changed(self.folder / "config.yaml", describe(values=self.config) + "\n")
+
+    def _check_split(self, corpus: Path) -> None:
+        """Fail now rather than after training if the corpus lacks the split to evaluate."""
+        from dsi.corpus.store import Corpus
+
+        Corpus(corpus).evaluation_split(self.config.evaluation.split)
 
     def plan(self) -> None:
         """Write `plan/STAGE`, the fingerprint of every stage, touching only those that changed since last time."""
@@ -170,6 +179,14 @@ class Run:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
+
+
+def _one_line(counts: dict[str, Any]) -> str:
+    """`{"a": 1, "b": {"c": 2}}` as `a 1, b (c 2)`."""
+    parts = (
+        f"{key} ({_one_line(value)})" if isinstance(value, dict) else f"{key} {value}" for key, value in counts.items()
+    )
+    return ", ".join(parts)
 
 
 def source_state(config: Config) -> Any:

@@ -147,7 +147,7 @@ def test_repetitions_make_no_queries(read) -> None:  # type: ignore[no-untyped-d
             "__init__.py": function("alias_of_it", "Count the sheep", "sheep")
             + function("alias", "Count the sheep", "sheep")
             + function("one", "Initialise the new object.", "one")
-            + function("two", "initialise: the new object", "two")
+            + function("two", "initialise the (new) object", "two")
             + function("own", "Weigh the old goat", "Weighs the goat. To WEIGH the\nold goat, ")
             + function("cited", "Milk the brown cow")
             + function("citing", "Feed the brown cow", "see milk the brown cow ")
@@ -209,6 +209,8 @@ def f():
 
     .. note:: Mind the gap between the parts and what lies beyond it.
 
+    :ref:`The gap <the_gap>` is wide.
+
     Example::
 
         >>> f(1)
@@ -242,6 +244,7 @@ def test_text_is_tidied(read) -> None:  # type: ignore[no-untyped-def]
         "f()",
         "The rest of it is 'here'.",
         "note: Mind the gap between the parts and what lies beyond it.",
+        "The gap is wide.",
         "Parameters",
         "x : int First of the parts that are joined and then looked at.",
         "Notes",

@@ -238,15 +238,15 @@ _REWRITES = {
     # Sections of code, of bibliography or of other objects' summaries
     r"^(?:See Also|References?|Examples?) *\n[-=~]{3,} *\n(?:.*\n)*?(?=\w[\w ]*\n[-=~]{3,} *\n|\Z)": "\n",
     # Interactive sessions, with the line that announces an example; fenced code; pointers to a manual
-    r"^(?: *(?:\w+ ){0,3}(?:[Ee]xamples?|[Uu]sage)\b[^.\n]*:+ *\n(?: *\n)*)? *>>> (?:.*\S.*\n)*": "\n",
+    r"^(?: *(?:\w+ ){0,3}(?:[Ee]xamples?|[Uu]sage)\b[^.\n]*:+ *\n(?: *\n)*)? *>>>(?: .*)?\n(?:.*\S.*\n)*": "\n",
     r"^ *```.*\n(?:.*\n)*? *```.*\n|^Read more in .*\n": "\n",
     # Directives with their content, but for notes and the like
     r"^( *)\.\. *(?:version\w+|deprecated|code|code-block|plot|index|seealso|rubric|_[^:\n]*|\[\w+\]).*\n"
     r"(?:(?:\1 +.*)?\n)*": "\n",
     r"^ *\.\. *(\w+)::": r"\1:",
     r"^(\S.*\n)[-=~*]{3,} *\n": r"\n\1\n",  # underlined headings
-    r"^( *):(?:param|arg|type|returns?|rtype|raises?)? *(\w[\w ]*)?:": r"\1\2:",  # fields
     r":[a-zA-Z:]+:`~?\.?([^`<]*?)(?:\s*<[^`]*>)?`": r"\1",  # roles
+    r"^( *):(?:param|arg|type|returns?|rtype|raises?)? *(\w[\w ]*)?:": r"\1\2:",  # fields
     r"\s*\[[\w#*]+\]_|(?<!\S)[-=+~]{3,}(?!\S)": "",  # citations, lines of tables
     r"`([\w.]+)'": r"'\1'",
     r"`([^`\n]*)`_*": r"\1",
@@ -256,7 +256,7 @@ _REWRITES = {
 _BLOCK_END = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*+]|\d+[.)])\s)")
 _SENTENCE_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bie)(?<!\betc)(?<!\bvs)(?<!\bcf)(?<!\bal)[.!?](?=\s|$)")
 # A summary that is a call, an item or the head of a list
-_NO_SENTENCE = re.compile(r"^[^\w'\"]|^\w+\(|^\w+ ?(\([^)]*\))?:|(?<!\w)\[|=|->|:$")
+_NO_SENTENCE = re.compile(r"^[^\w'\"]|^(async )?\w+\(|^\w+ ?(\([^)]*\))?:|(?<!\w)\[|=|->|:$")
 _WORD_BREAK = re.compile(r"[._]+|(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 

@@ -1,4 +1,4 @@
-"""The answer to a run: who wins, by how much, at what cost. On the terminal in short, in `report.md` in full."""
+"""The answer to a run: who wins, by how much, at what cost; `summary.txt` for the terminal, `report.md` in full."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def report(
     baselines: Path,
     evaluation: Path,
 ) -> dict[str, Any]:
-    """Print the table of results and write `report.md`; return the first line, in words and as a number.
+    """Write `summary.txt` and `report.md`; return the first line, in words and as a number.
 
     Raises:
         DsiError: a stage's folder has no manifest.
@@ -55,8 +55,9 @@ def report(
     manifests = {stage: _manifest(folder) for stage, folder in folders.items()}
     metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
     curve = read_curve(model / "dev_curve.tsv")
-    print(f"\n{headline(metrics)}\n{context(metrics, manifests)}\n")
-    print(text_table(*results(metrics, mark="{}*")) + "* best value")
+    table = text_table(*results(metrics, mark="{}*")) + "* best value"
+    summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
+    (out / "summary.txt").write_text(summary, encoding="utf-8")
     (out / "report.md").write_text(markdown(metrics, manifests, curve), encoding="utf-8")
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 

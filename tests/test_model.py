@@ -1,0 +1,103 @@
+"""Building the model: T5 weights arrive, docid parts start as they should, and the warm start is a useful index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Stages
+from models import random_model
+from transformers import BertConfig, BertModel, MT5Config, MT5ForConditionalGeneration, T5Config
+from transformers import T5ForConditionalGeneration as T5
+
+from dsi.config import ModelConfig, TrainingConfig
+from dsi.corpus.store import Corpus
+from dsi.docids.store import Docids
+from dsi.errors import DsiError
+from dsi.model.architecture import START, DifferentiableSearchIndex, parameters_by_part
+from dsi.model.build import build_model
+from dsi.model.document_states import document_states
+from dsi.training.train import dev_evaluator, train, training_arguments
+
+SIZES = {"vocab_size": 50, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4}
+START_ID = {"decoder_start_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    "t5",
+    [
+        T5(T5Config(**SIZES, **START_ID)),
+        T5(T5Config(**SIZES, **START_ID, feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
+        MT5ForConditionalGeneration(MT5Config(**SIZES, **START_ID)),
+    ],
+    ids=["t5", "t5.1.1", "mt5"],
+)
+def test_weights_of_a_checkpoint_arrive(tmp_path: Path, t5: T5) -> None:
+    t5.eval().save_pretrained(tmp_path)
+    config = ModelConfig(checkpoint=str(tmp_path), dropout=0.3)
+    model = build_model(config, tmp_path, seed=0, tokens=5, length=3, pieces=[7, -1, 9, 3, 3]).eval()
+    ids = torch.tensor([[4, 5, 6, 1]])
+    mask = torch.ones_like(ids)
+    torch.testing.assert_close(model.encode(ids, mask), t5.encoder(ids).last_hidden_state)
+    rows = model.docid_embedding.weight
+    assert torch.equal(rows[START], t5.shared.weight[0])
+    assert torch.equal(rows[START + 1 + 2], t5.shared.weight[9])
+    states = model.decoder_states(model.encode(ids, mask), mask, torch.tensor([[0, 2, 3]]))
+    expected = t5.decoder(input_ids=torch.tensor([[0, 7, 9]]), encoder_hidden_states=model.encode(ids, mask))
+    torch.testing.assert_close(states, expected.last_hidden_state)
+    assert 0.15 < model.docid_head.weight.std() < 0.4  # d_model ** -0.5 is 0.25
+    assert model.config.dropout_rate == 0.3
+
+
+def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
+    model = random_model(7, 3)
+    model.save_pretrained(tmp_path)
+    again = DifferentiableSearchIndex.from_pretrained(tmp_path)
+    assert again.config.docid_tokens == 7
+    assert all(torch.equal(old, new) for old, new in zip(model.parameters(), again.parameters(), strict=True))
+    assert sum(parameters_by_part(again).values()) == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["missing", "bert"])
+def test_what_is_not_a_t5_is_refused(tmp_path: Path, name: str) -> None:
+    if name == "bert":
+        BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)).save_pretrained(
+            tmp_path / name
+        )
+    with pytest.raises(DsiError, match=r"model\.checkpoint"):
+        build_model(ModelConfig(checkpoint=str(tmp_path / name)), tmp_path, 0, 5, 1, [])
+
+
+def test_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DsiError, match=r"does not divide among"):
+        training_arguments(TrainingConfig.model_construct(batch_size=5, accumulation=2), tmp_path, has_dev=False)
+
+
+def test_warm_start_finds_documents_before_any_training(tiny: Stages, tmp_path: Path) -> None:
+    corpus = Corpus(tiny.corpus)
+    (tmp_path / "vocabulary.json").write_text(f'{{"kind": "atomic", "tokens": {len(corpus)}, "length": 1}}')
+    model = build_model(ModelConfig(), tiny.tokenizer, 0, len(corpus), 1, [])
+    evaluate = dev_evaluator(corpus, Docids(tmp_path), tiny.tokenizer, limit=100, length=32)
+    assert evaluate is not None
+    cold = evaluate(model)["RR@10"]
+    states = document_states(model, tiny.tokenizer, corpus, length=96)
+    torch.testing.assert_close(states.norm(dim=1), torch.ones(len(corpus)))
+    with torch.no_grad():
+        model.docid_head.weight.copy_(states)
+    assert evaluate(model)["RR@10"] > cold + 0.2
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Stages, tmp_path: Path) -> None:
+    model = ModelConfig(d_model=16, d_kv=4, d_ff=16, num_layers=1)
+    training = TrainingConfig(steps=40, batch_size=16, eval_steps=10, warmup_steps=0, learning_rate=1e30)
+    with pytest.raises(DsiError, match=r"the loss is \w+ at step \d+; lower training.learning_rate"):
+        train(
+            tmp_path,
+            model=model,
+            training=training,
+            corpus=tiny.corpus,
+            tokenizer=tiny.tokenizer,
+            doc2query=tiny.doc2query,
+            docids=tiny.docids.folder,
+        )

@@ -1,0 +1,198 @@
+"""The real command line, end to end on a tiny corpus: reuse, overrides, kill and resume, the answers a user sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import ir_measures
+import pytest
+from conftest import DOCUMENTS, tiny_documents, write_msmarco_folder
+
+import dsi
+from dsi.cli import main
+from dsi.pipeline import STAGES
+
+CONFIG = """
+corpus: {{source: msmarco, path: {path}}}
+tokenizer: {{vocabulary: 300}}
+doc2query: {{known_item: {{queries: 20}}, shard_size: 10}}
+model: {{d_model: 32, d_kv: 8, d_ff: 32, num_layers: 1}}
+training: {{steps: 60, batch_size: 64, eval_steps: 20, warmup_steps: 5}}
+search: {{latency_queries: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration and a finished run of it."""
+    root = tmp_path_factory.mktemp("project")
+    write_msmarco_folder(root / "data")
+    (root / "tiny.yaml").write_text(CONFIG.format(path=root / "data"))
+    assert main(["run", str(root / "tiny.yaml"), "--runs", str(root / "runs")]) == 0
+    return root
+
+
+def run(project: Path, command: str, *options: str) -> int:
+    return main([command, str(project / "tiny.yaml"), "--runs", str(project / "runs"), *options])
+
+
+def folders(project: Path, name: str) -> dict[str, str]:
+    """Name of the stored folder that each stage of a run uses."""
+    return {stage: (project / "runs" / name / stage).resolve().name for stage in STAGES}
+
+
+def metrics(project: Path, name: str) -> dict[str, dict[str, float]]:
+    systems: dict[str, dict[str, float]] = json.loads(
+        (project / "runs" / name / "evaluation" / "metrics.json").read_text()
+    )["systems"]
+    return systems
+
+
+def check_run_file(path: Path, results: int) -> None:
+    known = {document.doc_id for document in tiny_documents()}
+    queries: dict[str, list[ir_measures.ScoredDoc]] = {}
+    for scored in ir_measures.read_trec_run(str(path)):
+        queries.setdefault(scored.query_id, []).append(scored)
+    assert len(queries) == 6
+    for scores in queries.values():
+        assert len({scored.doc_id for scored in scores} & known) == len(scores) == results
+        assert all(first.score > second.score for first, second in pairwise(scores))
+
+
+def test_a_run_learns_and_reports(project: Path) -> None:
+    systems = metrics(project, "tiny")
+    assert systems["dsi"]["RR@10"] > 0.5  # chance is 0.05
+    assert systems["bm25"]["RR@10"] > 0.9
+    check_run_file(project / "runs/tiny/search/dsi.run", results=DOCUMENTS)  # the beam of 100 is larger than the corpus
+    assert "RR@10" in (project / "runs/tiny/report/report.md").read_text()
+    curve = (project / "runs/tiny/model/dev_curve.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in curve] == ["step", "20", "40", "60"]
+
+
+def test_nothing_is_done_twice(project: Path) -> None:
+    times = {path: path.stat().st_mtime_ns for path in (project / "runs/.store").glob("*/[!m]*")}
+    plans = {path: path.stat().st_mtime_ns for path in (project / "runs/tiny/plan").glob("*")}
+    assert run(project, "run") == run(project, "plan") == 0
+    assert times == {path: path.stat().st_mtime_ns for path in (project / "runs/.store").glob("*/[!m]*")}
+    assert all(path.stat().st_mtime_ns == changed for path, changed in plans.items())
+
+
+@pytest.mark.parametrize("kind", ["naive", "semantic"])
+def test_another_docid_kind_shares_the_earlier_stages(project: Path, kind: str) -> None:
+    options = (f"docids.kind={kind}", "docids.leaf_size=5", "docids.clusters=3", "training.steps=5", "search.beam=20")
+    assert run(project, "run", "--name", kind, "--set", *options) == 0
+    ours, theirs = folders(project, kind), folders(project, "tiny")
+    assert {stage for stage in STAGES if ours[stage] == theirs[stage]} == {
+        "corpus",
+        "tokenizer",
+        "doc2query",
+        "baselines",
+    }
+    check_run_file(project / "runs" / kind / "search/dsi.run", results=20)
+
+
+def test_search_overrides_repeat_search_only(project: Path) -> None:
+    before = folders(project, "tiny")
+    assert run(project, "run", "--set", "search.beam=20") == 0
+    after = folders(project, "tiny")
+    assert {stage for stage in STAGES if before[stage] != after[stage]} == {"search", "evaluation", "report"}
+    check_run_file(project / "runs/tiny/search/dsi.run", results=20)
+    assert run(project, "run") == 0
+    assert folders(project, "tiny") == before
+
+
+def test_a_stage_needs_the_ones_it_reads(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(project, "search", "--name", "empty", "--set", "training.seed=9") == 2
+    assert "stage model is not built; run `dsi train`" in capsys.readouterr().err
+
+
+def test_a_missing_evaluation_split_fails_before_training(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("test", "dev"):
+        (project / "data" / f"queries.{split}.tsv").rename(project / "data" / f"hidden.queries.{split}")
+        (project / "data" / f"qrels.{split}.tsv").rename(project / "data" / f"hidden.qrels.{split}")
+    try:
+        assert run(project, "run", "--name", "nosplit") == 2
+    finally:
+        for path in (project / "data").glob("hidden.*"):
+            path.rename(path.with_name(path.name.removeprefix("hidden.") + ".tsv"))
+    error = capsys.readouterr().err
+    assert "evaluation.split" in error
+    assert len(error.splitlines()) == 1
+    assert not (project / "runs/nosplit/model").exists()
+
+
+def test_query_command_and_python_api_agree(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(tiny_documents()[7].text.split()[:4])
+    hits = dsi.load(project / "runs/tiny").search([text], k=3)[0]
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+    assert main(["query", str(project / "runs/tiny"), text, "-k", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"{hit.score:8.3f}  {hit.doc_id}" in printed for hit in hits)
+    assert hits[0].snippet()[:40] in printed
+    assert main(["query", str(project / "runs"), text]) == 2
+    assert "is" in capsys.readouterr().err
+
+
+def test_query_reads_lines_until_the_end_of_input(project: Path) -> None:
+    command = [sys.executable, "-m", "dsi", "query", str(project / "runs/tiny"), "-k", "1"]
+    done = subprocess.run(command, input="bado gemi\n\nkulo\n", capture_output=True, text=True, check=True)
+    assert len([line for line in done.stdout.splitlines() if line.startswith("  1  ")]) == 2
+
+
+def kill_when(project: Path, command: list[str], pattern: str) -> None:
+    """Start a command and kill it, without warning, as soon as a path below the store matches."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dsi", *command], start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list((project / "runs/.store").glob(pattern)):
+        assert process.poll() is None, "finished before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
+    config, runs = str(project / "tiny.yaml"), str(project / "runs")
+    options = ["--runs", runs, "--set", "training.steps=400", "training.eval_steps=25"]
+    kill_when(
+        project, ["train", config, "--name", "killed", *options], "model-*.partial/checkpoints/*/trainer_state.json"
+    )
+    [partial] = (project / "runs/.store").glob("model-*.partial")
+    assert main(["run", config, "--name", "killed", *options]) == 0
+    assert not partial.exists()
+    assert main(["run", config, "--name", "whole", "--runs", str(project / "other"), *options[2:]]) == 0
+    curves = [
+        [(float(step), float(rr)) for step, _, _, _, rr in (line.split("\t") for line in lines[1:])]
+        for lines in (
+            (root / "model/dev_curve.tsv").read_text().splitlines()
+            for root in (project / "runs/killed", project / "other/whole")
+        )
+    ]
+    assert [step for step, _ in curves[0]] == [25.0 * number for number in range(1, 17)]
+    assert curves[0] == curves[1]  # the same batches and the same dev measure, as if nothing had happened
+    assert (
+        metrics(project, "killed")["dsi"]
+        == json.loads((project / "other/whole/evaluation/metrics.json").read_text())["systems"]["dsi"]
+    )
+
+
+def test_expansion_killed_gives_the_same_shards(project: Path) -> None:
+    config, runs = str(project / "tiny.yaml"), str(project / "runs")
+    options = ["--runs", runs, "--set", "doc2query.shard_size=1", "doc2query.known_item.queries=2000"]
+    kill_when(project, ["expand", config, "--name", "killed", *options], "doc2query-*.partial/shard-00005.parquet")
+    assert main(["expand", config, "--name", "killed", *options]) == 0
+    for command in ("ingest", "expand"):
+        assert main([command, config, "--name", "whole", "--runs", str(project / "other"), *options[2:]]) == 0
+    shards = sorted((project / "runs/killed/doc2query").glob("shard-*"))
+    assert len(shards) == DOCUMENTS
+    for shard in shards:
+        assert shard.read_bytes() == (project / "other/whole/doc2query" / shard.name).read_bytes()
