@@ -102,10 +102,12 @@ class DocidsConfig(Section):
 
 
 class ModelConfig(Section):
+    """Default sizes suit two CPU cores: a second encoder layer costs more in steps than it brings."""
+
     checkpoint: str | None = None
     """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes below."""
     d_model: Count = 256
-    num_layers: Count = 2
+    num_layers: Count = 1
     num_decoder_layers: Count = 1
     num_heads: Count = 4
     d_kv: Count = 64
@@ -127,10 +129,11 @@ class TrainingConfig(Section):
     """Micro-batches an optimiser step."""
     learning_rate: Rate = 1e-3
     """Step of the transformer's matrices."""
-    embedding_learning_rate: Rate = 1e-2
+    embedding_learning_rate: Rate = 2e-2
     """Step of the input embeddings. T5 starts them at standard deviation 1, some 16 times the matrices' scale."""
-    head_learning_rate: Rate = 1e-3
-    """Step of the docid output rows; small for a warm-started head, which a large step destroys."""
+    head_learning_rate: Rate = 2e-3
+    """Step of the docid output rows. 2e-3 suits thousands of documents; a warm-started head of tens of thousands is
+    destroyed by it and wants 1e-4."""
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     eval_steps: Count = 500
     """Steps between two points of the dev curve, each also a checkpoint."""

@@ -182,9 +182,11 @@ class Run:
 
 
 def _one_line(counts: dict[str, Any]) -> str:
-    """`{"a": 1, "b": {"c": 2}}` as `a 1, b (c 2)`."""
+    """The counts that are not 0, e.g. `{"a": 1, "b": {"c": 2, "d": 0}}` as `a 1, b (c 2)`."""
     parts = (
-        f"{key} ({_one_line(value)})" if isinstance(value, dict) else f"{key} {value}" for key, value in counts.items()
+        f"{key} ({_one_line(value)})" if isinstance(value, dict) else f"{key} {value}"
+        for key, value in counts.items()
+        if value
     )
     return ", ".join(parts)
 

@@ -88,6 +88,27 @@ def test_warm_start_finds_documents_before_any_training(tiny: Stages, tmp_path: 
     assert evaluate(model)["RR@10"] > cold + 0.2
 
 
+def test_a_corpus_without_dev_queries_trains_to_the_end(tiny: Stages, tmp_path: Path) -> None:
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    corpus.mkdir()
+    out.mkdir()
+    for path in tiny.corpus.glob("*.arrow"):
+        if ".dev." not in path.name:
+            (corpus / path.name).symlink_to(path)
+    counts = train(
+        out,
+        model=ModelConfig(d_model=16, d_kv=4, d_ff=16),
+        training=TrainingConfig(steps=7, batch_size=16, eval_steps=3, patience=1),
+        corpus=corpus,
+        tokenizer=tiny.tokenizer,
+        doc2query=tiny.doc2query,
+        docids=tiny.docids.folder,
+    )
+    assert counts["steps"] == counts["best_step"] == 7
+    assert "RR@10" not in counts
+    assert [line.split("\t")[0] for line in (out / "dev_curve.tsv").read_text().splitlines()] == ["step", "3", "6", "7"]
+
+
 def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Stages, tmp_path: Path) -> None:
     model = ModelConfig(d_model=16, d_kv=4, d_ff=16, num_layers=1)
     training = TrainingConfig(steps=40, batch_size=16, eval_steps=10, warmup_steps=0, learning_rate=1e30)
