@@ -12,16 +12,17 @@ MAKEFLAGS += --no-builtin-rules
 CONFIG ?= configs/demo.yaml
 NAME ?= $(basename $(notdir $(CONFIG)))
 SET ?=
-# e.g. LAUNCH="accelerate launch --num_processes 2 -m dsi" trains on several processes
+# e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi" trains on several processes
 LAUNCH ?= $(VENV)/bin/dsi
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN := runs/$(NAME)
 DSI := $(VENV)/bin/dsi
-EXPERIMENT = $(CONFIG) --name $(NAME) $(if $(SET),--set $(SET))
+EXPERIMENT = '$(CONFIG)' --name '$(NAME)' $(if $(SET),--set $(SET))
 STAGES := corpus tokenizer doc2query docids model search baselines evaluation report
 MANIFESTS := $(STAGES:%=$(RUN)/%/manifest.json)
+.PRECIOUS: $(MANIFESTS)
 PLANS := $(STAGES:%=$(RUN)/plan/%)
 
 all: $(RUN)/report/manifest.json  ## run the experiment CONFIG (default configs/demo.yaml) and show its table
@@ -78,6 +79,7 @@ clean:  ## remove every run and its artefacts (asks for CONFIRM=yes)
 
 help:  ## list the targets
 	@echo 'make [TARGET] [CONFIG=configs/x.yaml] [NAME=run] [SET="section.key=value ..."]'
+	@echo "(a value with blanks or brackets in quotes of its own: SET=\"'evaluation.measures=[RR@10, R@1000]'\")"
 	@sed -nE 's/^([$$()a-zA-Z]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 
 .PHONY: all $(STAGES) plan install test lint clean help

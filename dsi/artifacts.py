@@ -4,6 +4,8 @@
     runs/.store/STAGE-FINGERPRINT.partial/  the same while it is being made; reused when the stage is started again
     runs/NAME/STAGE                         a link to the folder that experiment NAME uses
 
+A stage keeps what it needs only while it works in the folder `work`, which is removed after publication.
+
 The fingerprint is a hash of everything the result depends on: the stage's own configuration, the fingerprints of the
 stages it reads, the state of its input files, the format version. A folder is renamed into place after its manifest
 is written, so a folder without the suffix is always complete.
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+WORK = "work"
 PACKAGES = (
     "torch",
     "transformers",
@@ -77,18 +80,22 @@ class Store:
     def path(self, stage: str, print_: str) -> Path:
         return self.folder / f"{stage}-{print_}"
 
-    def build(self, stage: str, inputs: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> Path:
+    def build(
+        self, stage: str, inputs: dict[str, Any], make: Callable[[Path], dict[str, Any]], parallel: bool = False
+    ) -> Path:
         """Folder of the stage with these inputs, made by `make(partial folder) -> counts` unless it exists.
 
         `make` finds its own unfinished work in the folder it is given and goes on from there. Under `accelerate
-        launch` every process runs `make` on the same folder and the first one publishes.
+        launch` the first process builds and publishes; the others wait, or take part if the stage is `parallel`.
         """
         folder = self.path(stage, fingerprint(inputs))
         partial = folder.with_name(folder.name + ".partial")
         if int(os.environ.get("RANK", "0")) != 0:
-            if read_manifest(folder) is None:
+            if parallel and read_manifest(folder) is None:
                 partial.mkdir(parents=True, exist_ok=True)
                 make(partial)
+            while read_manifest(folder) is None:
+                time.sleep(1)
             return folder
         self.folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder.with_name(folder.name + ".lock"), stage):
@@ -109,6 +116,7 @@ class Store:
                 if folder.exists():  # without a manifest, so not a finished stage
                     shutil.rmtree(folder)
                 partial.rename(folder)
+                shutil.rmtree(folder / WORK, ignore_errors=True)
         return folder
 
 
@@ -119,6 +127,7 @@ def link(target: Path, name: Path) -> None:
         return
     name.parent.mkdir(parents=True, exist_ok=True)
     temporary = name.with_name(f".{name.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
     temporary.symlink_to(relative, target_is_directory=True)
     temporary.replace(name)
 

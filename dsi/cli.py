@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -58,9 +59,16 @@ def _parser() -> argparse.ArgumentParser:
     query = command("query", _query, "search a finished run")
     query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
-    query.add_argument("-k", type=int, default=10, help="documents to show (default: 10)")
+    query.add_argument("-k", type=_positive, default=10, help="documents to show (default: 10)")
     command("config", _config, "print every configuration key with its default and meaning")
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not above 0")
+    return number
 
 
 def _open(options: argparse.Namespace) -> Run:
@@ -70,13 +78,17 @@ def _open(options: argparse.Namespace) -> Run:
 
 def _run(options: argparse.Namespace) -> None:
     run = _open(options)
+    run.plan()
     for stage in STAGES.values():
         run.build(stage)
-    print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
+    if run.is_first_process:
+        print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
 
 
 def _stage(options: argparse.Namespace) -> None:
-    _open(options).build(options.stage)
+    run = _open(options)
+    run.plan()
+    run.build(options.stage)
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -91,6 +103,8 @@ def _query(options: argparse.Namespace) -> None:
     from dsi.search.index import load
 
     index = load(options.run)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
         for hit in index.search([text.strip()], k=options.k)[0]:
             print(f"{hit.rank:>3}  {hit.score:8.3f}  {hit.doc_id}\n     {hit.snippet()}")

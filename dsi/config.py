@@ -20,6 +20,7 @@ from dsi.errors import DsiError
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -45,7 +46,7 @@ class CorpusConfig(Section):
     then random ones. A smaller subset is contained in every larger one. Null keeps all."""
     max_unknown: Share = 0.0
     """Largest tolerated share of judgements that name an unknown (or empty) document or an unknown query."""
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _source_has_its_keys(self) -> Self:
@@ -61,6 +62,8 @@ class TokenizerConfig(Section):
     """Size of the SentencePiece vocabulary trained on the corpus. A model.checkpoint brings its own."""
     lowercase: bool = True
     """Fold case before training the vocabulary (queries rarely keep it)."""
+    punctuation: bool = False
+    """Whether a vocabulary trained here has pieces for it. Without, `(status,` and `status` are the same piece."""
 
 
 class KnownItemConfig(Section):
@@ -68,6 +71,13 @@ class KnownItemConfig(Section):
     """Simulated queries a document; 0 turns the generator off."""
     min_words: Count = 2
     max_words: Count = 7
+    spans: Share = 0.0
+    """Share of queries that are consecutive words of the document instead: for queries that are whole sentences."""
+    noise: Share = 0.0
+    """Chance that a further word, from anywhere in the collection, follows a word: what a query says that its document
+    does not."""
+    discrimination: Annotated[float, Field(ge=0)] = 1.5
+    """Power of the inverse document frequency by which words are drawn: 0 draws all alike, more prefers rare words."""
 
     @model_validator(mode="after")
     def _lengths(self) -> Self:
@@ -81,7 +91,7 @@ class Doc2QueryConfig(Section):
     """Known-item simulation (Azzopardi et al. 2007): words drawn from the document by discriminative power."""
     shard_size: Count = 10_000
     """Documents a shard: the unit of resuming and of randomness."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class DocidsConfig(Section):
@@ -98,7 +108,7 @@ class DocidsConfig(Section):
     `model`), or a sentence-transformers model."""
     embedding_model: str = "sentence-transformers/sentence-t5-base"
     """Name or folder of that sentence-transformers model."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class ModelConfig(Section):
@@ -143,7 +153,7 @@ class TrainingConfig(Section):
     """Stop after this many points without a better dev RR@10. Null never stops early."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where the GPU has it. float16 is not offered: T5 overflows in it."""
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> Self:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dsi.artifacts import MANIFEST, Store, fingerprint, link, read_manifest
-from dsi.config import Config, describe
+from dsi.config import Config, CorpusConfig, describe
 from dsi.errors import DsiError
+
+DATA_FILES = {".tsv", ".jsonl", ".gz", ".tgz"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Stage:
     """Stages it reads."""
     version: int = 1
     """Of the folder's format; raise it when older folders must not be reused."""
+    parallel: bool = False
+    """Whether all processes of a launcher take part."""
     help: str = ""
 
 
@@ -68,6 +74,7 @@ STAGES = {
             "dsi.training.train",
             ("model", "training"),
             ("corpus", "tokenizer", "doc2query", "docids"),
+            parallel=True,
             help="train the model to map queries to identifiers",
         ),
         Stage(
@@ -113,6 +120,7 @@ class Run:
         self.config = config
         self.folder = root / name
         self.store = Store(root)
+        self.is_first_process = int(os.environ.get("RANK", "0")) == 0
 
     def inputs(self, stage: Stage) -> dict[str, Any]:
         """All that the stage's result depends on, as JSON: what its fingerprint hashes."""
@@ -122,7 +130,16 @@ class Run:
             inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
         inputs |= {f"{name}/": fingerprint(self.inputs(STAGES[name])) for name in stage.upstream}
         if stage.name == "corpus":
-            inputs["files"] = source_state(self.config)
+            inputs["files"] = self._source_state
+        folders = {
+            "model": self.config.model.checkpoint,
+            "model.checkpoint": self.config.model.checkpoint,
+            "docids": self.config.docids.embedding_model,
+        }
+        for key in self._sections(stage):
+            folder = folders.get(key)
+            if folder is not None and Path(folder).is_dir():
+                inputs[f"{key} files"] = files_state(Path(folder).rglob("*"))
         return inputs
 
     def is_built(self, stage: Stage) -> bool:
@@ -150,13 +167,12 @@ class Run:
             print("   " + _one_line(counts), flush=True)
             return counts
 
-        folder = self.store.build(stage.name, self.inputs(stage), make)
-        if int(os.environ.get("RANK", "0")) == 0:
-            link(folder, self.folder / stage.name)
-            os.utime(folder / MANIFEST)  # make compares this time with the plan's
+        folder = self.store.build(stage.name, self.inputs(stage), make, stage.parallel)
+        if self.is_first_process:
             if stage.name == "corpus":
                 self._check_split(folder)
-            self._write_if_changed(self.folder / "config.yaml", describe(values=self.config) + "\n")
+            link(folder, self.folder / stage.name)
+            os.utime(folder / MANIFEST)  # make compares this time with the plan's
 
     def _check_split(self, corpus: Path) -> None:
         """Fail now rather than after training if the corpus lacks the split to evaluate."""
@@ -165,9 +181,24 @@ class Run:
         Corpus(corpus).evaluation_split(self.config.evaluation.split)
 
     def plan(self) -> None:
-        """Write `plan/STAGE`, the fingerprint of every stage, touching only those that changed since last time."""
+        """Make the run's folder one of this configuration: to be called before any stage is built.
+
+        Writes `config.yaml` and `plan/STAGE`, the fingerprint of every stage, touching only those that changed since
+        last time, and removes links to what another configuration made, so that a run never mixes two.
+        """
+        if not self.is_first_process:
+            return
+        self._write_if_changed(self.folder / "config.yaml", describe(values=self.config) + "\n")
         for stage in STAGES.values():
-            self._write_if_changed(self.folder / "plan" / stage.name, fingerprint(self.inputs(stage)) + "\n")
+            planned = fingerprint(self.inputs(stage))
+            self._write_if_changed(self.folder / "plan" / stage.name, planned + "\n")
+            name = self.folder / stage.name
+            if name.is_symlink() and name.resolve() != self.store.path(stage.name, planned).resolve():
+                name.unlink()
+
+    @cached_property
+    def _source_state(self) -> Any:
+        return source_state(self.config.corpus)
 
     def _sections(self, stage: Stage) -> tuple[str, ...]:
         if stage.name == "docids" and self.config.docids.embeddings != "document_states":
@@ -191,17 +222,21 @@ def _one_line(counts: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def source_state(config: Config) -> Any:
-    """State of the input files, so that a changed file is read again: the sizes and times of files, or versions."""
-    corpus = config.corpus
+def source_state(corpus: CorpusConfig) -> Any:
+    """State of the corpus's input, so that what has changed is read again: of its files, or versions of packages."""
     if corpus.source == "pydoc":
         from dsi.corpus.pydoc import versions
 
         return versions(corpus.packages)
-    if corpus.path is not None:
-        path = Path(corpus.path)
-        if not path.exists():
-            raise DsiError(f"corpus.path: {path} does not exist")
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-        return [[str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    return None
+    if corpus.path is None:
+        return None
+    path = Path(corpus.path)
+    if not path.exists():
+        raise DsiError(f"corpus.path: {path} does not exist")
+    files = [path] if path.is_file() else [*path.glob("*"), *path.glob("qrels/*")]
+    return files_state(file for file in files if file.suffix in DATA_FILES)
+
+
+def files_state(files: Iterable[Path]) -> list[list[Any]]:
+    """Name, size and time of each file."""
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files) if file.is_file()]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Tokenizer
+from tokenizers import Regex, normalizers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5Tokenizer
 
 from dsi.config import TokenizerConfig
 from dsi.corpus.store import Corpus
@@ -16,6 +18,9 @@ from dsi.progress import progress
 
 SENTENCES = 1_000_000
 """Documents that SentencePiece samples; more do not change a vocabulary of this size."""
+PUNCTUATION = r"[\W_]+"
+SLICE = 10_000
+"""Characters of a document that SentencePiece sees as one sentence."""
 
 
 def tokenize(out: Path, *, tokenizer: TokenizerConfig, checkpoint: str | None, corpus: Path) -> dict[str, Any]:
@@ -41,28 +46,48 @@ def from_checkpoint(checkpoint: str) -> PreTrainedTokenizerBase:
 
 
 def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> PreTrainedTokenizerBase:
-    """Train a unigram vocabulary with T5's special pieces (pad 0, end 1, unknown 2); its model goes to `path`."""
+    """Train a unigram vocabulary with T5's special pieces (pad 0, end 1, unknown 2); its model goes to `path`.
+
+    Raises:
+        DsiError: the vocabulary is too small for the corpus's characters.
+    """
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=progress(corpus.contents(), "tokenize", total=len(corpus)),
-        model_writer=model,
-        vocab_size=config.vocabulary,
-        hard_vocab_limit=False,  # a small corpus has fewer pieces than asked for
-        character_coverage=0.9995,
-        normalization_rule_name="nmt_nfkc_cf" if config.lowercase else "nmt_nfkc",
-        input_sentence_size=SENTENCES,
-        shuffle_input_sentence=True,
-        max_sentence_length=1 << 16,  # bytes; longer documents would be skipped
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        minloglevel=2,
-    )
+    contents = progress(corpus.contents(), "tokenize", total=len(corpus))
+    if not config.punctuation:
+        contents = (re.sub(PUNCTUATION, " ", content) for content in contents)
+    slices = (content[start : start + SLICE] for content in contents for start in range(0, len(content), SLICE))
+    options: dict[str, Any] = {
+        "sentence_iterator": slices,
+        "model_writer": model,
+        "vocab_size": config.vocabulary,
+        "hard_vocab_limit": False,  # a small corpus has fewer pieces than asked for
+        "character_coverage": 0.9995,
+        "normalization_rule_name": "nmt_nfkc_cf" if config.lowercase else "nmt_nfkc",
+        "input_sentence_size": SENTENCES,
+        "shuffle_input_sentence": True,
+        "max_sentence_length": 4 * SLICE,  # in bytes; what is longer would be skipped
+        "pad_id": 0,
+        "eos_id": 1,
+        "unk_id": 2,
+        "bos_id": -1,
+        "minloglevel": 2,
+    }
+    try:
+        sentencepiece.SentencePieceTrainer.train(**options)
+    except RuntimeError as error:
+        raise DsiError(f"tokenizer.vocabulary={config.vocabulary}: SentencePiece cannot: {first_line(error)}") from None
     path.write_bytes(model.getvalue())
-    return T5Tokenizer.from_pretrained(path.parent, extra_ids=0)
+    vocabulary = T5Tokenizer.from_pretrained(path.parent, extra_ids=0)
+    if config.punctuation:
+        return vocabulary
+    backend = vocabulary.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([backend.normalizer, normalizers.Replace(Regex(PUNCTUATION), " ")])
+    # T5Tokenizer would make its own normaliser again when it is loaded.
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=10**9
+    )
 
 
 def first_line(error: Exception) -> str:
     """The first line of an error's message, which for Hugging Face errors is the useful one."""
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -164,7 +164,9 @@ def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
     config, runs = str(project / "tiny.yaml"), str(project / "runs")
     options = ["--runs", runs, "--set", "training.steps=400", "training.eval_steps=25"]
     kill_when(
-        project, ["train", config, "--name", "killed", *options], "model-*.partial/checkpoints/*/trainer_state.json"
+        project,
+        ["train", config, "--name", "killed", *options],
+        "model-*.partial/work/checkpoints/*/trainer_state.json",
     )
     [partial] = (project / "runs/.store").glob("model-*.partial")
     assert main(["run", config, "--name", "killed", *options]) == 0

@@ -27,6 +27,7 @@ from dsi.corpus.store import Document
 from dsi.errors import DsiError
 
 MIN_QUERY_WORDS, MAX_QUERY_WORDS, MIN_BODY_WORDS = 3, 25, 20
+_PASSAGE = re.compile(r"(?:\s*\S+){0,80}")  # of a body; MS MARCO's passages have 56 words on average
 SKIPPED_FOLDERS = {"ensurepip", "externals", "idlelib", "lib2to3", "site-packages", "test", "tests", "turtledemo"}
 SKIPPED_COMPILED = re.compile(r"_?(xx|test)|_ctypes_test|readline")  # importing readline may print control characters
 
@@ -59,7 +60,7 @@ def records(packages: list[str]) -> Iterator[tuple[Document, str]]:
             continue
         bodies.add(_words(body))
         title = _WORD_BREAK.sub(" ", entry.name)  # most analyzers take a dotted name for one word, which no query has
-        text = "\n".join(filter(None, [entry.signature or calls, body]))
+        text = "\n".join(filter(None, [entry.signature or calls, _PASSAGE.match(body)[0]]))
         found[entry.name] = Document(entry.name, title, text), summary
     # A summary that fits several documents is no fair test of finding one of them, and one that stands in a document
     # is hardly a test. Cutting it out there would mutilate the text, so such records are dropped; they are few.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +54,11 @@ class KnownItemGenerator:
 
     def __call__(self, contents: Sequence[str], random: np.random.Generator) -> list[list[str]]:
         """`config.queries` queries for each document; none for a document without words."""
-        return [self._queries(words_of(content), random) for content in contents]
+        words = [words_of(content) for content in contents]
+        collection = np.array(list(chain(*words)), dtype=object)
+        return [self._queries(own, collection, random) for own in words]
 
-    def _queries(self, words: list[str], random: np.random.Generator) -> list[str]:
+    def _queries(self, words: list[str], collection: NDArray[np.object_], random: np.random.Generator) -> list[str]:
         if not words:
             return []
         vocabulary, counts = np.unique(np.array(words, dtype=object), return_counts=True)
@@ -68,17 +71,26 @@ class KnownItemGenerator:
         order = np.argsort(-keys, axis=1)
         lengths = random.integers(config.min_words, config.max_words + 1, size=queries)
         in_document_order = random.random(queries) < 0.5
+        is_span = random.random(queries) < config.spans
+        starts = (random.random(queries) * np.maximum(len(words) - lengths + 1, 1)).astype(int)
+        noise = collection[random.integers(len(collection), size=(queries, config.max_words))]
+        is_noisy = random.random((queries, config.max_words)) < config.noise
         chosen = []
-        for row, length, as_written in zip(order, lengths, in_document_order, strict=True):
+        for number, (row, length) in enumerate(zip(order, lengths, strict=True)):
             terms = row[:length]
-            if as_written:
-                terms = terms[np.argsort(positions[terms])]
-            chosen.append(" ".join(vocabulary[terms]))
+            if is_span[number]:
+                query = words[starts[number] : starts[number] + length]
+            elif in_document_order[number]:
+                query = vocabulary[terms[np.argsort(positions[terms])]]
+            else:
+                query = vocabulary[terms]
+            extra = zip(query, noise[number], is_noisy[number], strict=False)
+            chosen.append(" ".join(f"{word} {other}" if noisy else word for word, other, noisy in extra))
         return chosen
 
     def _log_weights(self, vocabulary: Iterable[str], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Log of the unnormalised probability of drawing each word: idf to the 1.5th times a damped term frequency."""
+        """Log of the unnormalised probability of drawing each word: a power of idf times a damped term frequency."""
         frequencies = np.maximum(self.frequencies[word_bins(vocabulary)], 1)
         inverse_document_frequency = np.log1p(self.documents / frequencies)
         term_frequency = 1 + 0.5 * np.minimum(counts - 1, 3)
-        return np.asarray(1.5 * np.log(inverse_document_frequency) + np.log(term_frequency))
+        return np.asarray(self.config.discrimination * np.log(inverse_document_frequency) + np.log(term_frequency))

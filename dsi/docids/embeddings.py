@@ -18,9 +18,12 @@ DIMENSIONS = 128
 
 def tfidf_embeddings(corpus: Corpus, seed: int) -> NDArray[np.float32]:
     """Latent semantic vectors of unit length, shape (documents, at most 128). Nothing is downloaded."""
-    vectorizer = TfidfVectorizer(max_features=WORDS, sublinear_tf=True, dtype=np.float32)
-    weights = vectorizer.fit_transform(progress(corpus.contents(), "embed", total=len(corpus)))
-    dimensions = min(DIMENSIONS, weights.shape[1] - 1, len(corpus))
+    vectorizer = TfidfVectorizer(max_features=WORDS, sublinear_tf=True, dtype=np.float32, token_pattern=r"\w+")
+    try:
+        weights = vectorizer.fit_transform(progress(corpus.contents(), "embed", total=len(corpus)))
+        dimensions = min(DIMENSIONS, weights.shape[1] - 1, len(corpus))
+    except ValueError:  # no document has a word
+        dimensions = 0
     if dimensions < 1:
         return np.ones((len(corpus), 1), dtype=np.float32)
     vectors = TruncatedSVD(dimensions, random_state=seed).fit_transform(weights)

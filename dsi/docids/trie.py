@@ -30,10 +30,6 @@ class Trie:
     level_start: NDArray[np.uint32]
     """(depth + 2,) first node of each level, root first, then the number of nodes."""
 
-    @property
-    def depth(self) -> int:
-        return len(self.level_start) - 2
-
     @cached_property
     def leaf_number(self) -> NDArray[np.int64]:
         """(nodes,) number of each leaf, -1 for inner nodes."""

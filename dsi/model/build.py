@@ -73,6 +73,6 @@ def _from_checkpoint(config: ModelConfig, tokens: int, length: int) -> Different
             config.checkpoint, config=shape, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
-        line = str(error).strip().splitlines()[0]
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DsiError(f"model.checkpoint: cannot load {config.checkpoint!r}: {line}") from None
     return model

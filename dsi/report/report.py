@@ -96,7 +96,7 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
         f" {count(metrics['queries'])} {metrics['split']} queries; {counts['docids'].get('kind', '-')} docids;"
         f" {count(counts['doc2query'].get('queries'))} synthetic queries;"
         f" {large(counts['model'].get('parameters'))} parameters,"
-        f" trained in {duration(manifests['model']['seconds'])}"
+        f" trained in {duration(counts['model'].get('training_seconds'))}"
     )
 
 
@@ -188,6 +188,8 @@ def _curve(curve: list[dict[str, str]]) -> str:
     step = max(1, -(-(len(curve) - 1) // (CURVE_POINTS - 1)))
     shown = curve[::-step][::-1]  # counted from the end, which is always shown
     table = markdown_table(list(curve[0]), [list(point.values()) for point in shown])
+    if "RR@10" not in curve[0]:
+        return f"{table}\nThere are no dev queries, so the last point is the model that was kept."
     return f"{table}\nThe point with the best RR@10 on dev queries is the model that was kept."
 
 

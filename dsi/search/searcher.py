@@ -59,6 +59,8 @@ class Searcher:
         """Documents of the leaves; documents that share a docid share its score and come in corpus order."""
         trie = self.docids.trie
         leaves = trie.leaf_number[nodes[scores > -np.inf]]
+        if not len(leaves):
+            return Ranking(np.empty(0, dtype=np.int64), scores[:0])
         spans = [trie.documents[trie.leaf_start[leaf] : trie.leaf_start[leaf + 1]] for leaf in leaves]
         documents = np.concatenate([np.sort(span) for span in spans]).astype(np.int64)
         return Ranking(documents[:beam], np.repeat(scores[: len(leaves)], [len(span) for span in spans])[:beam])

@@ -50,7 +50,7 @@ def write_examples(folder: Path, doc2query: Path, tokenizer: Path, length: int) 
         DsiError: there is no synthetic query at all.
     """
     if not (folder / LAST_WRITTEN).exists():
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         text = AutoTokenizer.from_pretrained(tokenizer)
         dtype = np.uint16 if len(text) <= 1 << 16 else np.uint32
         lengths, documents = [], []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
+from dsi.artifacts import WORK
 from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
@@ -48,13 +49,14 @@ def train(
         DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
     """
     documents, identifiers = Corpus(corpus), Docids(docids)
-    examples = write_examples(out / "examples", doc2query, tokenizer, model.query_length)
-    checkpoints = out / "checkpoints"
+    checkpoints = out / WORK / "checkpoints"
+    has_dev = DEV_SPLIT in documents.splits
+    arguments = training_arguments(training, checkpoints, has_dev)
+    with arguments.main_process_first():
+        examples = write_examples(out / WORK / "examples", doc2query, tokenizer, model.query_length)
     last = last_checkpoint(checkpoints)
     vocabulary = identifiers.vocabulary
     index = build_model(model, tokenizer, training.seed, vocabulary.tokens, vocabulary.length, vocabulary.pieces)
-    has_dev = DEV_SPLIT in documents.splits
-    arguments = training_arguments(training, checkpoints, has_dev)
     if last is None and model.warm_start and identifiers.is_atomic:
         index.to(arguments.device)
         states = document_states(index, tokenizer, documents, model.document_length)
@@ -87,8 +89,7 @@ def train(
     curve = dev_curve(trainer.state.log_history, training.batch_size)
     if arguments.process_index == 0:
         write_curve(out / "dev_curve.tsv", curve)
-        shutil.rmtree(checkpoints)
-        shutil.rmtree(out / "examples")
+    trainer.accelerator.wait_for_everyone()
     best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
     return {
         "parameters": sum(parameters_by_part(index).values()),
@@ -126,7 +127,7 @@ def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool)
         max_grad_norm=1.0,
         bf16=config.precision == "bfloat16" or (config.precision == "auto" and gpu_bfloat16),
         seed=config.seed,
-        logging_steps=min(50, config.eval_steps),
+        logging_steps=math.gcd(50, config.eval_steps),  # a loss that is not finite is seen before it is saved
         logging_nan_inf_filter=False,
         eval_strategy="steps",
         eval_steps=config.eval_steps,
@@ -137,6 +138,7 @@ def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool)
         greater_is_better=True if has_dev else None,
         ignore_data_skip=True,  # Batches starts at the right step by itself
         disable_tqdm=not sys.stderr.isatty(),
+        restore_callback_states_from_checkpoint=True,  # patience goes on counting
         report_to="none",
     )
     micro_batches = arguments.world_size * config.accumulation
@@ -182,15 +184,15 @@ def dev_curve(history: list[dict[str, Any]], batch_size: int) -> list[dict[str, 
         loss = entry.get("loss", loss)
         if "eval_seconds" in entry:
             point = {"step": entry["step"], "examples": entry["step"] * batch_size, "seconds": entry["eval_seconds"]}
-            point["loss"] = round(loss, 4)
+            point["loss"] = loss
             if f"eval_{DEV_MEASURE}" in entry:
-                point[DEV_MEASURE] = round(entry[f"eval_{DEV_MEASURE}"], 4)
+                point[DEV_MEASURE] = entry[f"eval_{DEV_MEASURE}"]
             curve.append(point)
     return curve
 
 
 def write_curve(path: Path, curve: list[dict[str, Any]]) -> None:
-    lines = ["\t".join(curve[0])] + ["\t".join(str(value) for value in point.values()) for point in curve]
+    lines = ["\t".join(curve[0])] + ["\t".join(f"{value:.7g}" for value in point.values()) for point in curve]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
