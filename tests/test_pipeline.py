@@ -24,7 +24,7 @@ corpus: {{source: msmarco, path: {path}}}
 tokenizer: {{vocabulary: 300}}
 doc2query: {{known_item: {{queries: 20}}, shard_size: 10}}
 model: {{d_model: 32, d_kv: 8, d_ff: 32, num_layers: 1}}
-training: {{steps: 60, batch_size: 64, eval_steps: 20, warmup_steps: 5}}
+training: {{steps: 240, batch_size: 64, eval_steps: 80, warmup_steps: 5}}
 search: {{latency_queries: 2}}
 """
 
@@ -73,7 +73,7 @@ def test_a_run_learns_and_reports(project: Path) -> None:
     check_run_file(project / "runs/tiny/search/dsi.run", results=DOCUMENTS)  # the beam of 100 is larger than the corpus
     assert "RR@10" in (project / "runs/tiny/report/report.md").read_text()
     curve = (project / "runs/tiny/model/dev_curve.tsv").read_text().splitlines()
-    assert [line.split("\t")[0] for line in curve] == ["step", "20", "40", "60"]
+    assert [line.split("\t")[0] for line in curve] == ["step", "80", "160", "240"]
 
 
 def test_nothing_is_done_twice(project: Path) -> None:

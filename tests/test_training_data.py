@@ -33,6 +33,16 @@ def test_simulated_queries_are_words_of_their_document() -> None:
     assert set(lengths) == {2, 3, 4, 5, 6}  # six different words
 
 
+def test_spans_are_consecutive_words_and_noise_comes_from_the_collection() -> None:
+    contents = ["one two three four five six", "seven eight"]
+    frequencies = document_frequencies(contents)
+    spans = KnownItemGenerator(KnownItemConfig(queries=50, spans=1.0, max_words=4), *frequencies)
+    assert all(text in contents[0] for text in spans(contents, np.random.default_rng(0))[0])
+    noisy = KnownItemGenerator(KnownItemConfig(queries=50, noise=0.5), *frequencies)
+    words = {word for text in noisy(contents, np.random.default_rng(0))[1] for word in text.split()}
+    assert {"seven", "eight"} < words <= set(" ".join(contents).split())
+
+
 def test_rare_words_are_drawn_more_often() -> None:
     contents = ["common rare"] + ["common filler"] * 50
     generator = KnownItemGenerator(
