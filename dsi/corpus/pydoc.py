@@ -60,7 +60,7 @@ def records(packages: list[str]) -> Iterator[tuple[Document, str]]:
             continue
         bodies.add(_words(body))
         title = _WORD_BREAK.sub(" ", entry.name)  # most analyzers take a dotted name for one word, which no query has
-        text = "\n".join(filter(None, [entry.signature or calls, _PASSAGE.match(body)[0]]))
+        text = "\n".join(filter(None, [entry.signature or calls, *_PASSAGE.findall(body)[:1]]))
         found[entry.name] = Document(entry.name, title, text), summary
     # A summary that fits several documents is no fair test of finding one of them, and one that stands in a document
     # is hardly a test. Cutting it out there would mutilate the text, so such records are dropped; they are few.
