@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from dsi.config import TokenizerConfig
 from dsi.corpus.store import Corpus
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
 from dsi.progress import progress
 
 SENTENCES = 1_000_000
@@ -86,8 +86,3 @@ def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> Pre
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=10**9
     )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, which for Hugging Face errors is the useful one."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

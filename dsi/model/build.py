@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from dsi.config import ModelConfig
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
 
 
@@ -73,6 +73,5 @@ def _from_checkpoint(config: ModelConfig, tokens: int, length: int) -> Different
             config.checkpoint, config=shape, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DsiError(f"model.checkpoint: cannot load {config.checkpoint!r}: {line}") from None
+        raise DsiError(f"model.checkpoint: cannot load {config.checkpoint!r}: {first_line(error)}") from None
     return model
