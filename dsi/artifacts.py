@@ -27,6 +27,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dsi.processes import is_first_process, wait_until
+
 MANIFEST = "manifest.json"
 WORK = "work"
 PACKAGES = (
@@ -90,12 +92,11 @@ class Store:
         """
         folder = self.path(stage, fingerprint(inputs))
         partial = folder.with_name(folder.name + ".partial")
-        if int(os.environ.get("RANK", "0")) != 0:
+        if not is_first_process():
             if parallel and read_manifest(folder) is None:
                 partial.mkdir(parents=True, exist_ok=True)
                 make(partial)
-            while read_manifest(folder) is None:
-                time.sleep(1)
+            wait_until(lambda: read_manifest(folder) is not None)
             return folder
         self.folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder.with_name(folder.name + ".lock"), stage):

@@ -11,6 +11,7 @@ from pathlib import Path
 from dsi.config import describe, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
+from dsi.processes import is_first_process
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
     run.plan()
     for stage in STAGES.values():
         run.build(stage)
-    if run.is_first_process:
+    if is_first_process():
         print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
 
 

@@ -67,22 +67,30 @@ class TokenizerConfig(Section):
 
 
 class KnownItemConfig(Section):
+    """Term models and noise are those of Azzopardi et al. 2007."""
+
     queries: Annotated[int, Field(ge=0)] = 40
     """Simulated queries a document; 0 turns the generator off."""
     min_words: Count = 2
-    max_words: Count = 7
+    """Words of the shortest query (fewer if a word is drawn twice)."""
+    mean_words: Rate = 4.5
+    """Mean number of words; those above min_words follow a Poisson distribution."""
+    terms: Literal["tf_idf", "popular", "discriminative"] = "tf_idf"
+    """How a document's words are drawn. tf_idf: damped frequency times a power of the inverse document frequency;
+    popular: by frequency in the document; discriminative: inversely to the number of documents."""
+    discrimination: Annotated[float, Field(ge=0)] = 1.5
+    """tf_idf: that power. More prefers rare words."""
+    title_weight: Annotated[float, Field(gt=0)] = 1.0
+    """tf_idf, popular: occurrences that one in the title counts as."""
+    noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Chance that a word is replaced by one of the collection: what a query says that its document does not."""
     spans: Share = 0.0
     """Share of queries that are consecutive words of the document instead: for queries that are whole sentences."""
-    noise: Share = 0.0
-    """Chance that a further word, from anywhere in the collection, follows a word: what a query says that its document
-    does not."""
-    discrimination: Annotated[float, Field(ge=0)] = 1.5
-    """Power of the inverse document frequency by which words are drawn: 0 draws all alike, more prefers rare words."""
 
     @model_validator(mode="after")
     def _lengths(self) -> Self:
-        if self.min_words > self.max_words:
-            raise ValueError("doc2query.known_item.min_words is above max_words")
+        if self.mean_words < self.min_words:
+            raise ValueError("doc2query.known_item.mean_words is below min_words")
         return self
 
 

@@ -11,13 +11,13 @@ import importlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dsi.artifacts import MANIFEST, Store, fingerprint, link, read_manifest
 from dsi.config import Config, CorpusConfig, describe
 from dsi.errors import DsiError
+from dsi.processes import is_first_process
 
 DATA_FILES = {".tsv", ".jsonl", ".gz", ".tgz"}
 
@@ -120,30 +120,19 @@ class Run:
         self.config = config
         self.folder = root / name
         self.store = Store(root)
-        self.is_first_process = int(os.environ.get("RANK", "0")) == 0
+        self._inputs: dict[str, dict[str, Any]] = {}
 
     def inputs(self, stage: Stage) -> dict[str, Any]:
-        """All that the stage's result depends on, as JSON: what its fingerprint hashes."""
-        inputs: dict[str, Any] = {"stage": stage.name, "version": stage.version}
-        for key in self._sections(stage):
-            value = self.config[key]
-            inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-        inputs |= {f"{name}/": fingerprint(self.inputs(STAGES[name])) for name in stage.upstream}
-        if stage.name == "corpus":
-            inputs["files"] = self._source_state
-        folders = {
-            "model": self.config.model.checkpoint,
-            "model.checkpoint": self.config.model.checkpoint,
-            "docids": self.config.docids.embedding_model,
-        }
-        for key in self._sections(stage):
-            folder = folders.get(key)
-            if folder is not None and Path(folder).is_dir():
-                inputs[f"{key} files"] = files_state(Path(folder).rglob("*"))
-        return inputs
+        """All that the stage's result depends on, as when first asked for, as JSON: what its fingerprint hashes."""
+        if stage.name not in self._inputs:
+            self._inputs[stage.name] = self._read_inputs(stage)
+        return self._inputs[stage.name]
+
+    def fingerprint(self, stage: Stage) -> str:
+        return fingerprint(self.inputs(stage))
 
     def is_built(self, stage: Stage) -> bool:
-        return read_manifest(self.store.path(stage.name, fingerprint(self.inputs(stage)))) is not None
+        return read_manifest(self.store.path(stage.name, self.fingerprint(stage))) is not None
 
     def build(self, stage: Stage) -> None:
         """Make the stage's folder unless it exists, and link it into the run.
@@ -154,7 +143,7 @@ class Run:
         arguments: dict[str, Any] = {key.split(".")[-1]: self.config[key] for key in self._sections(stage)}
         for name in stage.upstream:
             upstream = STAGES[name]
-            arguments[name] = self.store.path(name, fingerprint(self.inputs(upstream)))
+            arguments[name] = self.store.path(name, self.fingerprint(upstream))
             if not self.is_built(upstream):
                 raise DsiError(
                     f"{self.folder}: stage {name} is not built; run `dsi {upstream.verb}` or `dsi run` first"
@@ -168,7 +157,7 @@ class Run:
             return counts
 
         folder = self.store.build(stage.name, self.inputs(stage), make, stage.parallel)
-        if self.is_first_process:
+        if is_first_process():
             if stage.name == "corpus":
                 self._check_split(folder)
             link(folder, self.folder / stage.name)
@@ -180,25 +169,40 @@ class Run:
 
         Corpus(corpus).evaluation_split(self.config.evaluation.split)
 
+    def _read_inputs(self, stage: Stage) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"stage": stage.name, "version": stage.version}
+        for key in self._sections(stage):
+            value = self.config[key]
+            inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        inputs |= {f"{name}/": self.fingerprint(STAGES[name]) for name in stage.upstream}
+        if stage.name == "corpus":
+            inputs["files"] = source_state(self.config.corpus)
+        folders = {
+            "model": self.config.model.checkpoint,
+            "model.checkpoint": self.config.model.checkpoint,
+            "docids": self.config.docids.embedding_model,
+        }
+        for key in self._sections(stage):
+            folder = folders.get(key)
+            if folder is not None and Path(folder).is_dir():
+                inputs[f"{key} files"] = files_state(Path(folder).rglob("*"))
+        return inputs
+
     def plan(self) -> None:
         """Make the run's folder one of this configuration: to be called before any stage is built.
 
         Writes `config.yaml` and `plan/STAGE`, the fingerprint of every stage, touching only those that changed since
         last time, and removes links to what another configuration made, so that a run never mixes two.
         """
-        if not self.is_first_process:
+        if not is_first_process():
             return
         self._write_if_changed(self.folder / "config.yaml", describe(values=self.config) + "\n")
         for stage in STAGES.values():
-            planned = fingerprint(self.inputs(stage))
+            planned = self.fingerprint(stage)
             self._write_if_changed(self.folder / "plan" / stage.name, planned + "\n")
             name = self.folder / stage.name
             if name.is_symlink() and name.resolve() != self.store.path(stage.name, planned).resolve():
                 name.unlink()
-
-    @cached_property
-    def _source_state(self) -> Any:
-        return source_state(self.config.corpus)
 
     def _sections(self, stage: Stage) -> tuple[str, ...]:
         if stage.name == "docids" and self.config.docids.embeddings != "document_states":

@@ -22,8 +22,8 @@ from dsi.pipeline import STAGES
 CONFIG = """
 corpus: {{source: msmarco, path: {path}}}
 tokenizer: {{vocabulary: 300}}
-doc2query: {{known_item: {{queries: 20}}, shard_size: 10}}
-model: {{d_model: 32, d_kv: 8, d_ff: 32, num_layers: 1}}
+doc2query: {{known_item: {{queries: 60}}, shard_size: 10}}
+model: {{d_model: 64, d_kv: 16, d_ff: 64}}
 training: {{steps: 240, batch_size: 64, eval_steps: 80, warmup_steps: 5}}
 search: {{latency_queries: 2}}
 """

@@ -16,7 +16,6 @@ from transformers.modeling_outputs import BaseModelOutput
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.search import atomic
-from dsi.search.decoder import BeamDecoder
 from dsi.search.searcher import Searcher
 
 END = 0
@@ -108,24 +107,6 @@ def test_atomic_search_in_chunks_equals_sorting_all_logits(tmp_path: Path, monke
         expected = brute_force(model, query, docids)
         assert ranking.doc_index.tolist() == np.argsort(-expected).tolist()
         np.testing.assert_allclose(ranking.score, np.sort(expected)[::-1], atol=1e-4)
-
-
-def test_beam_decoder_equals_the_whole_decoder() -> None:
-    model = random_model(6, 5, feed_forward_proj="gated-gelu")
-    ids = torch.tensor([[5, 6, 7, 1], [8, 1, 0, 0]])
-    mask = (ids != 0).long()
-    codes = torch.tensor([[1, 2, 3, 4, 5], [5, 0, 5, 1, 2]])
-    with torch.inference_mode():
-        encoded = model.encode(ids, mask)
-        expected = model.decoder_states(encoded, mask, codes)
-        decoder = BeamDecoder(model, encoded, mask, length=5)
-        rows, parents = torch.full((2, 1), START), None
-        for step in range(5):
-            # Two beams from the second step on; beam 1 follows `codes`, beam 0 something else.
-            states = decoder.step(model.docid_embedding(rows), parents)
-            torch.testing.assert_close(states[:, -1], expected[:, step], atol=1e-5, rtol=1e-5)
-            rows = torch.stack([torch.full((2,), 4), codes[:, step] + 1], dim=1)
-            parents = torch.zeros(2, 2, dtype=torch.long) if step == 0 else torch.tensor([[1, 1], [0, 1]])
 
 
 def as_hugging_face(model: DifferentiableSearchIndex, tied: bool) -> T5ForConditionalGeneration:

@@ -4,52 +4,92 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Stages
 
 from dsi.config import Doc2QueryConfig, KnownItemConfig
-from dsi.corpus.store import Corpus
+from dsi.corpus.store import Corpus, Document
 from dsi.doc2query import expand as expand_module
 from dsi.doc2query.expand import expand
-from dsi.doc2query.known_item import KnownItemGenerator, document_frequencies, words_of
+from dsi.doc2query.known_item import KnownItemGenerator, read_collection, words_of
 from dsi.doc2query.shards import read_shards
 from dsi.training.batches import Batches
 from dsi.training.examples import write_examples
 
 
+def generate(config: KnownItemConfig, documents: list[Document]) -> list[list[str]]:
+    collection = read_collection((document.content() for document in documents), len(documents))
+    return KnownItemGenerator(config, collection)(documents, np.random.default_rng(0))
+
+
+def untitled(*texts: str) -> list[Document]:
+    return [Document(str(number), "", text) for number, text in enumerate(texts)]
+
+
 def test_simulated_queries_are_words_of_their_document() -> None:
-    contents = ["Copy a directory tree, copy it twice!", "the the the", "", "!?", "Zebra"]
-    generator = KnownItemGenerator(KnownItemConfig(queries=30), *document_frequencies(contents))
-    queries = generator(contents, np.random.default_rng(0))
+    documents = untitled("Copy a directory tree, copy it twice!", "the the the", "", "!?", "Zebra")
+    queries = generate(KnownItemConfig(queries=30), documents)
     assert [len(texts) for texts in queries] == [30, 30, 0, 0, 30]
-    for content, texts in zip(contents, queries, strict=True):
+    for document, texts in zip(documents, queries, strict=True):
         for text in texts:
             words = text.split()
-            assert len(words) == len(set(words)) <= 7
-            assert set(words) <= set(words_of(content))
+            assert len(words) == len(set(words)) >= 1
+            assert set(words) <= set(words_of(document.text))
     lengths = Counter(len(text.split()) for text in queries[0])
-    assert set(lengths) == {2, 3, 4, 5, 6}  # six different words
+    assert {2, 3, 4, 5} <= set(lengths) <= {1, 2, 3, 4, 5, 6}  # six different words
+
+
+def test_half_of_the_queries_keep_the_words_in_order() -> None:
+    words = [f"w{number}" for number in range(100, 200)]
+    queries = generate(KnownItemConfig(queries=2_000, min_words=3, mean_words=3), untitled(" ".join(words)))[0]
+    in_order = sum(text.split() == sorted(text.split()) for text in queries)
+    assert 0.54 < in_order / len(queries) < 0.63  # a half, and one sixth of the others by chance
+
+
+def test_lengths_follow_the_model() -> None:
+    text = " ".join(f"w{number}" for number in range(10_000))
+    queries = generate(KnownItemConfig(queries=5_000, min_words=2, mean_words=5), untitled(text))[0]
+    lengths = np.array([len(query.split()) for query in queries])
+    assert lengths.min() == 2
+    assert abs(lengths.mean() - 5) < 0.1  # standard error 0.024
+    assert abs(lengths.var() - 3) < 0.3  # Poisson of mean 3
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ("popular", {"often": 3, "once": 1, "common": 1}),
+        ("discriminative", {"often": 1, "once": 1, "common": 1 / 51}),
+        ("tf_idf", {"often": 2 * np.log(52), "once": np.log(52), "common": np.log(2)}),
+    ],
+)
+def test_words_are_drawn_by_the_term_model(terms: Any, expected: dict[str, float]) -> None:
+    config = KnownItemConfig(queries=20_000, min_words=1, mean_words=1, terms=terms, discrimination=1.0)
+    drawn = Counter(generate(config, untitled("often once often common often", *["common"] * 50))[0])
+    total = sum(expected.values())
+    for word, weight in expected.items():
+        share = weight / total
+        assert abs(drawn[word] / 20_000 - share) < 5 * np.sqrt(share / 20_000)
+
+
+def test_title_words_count_more() -> None:
+    documents = [Document("1", "title", "text"), Document("2", "title", "text")]
+    config = KnownItemConfig(queries=10_000, min_words=1, mean_words=1, terms="popular", title_weight=3.0)
+    assert abs(Counter(generate(config, documents)[0])["title"] / 10_000 - 0.75) < 0.03
 
 
 def test_spans_are_consecutive_words_and_noise_comes_from_the_collection() -> None:
-    contents = ["one two three four five six", "seven eight"]
-    frequencies = document_frequencies(contents)
-    spans = KnownItemGenerator(KnownItemConfig(queries=50, spans=1.0, max_words=4), *frequencies)
-    assert all(text in contents[0] for text in spans(contents, np.random.default_rng(0))[0])
-    noisy = KnownItemGenerator(KnownItemConfig(queries=50, noise=0.5), *frequencies)
-    words = {word for text in noisy(contents, np.random.default_rng(0))[1] for word in text.split()}
-    assert {"seven", "eight"} < words <= set(" ".join(contents).split())
-
-
-def test_rare_words_are_drawn_more_often() -> None:
-    contents = ["common rare"] + ["common filler"] * 50
-    generator = KnownItemGenerator(
-        KnownItemConfig(queries=500, min_words=1, max_words=1), *document_frequencies(contents)
-    )
-    counts = Counter(generator(contents[:1], np.random.default_rng(0))[0])
-    assert counts["rare"] > 3 * counts["common"] > 0
+    documents = untitled("one two three two one six", "seven eight")
+    spans = generate(KnownItemConfig(queries=50, spans=1.0), documents)
+    assert all(text in documents[0].text for text in spans[0])
+    assert all(text in documents[1].text for text in spans[1])
+    noisy = generate(KnownItemConfig(queries=2_000, noise=0.5), documents)[1]
+    words = Counter(word for text in noisy for word in text.split())
+    assert set(words) == set(words_of("one two three six seven eight"))
+    assert abs((words["one"] + words["two"] + words["three"] + words["six"]) / words.total() - 0.5 * 6 / 8) < 0.05
 
 
 def read_all(folder: Path) -> list[tuple[int, str]]:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from dsi.config import Doc2QueryConfig
-from dsi.corpus.store import Corpus
-from dsi.doc2query.known_item import KnownItemGenerator, document_frequencies
+from dsi.corpus.store import Corpus, Document
+from dsi.doc2query.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.shards import count_queries, shard_path, write_shard
 from dsi.errors import DsiError
 from dsi.progress import progress
 
-Generator = Callable[[Sequence[str], np.random.Generator], list[list[str]]]
+Generator = Callable[[Sequence[Document], np.random.Generator], list[list[str]]]
 """Queries for each of the given documents, drawn with the given source of randomness."""
 
 
@@ -41,9 +41,9 @@ def expand(out: Path, *, doc2query: Doc2QueryConfig, corpus: Path) -> dict[str, 
         if path.exists():
             queries += count_queries(path)
             continue
-        contents = [document.content() for document in documents.rows(start, start + doc2query.shard_size)]
+        rows = list(documents.rows(start, start + doc2query.shard_size))
         random = np.random.default_rng([doc2query.seed, shard])
-        parts = [generate(contents, random) for generate in generators]
+        parts = [generate(rows, random) for generate in generators]
         queries += write_shard(path, start, [list(chain(*texts)) for texts in zip(*parts, strict=True)])
     return {"queries": queries, "shards": len(starts)}
 
@@ -52,6 +52,6 @@ def open_generators(config: Doc2QueryConfig, documents: Corpus) -> list[Generato
     """The generators that are turned on, ready to be called."""
     generators: list[Generator] = []
     if config.known_item.queries:
-        frequencies, count = document_frequencies(progress(documents.contents(), "count words", total=len(documents)))
-        generators.append(KnownItemGenerator(config.known_item, frequencies, count))
+        contents = progress(documents.contents(), "count words", total=len(documents))
+        generators.append(KnownItemGenerator(config.known_item, read_collection(contents, len(documents))))
     return generators

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dsi.docids.trie import Trie
 from dsi.model.architecture import START, DifferentiableSearchIndex
-from dsi.search.decoder import BeamDecoder
+from dsi.model.decoding import StepDecoder
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def beam_search(
         is -inf.
     """
     depth = len(trie.fan_out)
-    decoder = BeamDecoder(model, model.encode(input_ids, attention_mask), attention_mask, depth)
+    decoder = StepDecoder(model.decoder, model.encode(input_ids, attention_mask), attention_mask, depth)
     queries, device = len(input_ids), input_ids.device
     nodes = torch.zeros(queries, 1, dtype=torch.long, device=device)
     scores = torch.zeros(queries, 1, device=device)
     found_nodes, found_scores = nodes[:, :0], scores[:, :0]
     rows, parents = torch.full_like(nodes, START), None
     for fan_out in trie.fan_out:
-        state = decoder.step(model.docid_embedding(rows), parents)
+        state = decoder.step(model.docid_embedding(rows).flatten(0, 1), None, parents).unflatten(0, (queries, -1))
         log_probabilities = model.docid_head(state).float().log_softmax(dim=-1)
         first = trie.first_child[nodes]
         offsets = torch.arange(fan_out, device=device)
@@ -76,6 +76,7 @@ def beam_search(
         found_nodes = pool_nodes.gather(1, best)
 
         scores, best = child_scores.masked_fill(is_leaf, -torch.inf).topk(min(beam, children.shape[1]), dim=1)
-        nodes, parents = children.gather(1, best), best // fan_out
+        nodes = children.gather(1, best)
+        parents = (best // fan_out + torch.arange(queries, device=device)[:, None] * state.shape[1]).flatten()
         rows = trie.token[nodes] + START + 1
     return found_nodes, found_scores
