@@ -12,7 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 CONFIG ?= configs/demo.yaml
 NAME ?= $(basename $(notdir $(CONFIG)))
 SET ?=
-# e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi" trains on several processes
+# e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi" generates queries and trains on several processes
 LAUNCH ?= $(VENV)/bin/dsi
 
 PYTHON ?= python3
@@ -20,7 +20,7 @@ VENV ?= .venv
 RUN := runs/$(NAME)
 DSI := $(VENV)/bin/dsi
 EXPERIMENT = '$(CONFIG)' --name '$(NAME)' $(if $(SET),--set $(SET))
-STAGES := corpus tokenizer doc2query docids model search baselines evaluation report
+STAGES := corpus tokenizer generator doc2query docids model search baselines evaluation report
 MANIFESTS := $(STAGES:%=$(RUN)/%/manifest.json)
 .PRECIOUS: $(MANIFESTS)
 PLANS := $(STAGES:%=$(RUN)/plan/%)
@@ -29,11 +29,12 @@ all: $(RUN)/report/manifest.json  ## run the experiment CONFIG (default configs/
 	@cat $(RUN)/report/summary.txt
 	@echo "in full: $(RUN)/report/report.md"
 
-$(STAGES): %: $(RUN)/%/manifest.json  ## (corpus tokenizer doc2query docids model search baselines evaluation report) up to that stage
+$(STAGES): %: $(RUN)/%/manifest.json  ## (corpus tokenizer generator doc2query docids model search baselines evaluation report) up to that stage
 
 # What each stage reads. Order only: the plan says whether the result is out of date.
 $(RUN)/tokenizer/manifest.json: | $(RUN)/corpus/manifest.json
-$(RUN)/doc2query/manifest.json: | $(RUN)/corpus/manifest.json
+$(RUN)/generator/manifest.json: | $(RUN)/tokenizer/manifest.json
+$(RUN)/doc2query/manifest.json: | $(RUN)/generator/manifest.json
 $(RUN)/docids/manifest.json: | $(RUN)/tokenizer/manifest.json
 $(RUN)/model/manifest.json: | $(RUN)/docids/manifest.json $(RUN)/doc2query/manifest.json
 $(RUN)/search/manifest.json: | $(RUN)/model/manifest.json
@@ -43,6 +44,7 @@ $(RUN)/report/manifest.json: | $(RUN)/evaluation/manifest.json
 
 VERB_corpus := ingest
 VERB_tokenizer := tokenize
+VERB_generator := finetune
 VERB_doc2query := expand
 VERB_docids := assign
 VERB_model := train
@@ -52,7 +54,7 @@ VERB_evaluation := evaluate
 VERB_report := report
 
 $(MANIFESTS): $(RUN)/%/manifest.json: $(RUN)/plan/%
-	@$(if $(filter model,$*),$(LAUNCH),$(DSI)) $(VERB_$*) $(EXPERIMENT)
+	@$(if $(filter generator doc2query model,$*),$(LAUNCH),$(DSI)) $(VERB_$*) $(EXPERIMENT)
 
 # The empty recipe makes make look at the files' times again after the plan was written.
 $(PLANS): plan ;

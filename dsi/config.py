@@ -94,9 +94,71 @@ class KnownItemConfig(Section):
         return self
 
 
+class T5GeneratorConfig(Section):
+    """Defaults are docTTTTTquery's and the paper's (section 6.1)."""
+
+    queries: Annotated[int, Field(ge=0)] = 0
+    """Queries sampled a document from the model of section `generator`; 0 turns it off."""
+    top_k: Count = 10
+    """A piece is drawn from this many most probable ones; 1 is greedy."""
+    temperature: Rate = 1.0
+    document_length: Count = 512
+    """Input tokens of a document, the rest is cut."""
+    query_length: Count = 64
+    """Longest query, in tokens."""
+    prefix: str = ""
+    """Text before every document, for checkpoints that expect one."""
+    batch_tokens: Count = 32_768
+    """Tokens, read and at most written, of the documents that go together: bounds the memory."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 where the GPU has it."""
+
+
+class GeneratorConfig(Section):
+    """The model behind `doc2query.t5`, and its training on pairs of a document and a real query (the paper's in-domain
+    D2Q)."""
+
+    checkpoint: str | None = "castorini/doc2query-t5-base-msmarco"
+    """A sequence-to-sequence checkpoint, hub name or folder. Null starts a T5 from random weights with the sizes below
+    and the corpus's own vocabulary."""
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Training steps on labelled pairs; 0 uses the checkpoint as it is."""
+    split: str = "train"
+    """Queries of the corpus whose relevant documents make the pairs."""
+    extra: list[str] = []
+    """BEIR folders whose pairs, of all their splits, are added."""
+    simulated_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps before those on known-item queries of the corpus's documents, which teach a random model to copy."""
+    batch_size: Count = 64
+    """Pairs a step, over all processes."""
+    learning_rate: Rate = 1e-4
+    """docTTTTTquery's."""
+    embedding_learning_rate: Rate = 1e-4
+    """Step of the embeddings: the same for a checkpoint, larger from random weights (see `training`)."""
+    eval_steps: Count = 200
+    """Steps between two evaluations on held-out pairs; the best model is kept."""
+    held_out: Count = 200
+    """Labelled pairs held out (at most a tenth of them)."""
+    document_length: Count = 512
+    query_length: Count = 64
+    """Tokens, the rest is cut."""
+    d_model: Count = 256
+    num_layers: Count = 1
+    num_decoder_layers: Count = 1
+    num_heads: Count = 4
+    d_kv: Count = 64
+    d_ff: Count = 512
+    dropout: Share = 0.1
+    seed: Seed = 0
+
+
 class Doc2QueryConfig(Section):
+    """Generators that are on (queries above 0) add up to a mixture."""
+
     known_item: KnownItemConfig = KnownItemConfig()
     """Known-item simulation (Azzopardi et al. 2007): words drawn from the document by discriminative power."""
+    t5: T5GeneratorConfig = T5GeneratorConfig()
+    """Queries sampled from a sequence-to-sequence model (docTTTTTquery)."""
     shard_size: Count = 10_000
     """Documents a shard: the unit of resuming and of randomness."""
     seed: Seed = 0
@@ -208,6 +270,7 @@ class Config(Section):
 
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    generator: GeneratorConfig = GeneratorConfig()
     doc2query: Doc2QueryConfig = Doc2QueryConfig()
     docids: DocidsConfig = DocidsConfig()
     model: ModelConfig = ModelConfig()
@@ -215,6 +278,14 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     baselines: BaselinesConfig = BaselinesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _generator_exists(self) -> Self:
+        generator = self.generator
+        exists = generator.checkpoint is not None or generator.steps + generator.simulated_steps > 0
+        if self.doc2query.t5.queries and not exists:
+            raise ValueError("doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0")
+        return self
 
     @model_validator(mode="after")
     def _evaluation_split_is_read(self) -> Self:

@@ -53,11 +53,21 @@ STAGES = {
             help="take the checkpoint's vocabulary, or train one on the corpus",
         ),
         Stage(
+            "generator",
+            "finetune",
+            "dsi.doc2query.finetune",
+            ("generator",),
+            ("corpus", "tokenizer"),
+            parallel=True,
+            help="train the query generator, if asked to",
+        ),
+        Stage(
             "doc2query",
             "expand",
             "dsi.doc2query.expand",
-            ("doc2query",),
-            ("corpus",),
+            ("doc2query", "generator.checkpoint"),
+            ("corpus", "generator"),
+            parallel=True,
             help="generate synthetic queries for every document",
         ),
         Stage(
@@ -141,7 +151,7 @@ class Run:
             DsiError: a stage it reads is not built, or its input is faulty.
         """
         arguments: dict[str, Any] = {key.split(".")[-1]: self.config[key] for key in self._sections(stage)}
-        for name in stage.upstream:
+        for name in self._upstream(stage):
             upstream = STAGES[name]
             arguments[name] = self.store.path(name, self.fingerprint(upstream))
             if not self.is_built(upstream):
@@ -174,12 +184,14 @@ class Run:
         for key in self._sections(stage):
             value = self.config[key]
             inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-        inputs |= {f"{name}/": self.fingerprint(STAGES[name]) for name in stage.upstream}
+        inputs |= {f"{name}/": self.fingerprint(STAGES[name]) for name in self._upstream(stage)}
         if stage.name == "corpus":
             inputs["files"] = source_state(self.config.corpus)
         folders = {
             "model": self.config.model.checkpoint,
             "model.checkpoint": self.config.model.checkpoint,
+            "generator": self.config.generator.checkpoint,
+            "generator.checkpoint": self.config.generator.checkpoint,
             "docids": self.config.docids.embedding_model,
         }
         for key in self._sections(stage):
@@ -207,7 +219,17 @@ class Run:
     def _sections(self, stage: Stage) -> tuple[str, ...]:
         if stage.name == "docids" and self.config.docids.embeddings != "document_states":
             return ("docids",)
+        if stage.name == "doc2query" and not self.config.doc2query.t5.queries:
+            return ("doc2query",)
         return stage.sections
+
+    def _upstream(self, stage: Stage) -> tuple[str, ...]:
+        """Stages it reads with this configuration."""
+        if stage.name == "doc2query" and not self.config.doc2query.t5.queries:
+            return ("corpus",)
+        if stage.name == "generator" and self.config.generator.checkpoint is not None:
+            return ("corpus",)
+        return stage.upstream
 
     @staticmethod
     def _write_if_changed(path: Path, text: str) -> None:

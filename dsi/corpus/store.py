@@ -9,8 +9,8 @@ The files are Arrow streams, so `datasets.Dataset.from_file` opens each as a Hug
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Set
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +87,14 @@ class Corpus:
     def contents(self) -> Iterator[str]:
         """`Document.content()` of every document in order."""
         return (document.content() for document in self)
+
+    def doc_indexes(self, doc_ids: Set[str]) -> dict[str, int]:
+        """`doc_index` of each of these ids that the corpus has."""
+        rows = enumerate(chain.from_iterable(batch["doc_id"].to_pylist() for batch in self._id_batches()))
+        return {doc_id: number for number, doc_id in rows if doc_id in doc_ids}
+
+    def _id_batches(self) -> Iterator[pa.Table]:
+        return self.documents.select_columns("doc_id").with_format("arrow").iter(ROWS_A_BATCH)
 
     @property
     def splits(self) -> list[str]:

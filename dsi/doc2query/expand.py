@@ -7,7 +7,7 @@ The paper's central finding: as the corpus grows, training on synthetic queries 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +15,82 @@ import numpy as np
 
 from dsi.config import Doc2QueryConfig
 from dsi.corpus.store import Corpus, Document
+from dsi.doc2query.finetune import generator_checkpoint
 from dsi.doc2query.known_item import KnownItemGenerator, read_collection
+from dsi.doc2query.quality import quality_sheet
 from dsi.doc2query.shards import count_queries, shard_path, write_shard
+from dsi.doc2query.t5 import T5Generator
 from dsi.errors import DsiError
+from dsi.processes import is_first_process, process_count, process_index, wait_until
 from dsi.progress import progress
 
 Generator = Callable[[Sequence[Document], np.random.Generator], list[list[str]]]
 """Queries for each of the given documents, drawn with the given source of randomness."""
 
 
-def expand(out: Path, *, doc2query: Doc2QueryConfig, corpus: Path) -> dict[str, Any]:
-    """Write the shards that are not there yet and return the number of queries.
+DOCUMENTS_AT_ONCE = 1_000
+"""Documents of a shard that a generator gets together; enough to sort them by length."""
+
+
+def expand(
+    out: Path,
+    *,
+    doc2query: Doc2QueryConfig,
+    corpus: Path,
+    checkpoint: str | None = None,
+    generator: Path | None = None,
+) -> dict[str, Any]:
+    """Write the shards that are not there yet and return the number of queries and their quality.
+
+    The processes of a launcher take turns. A shard depends on the configuration, the seed and its number only.
 
     Raises:
-        DsiError: no generator is turned on.
+        DsiError: no generator is turned on, or one cannot be opened.
     """
-    documents = Corpus(corpus)
-    generators = open_generators(doc2query, documents)
-    if not generators:
-        raise DsiError("doc2query: no generator is on; set doc2query.known_item.queries above 0")
-    starts = range(0, len(documents), doc2query.shard_size)
-    queries = 0
-    for shard, start in enumerate(progress(starts, "expand", unit="shards", total=len(starts))):
-        path = shard_path(out, shard)
-        if path.exists():
-            queries += count_queries(path)
-            continue
-        rows = list(documents.rows(start, start + doc2query.shard_size))
-        random = np.random.default_rng([doc2query.seed, shard])
-        parts = [generate(rows, random) for generate in generators]
-        queries += write_shard(path, start, [list(chain(*texts)) for texts in zip(*parts, strict=True)])
-    return {"queries": queries, "shards": len(starts)}
+    documents, size = Corpus(corpus), doc2query.shard_size
+    paths = [shard_path(out, shard) for shard in range(-(-len(documents) // size))]
+    mine = [shard for shard in range(process_index(), len(paths), process_count()) if not paths[shard].exists()]
+    if mine:
+        generators = open_generators(doc2query, documents, checkpoint, generator)
+        rows = progress(
+            chain.from_iterable(documents.rows(shard * size, (shard + 1) * size) for shard in mine),
+            "expand",
+            total=sum(min(size, len(documents) - shard * size) for shard in mine),
+        )
+        for shard in mine:
+            of_shard = islice(rows, size)
+            random = [np.random.default_rng([doc2query.seed, shard, number]) for number in range(len(generators))]
+            queries: list[list[str]] = []
+            while block := list(islice(of_shard, DOCUMENTS_AT_ONCE)):
+                parts = [generate(block, own) for generate, own in zip(generators, random, strict=True)]
+                queries += [list(chain(*texts)) for texts in zip(*parts, strict=True)]
+            write_shard(paths[shard], shard * size, queries)
+    if is_first_process():
+        wait_until(lambda: all(path.exists() for path in paths))
+        return {
+            "queries": sum(map(count_queries, paths)),
+            "shards": len(paths),
+            "quality": quality_sheet(documents, paths, size),
+        }
+    return {}
 
 
-def open_generators(config: Doc2QueryConfig, documents: Corpus) -> list[Generator]:
-    """The generators that are turned on, ready to be called."""
+def open_generators(
+    config: Doc2QueryConfig, documents: Corpus, checkpoint: str | None, trained: Path | None
+) -> list[Generator]:
+    """The generators that are turned on, ready to be called, in a fixed order.
+
+    Raises:
+        DsiError: there is none, or the checkpoint cannot be loaded.
+    """
     generators: list[Generator] = []
     if config.known_item.queries:
         contents = progress(documents.contents(), "count words", total=len(documents))
         generators.append(KnownItemGenerator(config.known_item, read_collection(contents, len(documents))))
+    if config.t5.queries:
+        generators.append(T5Generator(config.t5, generator_checkpoint(checkpoint, trained)))
+    if not generators:
+        raise DsiError(
+            "doc2query: no generator is on; set doc2query.known_item.queries or doc2query.t5.queries above 0"
+        )
     return generators

@@ -29,8 +29,6 @@ SAMPLED_DOCUMENTS = 10_000
 """Documents, evenly spaced, whose words stand for the collection when a word is drawn from all of it."""
 IN_ORDER = 0.5
 """Share of the queries whose words keep the document's order."""
-BLOCK = 1_000
-"""Documents whose queries are drawn together."""
 
 
 def words_of(text: str) -> list[str]:
@@ -78,10 +76,6 @@ class KnownItemGenerator:
 
     def __call__(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
         """`config.queries` queries for each document; none for a document without words."""
-        starts = range(0, len(documents), BLOCK)
-        return [queries for start in starts for queries in self._block(documents[start : start + BLOCK], random)]
-
-    def _block(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
         config = self.config
         titles = [words_of(document.title) for document in documents]
         texts = [words_of(document.text) for document in documents]

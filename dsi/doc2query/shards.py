@@ -7,11 +7,12 @@ the configuration, the seed and the shard number, not on which process wrote it 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -43,3 +44,15 @@ def read_shards(folder: Path) -> Iterator[tuple[NDArray[np.uint32], list[str]]]:
     for path in sorted(folder.glob("shard-*.parquet")):
         table = pq.read_table(path)
         yield table["doc_index"].to_numpy(), table["text"].to_pylist()
+
+
+def read_queries_of(shards: Sequence[Path], shard_size: int, documents: Sequence[int]) -> dict[int, list[str]]:
+    """Queries of the given documents, by doc_index; `shards` are all shards in order, `shard_size` documents each."""
+    queries: dict[int, list[str]] = {number: [] for number in documents}
+    for shard in sorted({number // shard_size for number in documents}):
+        own = [number for number in documents if number // shard_size == shard]
+        table = pq.read_table(shards[shard])
+        table = table.filter(pc.is_in(table["doc_index"], pa.array(own, pa.uint32())))
+        for number, text in zip(table["doc_index"].to_pylist(), table["text"].to_pylist(), strict=True):
+            queries[number].append(text)
+    return queries

@@ -22,6 +22,7 @@ from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import build_model
+from dsi.model.device import is_bfloat16
 from dsi.model.document_states import document_states
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
@@ -115,9 +116,6 @@ def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool)
     Raises:
         DsiError: bfloat16 was asked of a device without it, or the batch does not divide among the processes.
     """
-    gpu_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    if config.precision == "bfloat16" and torch.cuda.is_available() and not gpu_bfloat16:
-        raise DsiError("training.precision=bfloat16: this GPU has no bfloat16; use float32")
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=config.steps,
@@ -125,7 +123,7 @@ def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool)
         warmup_steps=config.warmup_steps,
         lr_scheduler_type="linear",
         max_grad_norm=1.0,
-        bf16=config.precision == "bfloat16" or (config.precision == "auto" and gpu_bfloat16),
+        bf16=is_bfloat16(config.precision, "training.precision"),
         seed=config.seed,
         logging_steps=math.gcd(50, config.eval_steps),  # a loss that is not finite is seen before it is saved
         logging_nan_inf_filter=False,

@@ -1,0 +1,272 @@
+"""Train the query generator on pairs of a document and a real query: the paper's in-domain D2Q.
+
+From random weights a T5 learns neither words nor copying from a few thousand pairs, so it can first be taught on
+known-item queries (`generator.simulated_steps`), which need no labels.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    DataCollatorForSeq2Seq,
+    PreTrainedTokenizerBase,
+    T5Config,
+    T5ForConditionalGeneration,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from dsi.artifacts import WORK
+from dsi.config import CorpusConfig, GeneratorConfig, KnownItemConfig, T5GeneratorConfig
+from dsi.corpus.ingest import ingest
+from dsi.corpus.store import Corpus, Document
+from dsi.doc2query.known_item import KnownItemGenerator, read_collection
+from dsi.doc2query.t5 import T5Generator
+from dsi.errors import DsiError, first_line
+from dsi.model.device import is_bfloat16
+
+Pair = tuple[str, str]
+"""Content of a document, and a query for it."""
+SHOWN = 5
+"""Held-out documents whose sampled queries are printed."""
+LABEL_PADDING = -100
+
+
+def generator_checkpoint(checkpoint: str | None, trained: Path | None) -> str:
+    """The model to generate with: what `finetune` left in `trained`, or else the checkpoint itself."""
+    if trained is not None and (trained / "config.json").exists():
+        return str(trained)
+    assert checkpoint is not None  # the configuration sees to it
+    return checkpoint
+
+
+def finetune(out: Path, *, generator: GeneratorConfig, corpus: Path, tokenizer: Path | None = None) -> dict[str, Any]:
+    """Train from the last checkpoint in `out`, or from the start; keep the model with the least held-out loss.
+
+    Raises:
+        DsiError: no labelled pair, or the checkpoint cannot be loaded.
+    """
+    if not generator.steps + generator.simulated_steps:
+        return {}
+    documents = Corpus(corpus)
+    pairs = labelled_pairs(generator, documents, out / WORK)
+    random = np.random.default_rng(generator.seed)
+    held_out = min(generator.held_out, len(pairs) // 10)
+    shuffled = [pairs[number] for number in random.permutation(len(pairs))]
+    evaluated, trained = shuffled[:held_out], shuffled[held_out:]
+    simulated = list(simulated_pairs(documents, generator.simulated_steps * generator.batch_size, random))
+    model, text = open_model(generator, tokenizer)
+    trainer = GeneratorTrainer(
+        model,
+        training_arguments(generator, out / WORK / "checkpoints", bool(evaluated)),
+        generator.embedding_learning_rate,
+        train_dataset=Pairs(
+            [*simulated, *repeated(trained, generator.steps * generator.batch_size, random)], text, generator
+        ),
+        eval_dataset=Pairs(evaluated, text, generator) if evaluated else None,
+        data_collator=DataCollatorForSeq2Seq(text, label_pad_token_id=LABEL_PADDING),
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / WORK / "checkpoints")))
+    loss = trainer.evaluate()["eval_loss"] if evaluated else None
+    trainer.save_model(str(out))
+    if not trainer.is_world_process_zero():
+        return {}
+    text.save_pretrained(out)
+    if evaluated:
+        show_samples(out, evaluated[:SHOWN], generator)
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "pairs": len(trained),
+        "simulated_pairs": len(simulated),
+        "held_out_pairs": len(evaluated),
+        "held_out_loss": loss,
+    }
+
+
+def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work: Path) -> list[Pair]:
+    """Pairs of the corpus's split and of the extra BEIR folders.
+
+    Raises:
+        DsiError: the corpus has no such split, or no pair at all.
+    """
+    if not config.steps:
+        return []
+    if config.split not in corpus.splits:
+        raise DsiError(
+            f"generator.split: the corpus has no split {config.split!r}; it has: {', '.join(corpus.splits) or 'none'}"
+        )
+    pairs = list(pairs_of(corpus, config.split))
+    for number, path in enumerate(config.extra):
+        folder = work / f"extra-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        ingest(folder, corpus=CorpusConfig(source="beir", path=path))
+        extra = Corpus(folder)
+        pairs += [pair for split in extra.splits for pair in pairs_of(extra, split)]
+    if not pairs:
+        raise DsiError(f"generator.split: split {config.split!r} of the corpus has no relevant document")
+    return pairs
+
+
+def pairs_of(corpus: Corpus, split: str) -> Iterator[Pair]:
+    """Each query of the split with each of its relevant documents."""
+    texts = {query.query_id: query.text for query in corpus.queries(split)}
+    relevant = [qrel for qrel in corpus.qrels(split) if qrel.relevance > 0]
+    numbers = corpus.doc_indexes({qrel.doc_id for qrel in relevant})
+    for qrel in relevant:
+        yield corpus[numbers[qrel.doc_id]].content(), texts[qrel.query_id]
+
+
+def simulated_pairs(corpus: Corpus, count: int, random: np.random.Generator) -> Iterator[Pair]:
+    """`count` pairs of random documents and known-item queries, each document as often as any other."""
+    if not count:
+        return
+    collection = read_collection(corpus.contents(), len(corpus))
+    while count > 0:
+        chosen = random.permutation(len(corpus))[:count]
+        documents = [corpus[int(number)] for number in chosen]
+        queries = KnownItemGenerator(KnownItemConfig(queries=1), collection)(documents, random)
+        pairs = [(document.content(), own[0]) for document, own in zip(documents, queries, strict=True) if own]
+        yield from pairs
+        count -= max(len(pairs), 1)
+
+
+def repeated(pairs: list[Pair], count: int, random: np.random.Generator) -> list[Pair]:
+    """`count` of the pairs, one random order of all after another."""
+    chosen = list[Pair]()
+    while pairs and len(chosen) < count:
+        chosen += [pairs[number] for number in random.permutation(len(pairs))]
+    return chosen[:count]
+
+
+def open_model(config: GeneratorConfig, tokenizer: Path | None) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+    """The generator before training, and its tokenizer."""
+    set_seed(config.seed)
+    if config.checkpoint is not None:
+        try:
+            shape = AutoConfig.from_pretrained(config.checkpoint, dropout_rate=config.dropout)
+            model = AutoModelForSeq2SeqLM.from_pretrained(config.checkpoint, config=shape, dtype=torch.float32)
+            return model, AutoTokenizer.from_pretrained(config.checkpoint)
+        except (OSError, ValueError) as error:
+            raise DsiError(f"generator.checkpoint: cannot load {config.checkpoint!r}: {first_line(error)}") from None
+    assert tokenizer is not None
+    text = AutoTokenizer.from_pretrained(tokenizer)
+    shape = T5Config(
+        vocab_size=len(text),
+        d_model=config.d_model,
+        d_kv=config.d_kv,
+        d_ff=config.d_ff,
+        num_layers=config.num_layers,
+        num_decoder_layers=config.num_decoder_layers,
+        num_heads=config.num_heads,
+        dropout_rate=config.dropout,
+        feed_forward_proj="gated-gelu",
+        decoder_start_token_id=0,
+    )
+    return T5ForConditionalGeneration(shape), text
+
+
+class Pairs(Dataset[dict[str, list[int]]]):
+    """Tokenised pairs, in order."""
+
+    def __init__(self, pairs: list[Pair], text: PreTrainedTokenizerBase, config: GeneratorConfig) -> None:
+        self.pairs, self.text, self.config = pairs, text, config
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, item: int) -> dict[str, list[int]]:
+        content, query = self.pairs[item]
+        read = self.text(content, truncation=True, max_length=self.config.document_length)
+        written = self.text(query, truncation=True, max_length=self.config.query_length)
+        return {
+            "input_ids": read["input_ids"],
+            "attention_mask": read["attention_mask"],
+            "labels": written["input_ids"],
+        }
+
+
+class GeneratorTrainer(Trainer):
+    """The Trainer over pairs in the order given, with a learning rate of its own for the embeddings."""
+
+    optimizer: torch.optim.Optimizer | None
+
+    def __init__(
+        self, model: torch.nn.Module, arguments: TrainingArguments, embedding_learning_rate: float, **options: Any
+    ) -> None:
+        self.embedding_learning_rate = embedding_learning_rate
+        super().__init__(model=model, args=arguments, **options)
+
+    def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            model = model or self.model
+            embeddings = list(model.get_input_embeddings().parameters())  # type: ignore[operator]
+            tied = {id(parameter) for parameter in embeddings}
+            body = [parameter for parameter in model.parameters() if id(parameter) not in tied]
+            groups = [
+                {"params": body, "lr": self.args.learning_rate},
+                {"params": embeddings, "lr": self.embedding_learning_rate},
+            ]
+            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+        return self.optimizer
+
+
+def training_arguments(config: GeneratorConfig, checkpoints: Path, has_held_out: bool) -> TrainingArguments:
+    """The Trainer's arguments for our configuration.
+
+    Raises:
+        DsiError: the batch does not divide among the processes.
+    """
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=config.steps + config.simulated_steps,
+        learning_rate=config.learning_rate,
+        warmup_steps=min(100, config.steps + config.simulated_steps),
+        lr_scheduler_type="linear",
+        max_grad_norm=1.0,
+        bf16=is_bfloat16("auto", "generator"),
+        seed=config.seed,
+        logging_steps=50,
+        eval_strategy="steps" if has_held_out else "no",
+        eval_steps=config.eval_steps,
+        save_steps=config.eval_steps,
+        save_total_limit=2,
+        load_best_model_at_end=has_held_out,
+        disable_tqdm=not sys.stderr.isatty(),
+        report_to="none",
+    )
+    if config.batch_size % arguments.world_size:
+        raise DsiError(
+            f"generator.batch_size={config.batch_size} does not divide among {arguments.world_size} processes"
+        )
+    arguments.per_device_train_batch_size = config.batch_size // arguments.world_size
+    return arguments
+
+
+def show_samples(out: Path, pairs: list[Pair], config: GeneratorConfig) -> None:
+    """Print, and keep in samples.json, queries sampled for held-out documents beside the real one."""
+    sampling = T5GeneratorConfig(queries=5, document_length=config.document_length, query_length=config.query_length)
+    documents = [Document(str(number), "", content) for number, (content, _) in enumerate(pairs)]
+    queries = T5Generator(sampling, str(out))(documents, np.random.default_rng(config.seed))
+    samples = [
+        {"document": content, "query": real, "samples": own}
+        for (content, real), own in zip(pairs, queries, strict=True)
+    ]
+    (out / "samples.json").write_text(json.dumps(samples, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for (_, real), own in zip(pairs, queries, strict=True):
+        print(f"   {real!r}: {', '.join(map(repr, own))}", flush=True)

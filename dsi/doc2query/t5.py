@@ -1,0 +1,82 @@
+"""Queries from a sequence-to-sequence model: docTTTTTquery (Nogueira and Lin 2019), the paper's generator.
+
+The paper samples 40 queries a passage from the ten most probable pieces at temperature 1 (Pradeep et al. 2023,
+section 6.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from dsi.config import T5GeneratorConfig
+from dsi.corpus.store import Document
+from dsi.doc2query.sampling import sample
+from dsi.errors import DsiError, first_line
+from dsi.model.device import compute_device, is_bfloat16
+
+OWN_LOOP = ("t5", "mt5")
+"""Model types that our sampling knows; others go through the library's."""
+
+
+class T5Generator:
+    """Samples `config.queries` queries a document.
+
+    Args:
+        checkpoint: hub name or folder of a sequence-to-sequence model with its tokenizer.
+
+    Raises:
+        DsiError: the checkpoint cannot be loaded.
+    """
+
+    def __init__(self, config: T5GeneratorConfig, checkpoint: str) -> None:
+        self.config = config
+        precision = torch.bfloat16 if is_bfloat16(config.precision, "doc2query.t5.precision") else torch.float32
+        try:
+            self.text = AutoTokenizer.from_pretrained(checkpoint)
+            self.model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint, dtype=precision)
+        except (OSError, ValueError) as error:
+            raise DsiError(f"generator.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
+        self.model.to(compute_device()).eval()
+
+    def __call__(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
+        """Queries for each document; fewer where the model gave empty ones, none for a document without text."""
+        contents = [f"{self.config.prefix}{document.content()}" for document in documents]
+        pieces = self.text(contents, truncation=True, max_length=self.config.document_length)["input_ids"]
+        queries: list[list[str]] = [[] for _ in documents]
+        for batch in self.batches([len(row) for row in pieces]):
+            padded = self.text.pad({"input_ids": [pieces[number] for number in batch]}, return_tensors="pt")
+            texts = self.text.batch_decode(self._sample(padded.to(self.model.device), random), skip_special_tokens=True)
+            for number, first in zip(batch, range(0, len(texts), self.config.queries), strict=True):
+                if documents[number].content():
+                    stripped = (text.strip() for text in texts[first : first + self.config.queries])
+                    queries[number] = [text for text in stripped if text]
+        return queries
+
+    def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Numbers of the documents that go together: alike in length, longest first, within the token budget."""
+        config, batch = self.config, list[int]()
+        for number in np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist():
+            longest = lengths[batch[0]] if batch else 0
+            if batch and (len(batch) + 1) * (longest + config.queries * config.query_length) > config.batch_tokens:
+                yield batch
+                batch = []
+            batch.append(number)
+        if batch:
+            yield batch
+
+    def _sample(self, batch: Any, random: np.random.Generator) -> Any:
+        config = self.config
+        limits: dict[str, Any] = {"top_k": config.top_k, "temperature": config.temperature}
+        if self.model.config.model_type in OWN_LOOP:
+            return sample(
+                self.model, **batch, samples=config.queries, max_length=config.query_length, random=random, **limits
+            )
+        torch.manual_seed(int(random.integers(1 << 62)))
+        return self.model.generate(
+            **batch, do_sample=True, num_return_sequences=config.queries, max_new_tokens=config.query_length, **limits
+        )
