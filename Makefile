@@ -75,6 +75,9 @@ lint: install  ## check style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
+bench-doc2query: $(RUN)/tokenizer/manifest.json  ## queries a second against Hugging Face generate, on CONFIG's passages
+	$(VENV)/bin/python scripts/bench_doc2query.py $(RUN)
+
 clean:  ## remove every run and its artefacts (asks for CONFIRM=yes)
 	@test "$(CONFIRM)" = yes || { echo "make clean removes runs/ with all trained models; add CONFIRM=yes" >&2; exit 1; }
 	rm -rf runs
@@ -82,6 +85,6 @@ clean:  ## remove every run and its artefacts (asks for CONFIRM=yes)
 help:  ## list the targets
 	@echo 'make [TARGET] [CONFIG=configs/x.yaml] [NAME=run] [SET="section.key=value ..."]'
 	@echo "(a value with blanks or brackets in quotes of its own: SET=\"'evaluation.measures=[RR@10, R@1000]'\")"
-	@sed -nE 's/^([$$()a-zA-Z]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
+	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 
-.PHONY: all $(STAGES) plan install test lint clean help
+.PHONY: all $(STAGES) plan install test lint bench-doc2query clean help

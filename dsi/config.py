@@ -152,13 +152,24 @@ class GeneratorConfig(Section):
     seed: Seed = 0
 
 
+class PredictionsConfig(Section):
+    path: str | None = None
+    """Released queries. docTTTTTquery's text files, a folder or one file: line n, from 0, belongs to the document with
+    id n, and several files are several samples. JSON lines {"id": ..., "predicted_queries": [...]}, a folder or one
+    file. Or the name of a Hugging Face dataset with these two columns."""
+    queries: Count = 40
+    """The first so many a document."""
+
+
 class Doc2QueryConfig(Section):
-    """Generators that are on (queries above 0) add up to a mixture."""
+    """Generators that are on (queries above 0, a path) add up to a mixture."""
 
     known_item: KnownItemConfig = KnownItemConfig()
     """Known-item simulation (Azzopardi et al. 2007): words drawn from the document by discriminative power."""
     t5: T5GeneratorConfig = T5GeneratorConfig()
     """Queries sampled from a sequence-to-sequence model (docTTTTTquery)."""
+    predictions: PredictionsConfig = PredictionsConfig()
+    """Queries that others have generated and released."""
     shard_size: Count = 10_000
     """Documents a shard: the unit of resuming and of randomness."""
     seed: Seed = 0

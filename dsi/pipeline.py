@@ -192,12 +192,13 @@ class Run:
             "model.checkpoint": self.config.model.checkpoint,
             "generator": self.config.generator.checkpoint,
             "generator.checkpoint": self.config.generator.checkpoint,
+            "doc2query": self.config.doc2query.predictions.path,
             "docids": self.config.docids.embedding_model,
         }
         for key in self._sections(stage):
             folder = folders.get(key)
-            if folder is not None and Path(folder).is_dir():
-                inputs[f"{key} files"] = files_state(Path(folder).rglob("*"))
+            if folder is not None and Path(folder).exists():
+                inputs[f"{key} files"] = files_state([Path(folder), *Path(folder).rglob("*")])
         return inputs
 
     def plan(self) -> None:

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 from dsi.config import Doc2QueryConfig, DocidsConfig, KnownItemConfig, TokenizerConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.doc2query.expand import expand
+from dsi.doc2query.shards import read_shards
 from dsi.docids.assign import assign
 from dsi.docids.store import Docids
 from dsi.tokenizer import tokenize
@@ -93,3 +94,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Stages:
         Docids(root / "docids"),
         AutoTokenizer.from_pretrained(root / "tokenizer"),
     )
+
+
+def read_all(folder: Path) -> list[tuple[int, str]]:
+    """Every (doc_index, query) of a doc2query stage folder."""
+    return [pair for doc_index, texts in read_shards(folder) for pair in zip(doc_index.tolist(), texts, strict=True)]

@@ -22,7 +22,16 @@ METRICS: dict[str, Any] = {
 }
 COUNTS: dict[str, dict[str, Any]] = {
     "corpus": {"documents": 36594},
-    "doc2query": {"queries": 1463760},
+    "doc2query": {
+        "queries": 1463760,
+        "quality": {
+            "sampled_queries": 80_000,
+            "unique": 0.98,
+            "words": 4.41,
+            "copied": 1.0,
+            "max_jaccard": {"mean": 0.4567, "buckets": [10, 200, 900, 400, 80]},
+        },
+    },
     "docids": {"kind": "atomic"},
     "model": {"parameters": 18_100_000, "training_seconds": 300.0},
     "search": {"queries_per_second": 123.4, "latency_ms": {"p50": 8.05, "p95": 9.15}},
@@ -88,11 +97,14 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
         "| dsi | 8.1 | 9.2 | 123.4 |",
         "| bm25 | 1.8 | 4.2 | - |",
         "bm25 is Lucene with k1=0.9, b=0.4; its index takes 3.4 MB and 6.5 s to build.",
+        "| dev queries | 10 | 200 | 900 | 400 | 80 |",
         "| doc2query | 1 min 40 s | 1.1 GB |",
         "| 4000 | 420.0 | 5.0 | 0.4 |",
         "python 3.11.9, torch 2.13.0 and 2.14.0",
     ):
         assert line in text.splitlines()
+    assert "98% are unique" in text
+    assert "4.4 words on average, 100% of which occur in the document." in text
     assert "Metrics per system are means over 1,590 dev queries" in text
     training = text.partition("## Training")[2].partition("## Versions")[0]
     assert training.count("\n| ") == 2 + 10  # header and rule; every fourth of the 40 points

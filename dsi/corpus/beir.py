@@ -7,12 +7,11 @@ qrels/SPLIT.tsv     query-id, corpus-id, score, separated by tabs, under a heade
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from dsi.config import CorpusConfig
-from dsi.corpus.files import Folder, TextFile, parse_relevance, split_fields
+from dsi.corpus.files import Folder, json_records, parse_relevance, split_fields
 from dsi.corpus.source import Source, Where, choose_splits
 from dsi.corpus.store import Document, Qrel, Query
 from dsi.errors import DsiError
@@ -42,7 +41,7 @@ class Beir:
         return list(self._splits)
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
-        for where, record in _records(self._corpus):
+        for where, record in json_records(self._corpus):
             doc_id, text = _string(where, record, "_id"), _string(where, record, "text")
             yield where, Document(doc_id, _string(where, record, "title", default=""), text)
 
@@ -50,7 +49,7 @@ class Beir:
         """The queries that the split's judgements name; nothing else tells whose a query is."""
         assert self._queries is not None
         judged = {qrel.query_id for _, qrel in self.qrels(split)}
-        for where, record in _records(self._queries):
+        for where, record in json_records(self._queries):
             query = Query(_string(where, record, "_id"), _string(where, record, "text"))
             if query.query_id in judged:
                 yield where, query
@@ -67,19 +66,6 @@ class Beir:
     def _parts(self, split: str) -> dict[str, bool]:
         name = f"qrels/{split}.tsv"
         return {str(self._folder.path / name): self._folder.find(name) is not None}
-
-
-def _records(file: TextFile) -> Iterator[tuple[Where, dict[str, Any]]]:
-    for where, line in file.lines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DsiError(f"{where}: not valid JSON at character {error.pos + 1}: {error.msg}") from None
-        except (ValueError, RecursionError) as error:
-            raise DsiError(f"{where}: not valid JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise DsiError(f"{where}: expected a JSON object {{...}}, found {line[:60]!r}")
-        yield where, record
 
 
 def _string(where: Where, record: dict[str, Any], key: str, default: str | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from dsi.corpus.source import Where
 from dsi.errors import DsiError
@@ -113,6 +114,24 @@ class Folder:
             if archive.is_file() and archive.name.endswith(ARCHIVES)
             for member in _list_archive(archive)
         ]
+
+
+def json_records(file: TextFile) -> Iterator[tuple[Where, dict[str, Any]]]:
+    """The JSON object on each line.
+
+    Raises:
+        DsiError: a line is not a JSON object.
+    """
+    for where, line in file.lines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DsiError(f"{where}: not valid JSON at character {error.pos + 1}: {error.msg}") from None
+        except (ValueError, RecursionError) as error:
+            raise DsiError(f"{where}: not valid JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise DsiError(f"{where}: expected a JSON object {{...}}, found {line[:60]!r}")
+        yield where, record
 
 
 def split_fields(where: Where, line: str, names: Sequence[str], separator: str | None = "\t") -> list[str]:

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from dsi.artifacts import WORK
 from dsi.config import Doc2QueryConfig
 from dsi.corpus.store import Corpus, Document
 from dsi.doc2query.finetune import generator_checkpoint
 from dsi.doc2query.known_item import KnownItemGenerator, read_collection
+from dsi.doc2query.predictions import Predictions, read_predictions
 from dsi.doc2query.quality import quality_sheet
 from dsi.doc2query.shards import count_queries, shard_path, write_shard
 from dsi.doc2query.t5 import T5Generator
@@ -28,6 +30,7 @@ Generator = Callable[[Sequence[Document], np.random.Generator], list[list[str]]]
 """Queries for each of the given documents, drawn with the given source of randomness."""
 
 
+PREDICTIONS = "predictions.sqlite"
 DOCUMENTS_AT_ONCE = 1_000
 """Documents of a shard that a generator gets together; enough to sort them by length."""
 
@@ -50,8 +53,11 @@ def expand(
     documents, size = Corpus(corpus), doc2query.shard_size
     paths = [shard_path(out, shard) for shard in range(-(-len(documents) // size))]
     mine = [shard for shard in range(process_index(), len(paths), process_count()) if not paths[shard].exists()]
+    counts: dict[str, Any] = {}
+    if doc2query.predictions.path is not None:
+        counts["predictions"] = read_predictions(doc2query.predictions.path, documents, out / WORK / PREDICTIONS)
     if mine:
-        generators = open_generators(doc2query, documents, checkpoint, generator)
+        generators = open_generators(doc2query, documents, checkpoint, generator, out / WORK / PREDICTIONS)
         rows = progress(
             chain.from_iterable(documents.rows(shard * size, (shard + 1) * size) for shard in mine),
             "expand",
@@ -70,13 +76,14 @@ def expand(
         return {
             "queries": sum(map(count_queries, paths)),
             "shards": len(paths),
+            **counts,
             "quality": quality_sheet(documents, paths, size),
         }
     return {}
 
 
 def open_generators(
-    config: Doc2QueryConfig, documents: Corpus, checkpoint: str | None, trained: Path | None
+    config: Doc2QueryConfig, documents: Corpus, checkpoint: str | None, trained: Path | None, predictions: Path
 ) -> list[Generator]:
     """The generators that are turned on, ready to be called, in a fixed order.
 
@@ -89,8 +96,11 @@ def open_generators(
         generators.append(KnownItemGenerator(config.known_item, read_collection(contents, len(documents))))
     if config.t5.queries:
         generators.append(T5Generator(config.t5, generator_checkpoint(checkpoint, trained)))
+    if config.predictions.path is not None:
+        generators.append(Predictions(predictions, config.predictions.queries))
     if not generators:
         raise DsiError(
-            "doc2query: no generator is on; set doc2query.known_item.queries or doc2query.t5.queries above 0"
+            "doc2query: no generator is on; set doc2query.known_item.queries or doc2query.t5.queries above 0, or"
+            " doc2query.predictions.path"
         )
     return generators

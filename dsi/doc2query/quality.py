@@ -56,7 +56,7 @@ def quality_sheet(corpus: Corpus, shards: Sequence[Path], shard_size: int, split
     )
     if len(closest):
         counts, _ = np.histogram(closest, bins=BUCKETS, range=(0.0, 1.0))
-        sheet["max_jaccard"] = {"mean": round(float(closest.mean()), 4), f"in {BUCKETS} buckets": counts.tolist()}
+        sheet["max_jaccard"] = {"mean": round(float(closest.mean()), 4), "buckets": counts.tolist()}
     return sheet
 
 

@@ -36,7 +36,7 @@ def sample(
     """
     texts, device, config = len(input_ids), input_ids.device, model.config
     # All draws in advance: a sample's do not depend on how long the others get.
-    uniform = torch.from_numpy(random.random((texts * samples, max_length), dtype=np.float32)).to(device)
+    uniform = torch.from_numpy(random.random((max_length, texts * samples), dtype=np.float32)).to(device)
     encoded = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
     decoder = StepDecoder(model.decoder, encoded, attention_mask, max_length)
     drawn = torch.full((texts * samples, max_length), config.pad_token_id, device=device)
@@ -47,7 +47,7 @@ def sample(
         logits, choices = top_logits(model, decoder.step(model.shared(inputs), owners, parents), top_k)
         if step == 0:  # the samples of a text part here
             logits, choices = logits.repeat_interleave(samples, dim=0), choices.repeat_interleave(samples, dim=0)
-        pieces = draw(logits, choices, temperature, uniform[alive, step])
+        pieces = draw(logits, choices, temperature, uniform[step, alive])
         drawn[alive, step] = pieces
         going = torch.nonzero(pieces != config.eos_token_id).squeeze(1)
         if not len(going):

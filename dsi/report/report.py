@@ -129,6 +129,7 @@ def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str
         *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
     ]
     lines += ["", "## Answering a query", "", _latency(metrics, manifests), *_bm25(manifests)]
+    lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]
     lines += ["Peak memory is that of the process up to the end of the stage, earlier stages it ran included."]
     lines += ["", "## Training", "", _curve(curve)]
@@ -172,6 +173,32 @@ def _bm25(manifests: Manifests) -> list[str]:
         f"bm25 is Lucene with k1={parameters['k1']}, b={parameters['b']}; its index takes"
         f" {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to build."
     ]
+
+
+def _synthetic_queries(counts: dict[str, Any]) -> list[str]:
+    """The quality sheet in words."""
+    sheet = counts.get("quality")
+    if sheet is None:
+        return ["There is no quality sheet."]
+    lines = [
+        f"Of {count(sheet['sampled_queries'])} queries in a sample of documents, {sheet['unique']:.0%} are unique to their"
+        f" document's; they have {decimal(sheet['words'], 1)} words on average, {sheet['copied']:.0%} of which occur in the"
+        " document."
+    ]
+    if "max_jaccard" in sheet:
+        buckets = sheet["max_jaccard"]["buckets"]
+        edges = [f"{number / len(buckets):.1f} to {(number + 1) / len(buckets):.1f}" for number in range(len(buckets))]
+        lines += [
+            "",
+            "Similarity (Jaccard, of sets of words) of a real dev query to the closest synthetic query of its document:"
+            f" {decimal(sheet['max_jaccard']['mean'], 2)} on average.",
+            "",
+            markdown_table(["similarity", *edges], [["dev queries", *map(count, buckets)]]),
+        ]
+    predictions = counts.get("predictions")
+    if predictions:
+        lines += [f"{count(predictions['documents_without'])} documents have no released prediction."]
+    return lines
 
 
 def _stages(manifests: Manifests) -> str:
