@@ -182,8 +182,8 @@ def _synthetic_queries(counts: dict[str, Any]) -> list[str]:
         return ["There is no quality sheet."]
     lines = [
         f"Of {count(sheet['sampled_queries'])} queries in a sample of documents, {sheet['unique']:.0%} are unique among"
-        f" their document's; they have {decimal(sheet['words'], 1)} words on average, {sheet['copied']:.0%} of which occur"
-        " in the document."
+        f" their document's; they have {decimal(sheet['words'], 1)} words on average, {sheet['copied']:.0%} of which"
+        " occur in the document."
     ]
     if "max_jaccard" in sheet:
         buckets = sheet["max_jaccard"]["buckets"]
