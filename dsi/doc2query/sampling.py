@@ -1,7 +1,7 @@
 """Sample many continuations of each text from a T5, faster than the library's `generate`.
 
-A text is encoded once, its cross-attention keys and values stay at one row for all its samples, finished samples leave
-the batch at once, and only the `top_k` logits are normalised.
+A text is encoded once, its cross-attention keys and values stay at one row for all its samples, samples that agree so
+far are decoded once, finished ones leave the batch at once, and only the `top_k` logits are normalised.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ def sample(
     decoder = StepDecoder(model.decoder, encoded, attention_mask, max_length)
     drawn = torch.full((texts * samples, max_length), config.pad_token_id, device=device)
     alive = torch.arange(texts * samples, device=device)
+    owners, parents = torch.arange(texts, device=device), None
     inputs = torch.full((texts,), config.decoder_start_token_id, device=device)
-    owners, parents = None, None
+    row = owners.repeat_interleave(samples)  # that each sample alive is decoded in
     for step in range(max_length):
         logits, choices = top_logits(model, decoder.step(model.shared(inputs), owners, parents), top_k)
-        if step == 0:  # the samples of a text part here
-            logits, choices = logits.repeat_interleave(samples, dim=0), choices.repeat_interleave(samples, dim=0)
-        pieces = draw(logits, choices, temperature, uniform[step, alive])
+        pieces = draw(logits[row], choices[row], temperature, uniform[step, alive])
         drawn[alive, step] = pieces
-        going = torch.nonzero(pieces != config.eos_token_id).squeeze(1)
-        if not len(going):
+        going = pieces != config.eos_token_id
+        if not going.any():
             break
-        all_going = len(going) == len(alive)
-        parents = going // samples if step == 0 else None if all_going else going
-        alive, inputs = alive[going], pieces[going]
-        owners = alive // samples
+        prefixes, next_row = torch.unique(row[going] * config.vocab_size + pieces[going], return_inverse=True)
+        parents, inputs = prefixes // config.vocab_size, prefixes % config.vocab_size
+        alive, row, owners = alive[going], next_row, owners[parents]
+        if torch.equal(parents, torch.arange(len(logits), device=device)):
+            parents = None  # every row goes on as it is: nothing to copy
     return [row[: end + 1] for row, end in zip(drawn.tolist(), _ends(drawn, config.eos_token_id), strict=True)]
 
 
