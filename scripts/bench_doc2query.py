@@ -4,7 +4,8 @@
 
 Both sample 40 queries a passage from the ten most probable pieces, in float32. The weights are random and never end a
 query, so both write exactly as many pieces: real queries end at different lengths, which `generate` waits for and we do
-not, so that real ratios are larger. The bound is the time of the multiplications alone, at the speed of a large one, if samples shared no prefixes.
+not, so that real ratios are larger. The bound is the time of the multiplications alone, at the speed of a large one, if
+every sample were decoded by itself.
 """
 
 from __future__ import annotations
