@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from transformers import (
 
 from dsi.config import Doc2QueryConfig, GeneratorConfig, KnownItemConfig, T5GeneratorConfig
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
+from dsi.doc2query import finetune as finetune_module
 from dsi.doc2query.expand import expand
 from dsi.doc2query.finetune import finetune
 from dsi.doc2query.sampling import sample
@@ -273,6 +275,30 @@ def test_training_the_generator(tiny: Stages, tmp_path: Path) -> None:
         generator=tmp_path / "out",
     )
     assert len(read_all(tmp_path / "queries")) > 60
+
+
+def test_training_goes_on_from_its_checkpoint(tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = with_train_split(tiny, tmp_path / "corpus")
+    config = GeneratorConfig(checkpoint=None, steps=6, batch_size=4, eval_steps=2, d_model=16, d_kv=4, d_ff=16)
+    read, original = list[int](), finetune_module.Pairs.__getitem__
+
+    def counted(self: finetune_module.Pairs, item: int) -> dict[str, list[int]]:
+        read.append(item)
+        if len(self) == 24 and item == limit:  # not the held-out pairs
+            raise KeyboardInterrupt
+        return original(self, item)
+
+    monkeypatch.setattr(finetune_module.Pairs, "__getitem__", counted)
+    counts = {}
+    for name, limits in (("whole", [-1]), ("parts", [21, -1])):
+        (tmp_path / name).mkdir()
+        for limit in limits:
+            read.clear()
+            with pytest.raises(KeyboardInterrupt) if limit >= 0 else nullcontext():
+                counts[name] = finetune(tmp_path / name, generator=config, corpus=corpus, tokenizer=tiny.tokenizer)
+    assert counts["whole"] == counts["parts"]
+    assert 16 in read
+    assert not set(range(8, 16)) & set(read)  # what four steps have seen is not read again (below 6: held out)
 
 
 def test_training_needs_labels(tiny: Stages, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import (
     AutoConfig,
@@ -27,7 +28,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from dsi.artifacts import WORK
 from dsi.config import CorpusConfig, GeneratorConfig, KnownItemConfig, T5GeneratorConfig
@@ -36,6 +36,7 @@ from dsi.corpus.store import Corpus, Document
 from dsi.doc2query.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.t5 import T5Generator
 from dsi.errors import DsiError, first_line
+from dsi.model.checkpoints import last_checkpoint
 from dsi.model.device import is_bfloat16
 
 Pair = tuple[str, str]
@@ -43,6 +44,8 @@ Pair = tuple[str, str]
 SHOWN = 5
 """Held-out documents whose sampled queries are printed."""
 LABEL_PADDING = -100
+COPY_GAIN = 8.0
+"""Of the order of the square root of a passage's pieces: the mean of so many states is that much smaller than one."""
 
 
 def generator_checkpoint(checkpoint: str | None, trained: Path | None) -> str:
@@ -79,7 +82,8 @@ def finetune(out: Path, *, generator: GeneratorConfig, corpus: Path, tokenizer: 
         eval_dataset=Pairs(evaluated, text, generator) if evaluated else None,
         data_collator=DataCollatorForSeq2Seq(text, label_pad_token_id=LABEL_PADDING),
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / WORK / "checkpoints")))
+    last = last_checkpoint(out / WORK / "checkpoints")
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     loss = trainer.evaluate()["eval_loss"] if evaluated else None
     trainer.save_model(str(out))
     if not trainer.is_world_process_zero():
@@ -151,7 +155,7 @@ def repeated(pairs: list[Pair], count: int, random: np.random.Generator) -> list
     return chosen[:count]
 
 
-def open_model(config: GeneratorConfig, tokenizer: Path | None) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+def open_model(config: GeneratorConfig, tokenizer: Path | None) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """The generator before training, and its tokenizer."""
     set_seed(config.seed)
     if config.checkpoint is not None:
@@ -175,7 +179,23 @@ def open_model(config: GeneratorConfig, tokenizer: Path | None) -> tuple[torch.n
         feed_forward_proj="gated-gelu",
         decoder_start_token_id=0,
     )
-    return T5ForConditionalGeneration(shape), text
+    model = T5ForConditionalGeneration(shape)
+    start_as_copier(model)
+    return model, text
+
+
+@torch.no_grad()
+def start_as_copier(model: T5ForConditionalGeneration) -> None:
+    """Let a random decoder copy what it attends to: queries are mostly words of their document.
+
+    A cross-attention's value and output matrices start as an orthogonal matrix and its transpose, so that the states
+    it attends to pass unchanged, louder than the decoder's own piece. After 75 steps on known-item queries the loss was
+    7.5 instead of 7.9.
+    """
+    for block in model.decoder.block:
+        attention = block.layer[1].EncDecAttention
+        nn.init.orthogonal_(attention.v.weight)
+        attention.o.weight.copy_(COPY_GAIN * attention.v.weight.T)
 
 
 class Pairs(Dataset[dict[str, list[int]]]):
@@ -204,7 +224,7 @@ class GeneratorTrainer(Trainer):
     optimizer: torch.optim.Optimizer | None
 
     def __init__(
-        self, model: torch.nn.Module, arguments: TrainingArguments, embedding_learning_rate: float, **options: Any
+        self, model: nn.Module, arguments: TrainingArguments, embedding_learning_rate: float, **options: Any
     ) -> None:
         self.embedding_learning_rate = embedding_learning_rate
         super().__init__(model=model, args=arguments, **options)
@@ -212,7 +232,7 @@ class GeneratorTrainer(Trainer):
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
 
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             model = model or self.model
             embeddings = list(model.get_input_embeddings().parameters())  # type: ignore[operator]

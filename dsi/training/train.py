@@ -22,6 +22,7 @@ from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import build_model
+from dsi.model.checkpoints import last_checkpoint
 from dsi.model.device import is_bfloat16
 from dsi.model.document_states import document_states
 from dsi.search.searcher import Searcher
@@ -102,12 +103,6 @@ def train(
         "examples_per_second": round(curve[-1]["examples"] / max(curve[-1]["seconds"], 1e-9)),
         **({DEV_MEASURE: best[DEV_MEASURE]} if DEV_MEASURE in best else {}),
     }
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint: the Trainer writes its state file last."""
-    complete = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _is_json(path)]
-    return max(complete, key=lambda path: int(path.name.split("-")[-1]), default=None)
 
 
 def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool) -> TrainingArguments:
@@ -192,11 +187,3 @@ def dev_curve(history: list[dict[str, Any]], batch_size: int) -> list[dict[str, 
 def write_curve(path: Path, curve: list[dict[str, Any]]) -> None:
     lines = ["\t".join(curve[0])] + ["\t".join(f"{value:.7g}" for value in point.values()) for point in curve]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text())
-    except ValueError:
-        return False
-    return True

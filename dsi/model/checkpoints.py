@@ -1,0 +1,22 @@
+"""The Trainer's checkpoints, as a killed process leaves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from transformers.trainer import TRAINER_STATE_NAME
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint: the Trainer writes its state file last."""
+    complete = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _is_json(path)]
+    return max(complete, key=lambda path: int(path.name.split("-")[-1]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True
