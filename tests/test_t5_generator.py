@@ -258,7 +258,7 @@ def test_training_the_generator(tiny: Stages, tmp_path: Path) -> None:
     corpus = with_train_split(tiny, tmp_path / "corpus")
     (tmp_path / "out").mkdir()
     config = GeneratorConfig(
-        checkpoint=None, steps=40, simulated_steps=20, batch_size=16, eval_steps=20, d_model=32, d_kv=8, d_ff=32,
+        checkpoint=None, steps=40, simulated_steps=20, batch_size=16, eval_steps=30, d_model=32, d_kv=8, d_ff=32,
         learning_rate=1e-2, embedding_learning_rate=1e-2, query_length=16,
     )  # fmt: skip
     counts = finetune(tmp_path / "out", generator=config, corpus=corpus, tokenizer=tiny.tokenizer)

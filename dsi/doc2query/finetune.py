@@ -268,6 +268,7 @@ def training_arguments(config: GeneratorConfig, checkpoints: Path, has_held_out:
         save_total_limit=2,
         load_best_model_at_end=has_held_out,
         disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=torch.cuda.is_available(),
         report_to="none",
     )
     if config.batch_size % arguments.world_size:
