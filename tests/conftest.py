@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from transformers import AutoTokenizer
 
 from dsi.config import Doc2QueryConfig, DocidsConfig, KnownItemConfig, TokenizerConfig
@@ -17,6 +18,9 @@ from dsi.doc2query.shards import read_shards
 from dsi.docids.assign import assign
 from dsi.docids.store import Docids
 from dsi.tokenizer import tokenize
+
+settings.register_profile("dsi", deadline=None)  # a busy machine is not a failure
+settings.load_profile("dsi")
 
 DOCUMENTS = 60
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]

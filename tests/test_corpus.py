@@ -260,7 +260,7 @@ def subsets(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return subset
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(small=st.integers(4, 70), large=st.integers(4, 70), seed=st.integers(0, 2))
 def test_subsets_are_nested_and_keep_judged_documents(subsets: Any, small: int, large: int, seed: int) -> None:
     small, large = sorted((small, large))

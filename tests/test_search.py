@@ -50,7 +50,7 @@ def brute_force(model: DifferentiableSearchIndex, query: list[int], docids: Doci
 
 
 @pytest.mark.parametrize("ff", ["relu", "gated-gelu"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 25))
 def test_wide_beam_equals_brute_force(tmp_path_factory, ff: str, seed: int, count: int) -> None:  # type: ignore[no-untyped-def]
     docids = write(tmp_path_factory.mktemp("docids"), "naive", variable_docids(count, 5, seed), 5)
