@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from conftest import Stages, read_all, write_msmarco_folder
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    MT5Config,
+    MT5ForConditionalGeneration,
     T5Config,
     T5ForConditionalGeneration,
     set_seed,
@@ -35,10 +38,15 @@ from dsi.doc2query.t5 import T5Generator
 from dsi.errors import DsiError
 
 
-def random_t5(pieces: int, seed: int = 0, scale: float = 1.5, **options: object) -> T5ForConditionalGeneration:
+def random_t5(
+    pieces: int, seed: int = 0, scale: float = 1.5, multilingual: bool = False, **options: object
+) -> T5ForConditionalGeneration:
     set_seed(seed)
     shape = {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
-    model = T5ForConditionalGeneration(T5Config(vocab_size=pieces, **shape | options)).eval()
+    make, configure = (
+        (MT5ForConditionalGeneration, MT5Config) if multilingual else (T5ForConditionalGeneration, T5Config)
+    )
+    model = make(configure(vocab_size=pieces, **shape | options)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(scale)
@@ -56,9 +64,17 @@ def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, (ids != 0).long()
 
 
-@pytest.mark.parametrize(("ff", "tied"), [("relu", True), ("gated-gelu", False)])
-def test_greedy_equals_hugging_face(ff: str, tied: bool) -> None:
-    model = random_t5(20, seed=1, feed_forward_proj=ff, tie_word_embeddings=tied)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"feed_forward_proj": "relu", "tie_word_embeddings": True},
+        {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+        {"multilingual": True},
+    ],
+    ids=["T5", "T5.1.1", "mT5"],
+)
+def test_greedy_equals_hugging_face(options: dict[str, Any]) -> None:
+    model = random_t5(20, seed=1, **options)
     rows = random_passages(200, 20)
     lengths = set()
     for start in range(0, 200, 50):

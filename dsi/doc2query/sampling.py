@@ -61,7 +61,7 @@ def sample(
 
 def top_logits(model: T5ForConditionalGeneration, state: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The largest logits of each state and their pieces, each (states, count), best first."""
-    if model.config.scale_decoder_outputs:
+    if getattr(model.config, "scale_decoder_outputs", False):  # T5 with tied embeddings; mT5 has no such key
         state = state * model.config.d_model**-0.5
     logits = model.lm_head(state).float()
     values, pieces = logits.topk(min(count, logits.shape[-1]), dim=-1)
