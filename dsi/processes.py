@@ -12,6 +12,11 @@ def process_index() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def local_process_index() -> int:
+    """The same among the processes of this node."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import torch
-from accelerate import PartialState
 
 from dsi.errors import DsiError
+from dsi.processes import local_process_index
 
 
 def compute_device() -> torch.device:
-    """This process's own device: its GPU under `accelerate launch`, the first GPU or the CPU otherwise."""
-    device: torch.device = PartialState().device
-    return device
-
-
-def has_bfloat16() -> bool:
-    """Whether the GPU computes in bfloat16; False without a GPU."""
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    """This process's own GPU, or the CPU. Needs no process group, which a process without work would not join."""
+    return torch.device("cuda", local_process_index()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def is_bfloat16(precision: str, key: str) -> bool:
@@ -25,6 +19,8 @@ def is_bfloat16(precision: str, key: str) -> bool:
     Raises:
         DsiError: bfloat16 was asked of a GPU without it.
     """
-    if precision == "bfloat16" and torch.cuda.is_available() and not has_bfloat16():
+    has_gpu = torch.cuda.is_available()
+    has_bfloat16 = has_gpu and torch.cuda.is_bf16_supported()
+    if precision == "bfloat16" and has_gpu and not has_bfloat16:
         raise DsiError(f"{key}=bfloat16: this GPU has no bfloat16; use float32")
-    return precision == "bfloat16" or (precision == "auto" and has_bfloat16())
+    return precision == "bfloat16" or (precision == "auto" and has_bfloat16)

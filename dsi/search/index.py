@@ -16,6 +16,7 @@ from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.device import compute_device
 from dsi.search.searcher import Searcher
 
 SNIPPET = 160
@@ -45,8 +46,7 @@ class Index:
     def __init__(self, corpus: Path, tokenizer: Path, docids: Path, model: Path) -> None:
         self.corpus = Corpus(corpus)
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        trained = DifferentiableSearchIndex.from_pretrained(model, dtype=torch.float32).to(device)
+        trained = DifferentiableSearchIndex.from_pretrained(model, dtype=torch.float32).to(compute_device())
         self.query_length: int = trained.config.query_length
         self.searcher = Searcher(trained, Docids(docids))
 
