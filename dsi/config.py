@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -114,12 +114,24 @@ class T5GeneratorConfig(Section):
     """auto: bfloat16 where the GPU has it."""
 
 
-class GeneratorConfig(Section):
+class T5Sizes(Section):
+    """Of a T5 that starts from random weights. The defaults suit two CPU cores: a second encoder layer costs more in
+    steps than it brings."""
+
+    d_model: Count = 256
+    num_layers: Count = 1
+    num_decoder_layers: Count = 1
+    num_heads: Count = 4
+    d_kv: Count = 64
+    d_ff: Count = 512
+
+
+class GeneratorConfig(T5Sizes):
     """The model behind `doc2query.t5`, and its training on pairs of a document and a real query (the paper's in-domain
     D2Q)."""
 
     checkpoint: str | None = "castorini/doc2query-t5-base-msmarco"
-    """A sequence-to-sequence checkpoint, hub name or folder. Null starts a T5 from random weights with the sizes below
+    """A sequence-to-sequence checkpoint, hub name or folder. Null starts a T5 from random weights with the sizes above
     and the corpus's own vocabulary."""
     steps: Annotated[int, Field(ge=0)] = 0
     """Training steps on labelled pairs; 0 uses the checkpoint as it is."""
@@ -142,12 +154,6 @@ class GeneratorConfig(Section):
     document_length: Count = 512
     query_length: Count = 64
     """Tokens, the rest is cut."""
-    d_model: Count = 256
-    num_layers: Count = 1
-    num_decoder_layers: Count = 1
-    num_heads: Count = 4
-    d_kv: Count = 64
-    d_ff: Count = 512
     dropout: Share = 0.1
     seed: Seed = 0
 
@@ -192,17 +198,9 @@ class DocidsConfig(Section):
     seed: Seed = 0
 
 
-class ModelConfig(Section):
-    """Default sizes suit two CPU cores: a second encoder layer costs more in steps than it brings."""
-
+class ModelConfig(T5Sizes):
     checkpoint: str | None = None
-    """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes below."""
-    d_model: Count = 256
-    num_layers: Count = 1
-    num_decoder_layers: Count = 1
-    num_heads: Count = 4
-    d_kv: Count = 64
-    d_ff: Count = 512
+    """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes above."""
     dropout: Share = 0.0
     warm_start: bool = True
     """atomic: start each document's output row from the untrained model's state for that document."""
@@ -385,7 +383,7 @@ def _parse_yaml(text: str, origin: str) -> Any:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DsiError(f"{origin}{line}: not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:  # a control character; an impossible date
-        raise DsiError(f"{origin}: not valid YAML: {str(error).splitlines()[0]}") from None
+        raise DsiError(f"{origin}: not valid YAML: {first_line(error)}") from None
 
 
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:

@@ -49,7 +49,8 @@ def main() -> None:
         theirs.append(seconds(partial(hugging_face, model, text, documents, batch_size)))
         rows.append([f"generate, {batch_size} passages a batch", f"{theirs[-1]:.1f}", f"{queries / theirs[-1]:.1f}"])
     model.config.eos_token_id = -1
-    generator = ours(model, text)
+    sampling = T5GeneratorConfig(queries=QUERIES, top_k=TOP_K, query_length=PIECES, document_length=DOCUMENT)
+    generator = T5Generator(sampling, model, text)
     own = seconds(lambda: generator(documents, np.random.default_rng(0)))
     read = sum(map(len, text([document.content() for document in documents])["input_ids"]))
     bound = flops(read, queries * PIECES) / multiplication_speed()
@@ -58,14 +59,6 @@ def main() -> None:
     print(f"{len(documents)} passages of {read / len(documents):.0f} pieces, {QUERIES} queries of {PIECES} pieces each")
     print(text_table(["", "seconds", "queries/s"], rows))
     print(f"ratio={min(theirs) / own:.2f} queries_per_second={queries / own:.1f} share_of_bound={bound / own:.2f}")
-
-
-def ours(model: T5ForConditionalGeneration, text: AutoTokenizer) -> T5Generator:
-    """Our generator around a model that is in memory already."""
-    generator = T5Generator.__new__(T5Generator)
-    generator.config = T5GeneratorConfig(queries=QUERIES, top_k=TOP_K, query_length=PIECES, document_length=DOCUMENT)
-    generator.model, generator.text = model, text
-    return generator
 
 
 def hugging_face(

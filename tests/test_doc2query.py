@@ -106,11 +106,11 @@ def test_expansion_goes_on_after_an_interruption(tiny: Stages, tmp_path: Path, m
     original = expand_module.write_shard
     written: list[Path] = []
 
-    def write_then_die(path: Path, *arguments: object) -> int:
+    def write_then_die(path: Path, *arguments: object) -> None:
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)
-        return original(path, *arguments)  # type: ignore[arg-type]
+        original(path, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(expand_module, "write_shard", write_then_die)
     with pytest.raises(KeyboardInterrupt):

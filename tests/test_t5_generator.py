@@ -146,7 +146,7 @@ def checkpoint(tiny: Stages, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_batches_keep_to_the_budget_and_take_every_document_once(checkpoint: Path) -> None:
     config = T5GeneratorConfig(queries=2, query_length=5, batch_tokens=100)
-    generator = T5Generator(config, str(checkpoint))
+    generator = T5Generator.load(config, str(checkpoint))
     lengths = [3, 50, 7, 200, 3, 20, 9, 9, 9, 1]
     batches = list(generator.batches(lengths))
     assert sorted(number for batch in batches for number in batch) == list(range(10))
@@ -171,6 +171,17 @@ def test_expansion_with_a_mixture(tiny: Stages, checkpoint: Path, tmp_path: Path
     assert 180 + 200 < len(mixed) <= 180 + 240  # some samples are empty
     assert mixed == run("again", 3, 4)
     assert [doc_index for doc_index, _ in mixed] == sorted(doc_index for doc_index, _ in mixed)
+
+
+def test_a_process_without_work_is_not_waited_for(
+    tiny: Stages, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    config = Doc2QueryConfig(known_item=KnownItemConfig(queries=0), t5=T5GeneratorConfig(queries=1, query_length=4))
+    counts = expand(tmp_path, doc2query=config, corpus=tiny.corpus, checkpoint=str(checkpoint))
+    assert counts["shards"] == 1  # the second process has none
+    assert not torch.distributed.is_initialized()
 
 
 def mixture(tiny: Stages, checkpoint: Path, out: Path) -> None:
@@ -249,7 +260,7 @@ def test_other_models_go_through_the_library(tiny: Stages, tmp_path: Path) -> No
     )  # fmt: skip
     BartForConditionalGeneration(config).save_pretrained(tmp_path)
     tiny.text.save_pretrained(tmp_path)
-    generator = T5Generator(T5GeneratorConfig(queries=3, query_length=8, document_length=32), str(tmp_path))
+    generator = T5Generator.load(T5GeneratorConfig(queries=3, query_length=8, document_length=32), str(tmp_path))
     documents = list(Corpus(tiny.corpus))[:4]
     queries = generator(documents, np.random.default_rng(0))
     assert all(1 <= len(own) <= 3 for own in queries)
@@ -258,7 +269,7 @@ def test_other_models_go_through_the_library(tiny: Stages, tmp_path: Path) -> No
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DsiError, match=r"generator\.checkpoint: cannot load .*nowhere"):
-        T5Generator(T5GeneratorConfig(queries=1), str(tmp_path / "nowhere"))
+        T5Generator.load(T5GeneratorConfig(queries=1), str(tmp_path / "nowhere"))
 
 
 def with_train_split(tiny: Stages, folder: Path) -> Path:

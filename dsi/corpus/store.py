@@ -107,21 +107,36 @@ class Corpus:
     def qrels(self, split: str) -> list[Qrel]:
         return [Qrel(**row) for row in self._split("qrels", split)]
 
+    def relevant(self, split: str, limit: int | None = None) -> Iterator[tuple[Query, int]]:
+        """Each of the split's queries, or of its first `limit`, with the `doc_index` of each relevant document."""
+        queries = {query.query_id: query for query in self.queries(split)[:limit]}
+        qrels = [qrel for qrel in self.qrels(split) if qrel.relevance > 0 and qrel.query_id in queries]
+        numbers = self.doc_indexes({qrel.doc_id for qrel in qrels})
+        for qrel in qrels:
+            yield queries[qrel.query_id], numbers[qrel.doc_id]
+
     def evaluation_split(self, split: str | None) -> str:
         """The split to report: the one asked for, else test, else dev.
 
         Raises:
             DsiError: the corpus has no such split.
         """
-        splits = self.splits
         if split is None:
-            split = "test" if "test" in splits else "dev"
-        if split not in splits:
+            split = "test" if "test" in self.splits else "dev"
+        self.check_split("evaluation.split", split)
+        return split
+
+    def check_split(self, key: str, split: str) -> None:
+        """Raise unless there is such a split; `key` names it in the configuration.
+
+        Raises:
+            DsiError: the corpus has no such split.
+        """
+        if split not in self.splits:
             raise DsiError(
-                f"evaluation.split: the corpus has no split {split!r}; it has: {', '.join(splits) or 'none'}"
+                f"{key}: the corpus has no split {split!r}; it has: {', '.join(self.splits) or 'none'}"
                 " (name one, or add it under corpus.splits)"
             )
-        return split
 
     def _split(self, what: str, split: str) -> datasets.Dataset:
         return datasets.Dataset.from_file(str(self.folder / f"{what}.{split}.arrow"))

@@ -28,8 +28,6 @@ from dsi.progress import progress
 
 Generator = Callable[[Sequence[Document], np.random.Generator], list[list[str]]]
 """Queries for each of the given documents, drawn with the given source of randomness."""
-
-
 PREDICTIONS = "predictions.sqlite"
 DOCUMENTS_AT_ONCE = 1_000
 """Documents of a shard that a generator gets together; enough to sort them by length."""
@@ -95,7 +93,7 @@ def open_generators(
         contents = progress(documents.contents(), "count words", total=len(documents))
         generators.append(KnownItemGenerator(config.known_item, read_collection(contents, len(documents))))
     if config.t5.queries:
-        generators.append(T5Generator(config.t5, generator_checkpoint(checkpoint, trained)))
+        generators.append(T5Generator.load(config.t5, generator_checkpoint(checkpoint, trained)))
     if config.predictions.path is not None:
         generators.append(Predictions(predictions, config.predictions.queries))
     if not generators:

@@ -7,7 +7,6 @@ known-item queries (`generator.simulated_steps`), which need no labels.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import (
-    AutoConfig,
-    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     DataCollatorForSeq2Seq,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     T5Config,
     T5ForConditionalGeneration,
@@ -34,10 +32,12 @@ from dsi.config import CorpusConfig, GeneratorConfig, KnownItemConfig, T5Generat
 from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document
 from dsi.doc2query.known_item import KnownItemGenerator, read_collection
-from dsi.doc2query.t5 import T5Generator
-from dsi.errors import DsiError, first_line
+from dsi.doc2query.t5 import T5Generator, load_checkpoint
+from dsi.errors import DsiError
+from dsi.model.build import random_shape
 from dsi.model.checkpoints import last_checkpoint
 from dsi.model.device import is_bfloat16
+from dsi.model.trainer_arguments import adamw, trainer_arguments
 
 Pair = tuple[str, str]
 """Content of a document, and a query for it."""
@@ -90,7 +90,7 @@ def finetune(out: Path, *, generator: GeneratorConfig, corpus: Path, tokenizer: 
         return {}
     text.save_pretrained(out)
     if evaluated:
-        show_samples(out, evaluated[:SHOWN], generator)
+        show_samples(out, evaluated[:SHOWN], generator, model, text)
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "pairs": len(trained),
@@ -108,10 +108,7 @@ def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work: Path) -> list[
     """
     if not config.steps:
         return []
-    if config.split not in corpus.splits:
-        raise DsiError(
-            f"generator.split: the corpus has no split {config.split!r}; it has: {', '.join(corpus.splits) or 'none'}"
-        )
+    corpus.check_split("generator.split", config.split)
     pairs = list(pairs_of(corpus, config.split))
     for number, path in enumerate(config.extra):
         folder = work / f"extra-{number}"
@@ -126,11 +123,8 @@ def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work: Path) -> list[
 
 def pairs_of(corpus: Corpus, split: str) -> Iterator[Pair]:
     """Each query of the split with each of its relevant documents."""
-    texts = {query.query_id: query.text for query in corpus.queries(split)}
-    relevant = [qrel for qrel in corpus.qrels(split) if qrel.relevance > 0]
-    numbers = corpus.doc_indexes({qrel.doc_id for qrel in relevant})
-    for qrel in relevant:
-        yield corpus[numbers[qrel.doc_id]].content(), texts[qrel.query_id]
+    for query, number in corpus.relevant(split):
+        yield corpus[number].content(), query.text
 
 
 def simulated_pairs(corpus: Corpus, count: int, random: np.random.Generator) -> Iterator[Pair]:
@@ -155,31 +149,14 @@ def repeated(pairs: list[Pair], count: int, random: np.random.Generator) -> list
     return chosen[:count]
 
 
-def open_model(config: GeneratorConfig, tokenizer: Path | None) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+def open_model(config: GeneratorConfig, tokenizer: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The generator before training, and its tokenizer."""
     set_seed(config.seed)
     if config.checkpoint is not None:
-        try:
-            shape = AutoConfig.from_pretrained(config.checkpoint, dropout_rate=config.dropout)
-            model = AutoModelForSeq2SeqLM.from_pretrained(config.checkpoint, config=shape, dtype=torch.float32)
-            return model, AutoTokenizer.from_pretrained(config.checkpoint)
-        except (OSError, ValueError) as error:
-            raise DsiError(f"generator.checkpoint: cannot load {config.checkpoint!r}: {first_line(error)}") from None
+        return load_checkpoint(config.checkpoint, torch.float32, dropout_rate=config.dropout)
     assert tokenizer is not None
     text = AutoTokenizer.from_pretrained(tokenizer)
-    shape = T5Config(
-        vocab_size=len(text),
-        d_model=config.d_model,
-        d_kv=config.d_kv,
-        d_ff=config.d_ff,
-        num_layers=config.num_layers,
-        num_decoder_layers=config.num_decoder_layers,
-        num_heads=config.num_heads,
-        dropout_rate=config.dropout,
-        feed_forward_proj="gated-gelu",
-        decoder_start_token_id=0,
-    )
-    model = T5ForConditionalGeneration(shape)
+    model = T5ForConditionalGeneration(T5Config(**random_shape(config, len(text))))
     start_as_copier(model)
     return model, text
 
@@ -238,11 +215,7 @@ class GeneratorTrainer(Trainer):
             embeddings = list(model.get_input_embeddings().parameters())  # type: ignore[operator]
             tied = {id(parameter) for parameter in embeddings}
             body = [parameter for parameter in model.parameters() if id(parameter) not in tied]
-            groups = [
-                {"params": body, "lr": self.args.learning_rate},
-                {"params": embeddings, "lr": self.embedding_learning_rate},
-            ]
-            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+            self.optimizer = adamw((body, self.args.learning_rate), (embeddings, self.embedding_learning_rate))
         return self.optimizer
 
 
@@ -252,38 +225,31 @@ def training_arguments(config: GeneratorConfig, checkpoints: Path, has_held_out:
     Raises:
         DsiError: the batch does not divide among the processes.
     """
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
-        max_steps=config.steps + config.simulated_steps,
+    steps = config.steps + config.simulated_steps
+    return trainer_arguments(
+        checkpoints,
+        section="generator",
+        batch_size=config.batch_size,
+        max_steps=steps,
         learning_rate=config.learning_rate,
-        warmup_steps=min(100, config.steps + config.simulated_steps),
-        lr_scheduler_type="linear",
-        max_grad_norm=1.0,
+        warmup_steps=min(100, steps),
         bf16=is_bfloat16("auto", "generator"),
         seed=config.seed,
         logging_steps=50,
         eval_strategy="steps" if has_held_out else "no",
         eval_steps=config.eval_steps,
-        save_steps=config.eval_steps,
-        save_total_limit=2,
         load_best_model_at_end=has_held_out,
-        disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=torch.cuda.is_available(),
-        report_to="none",
     )
-    if config.batch_size % arguments.world_size:
-        raise DsiError(
-            f"generator.batch_size={config.batch_size} does not divide among {arguments.world_size} processes"
-        )
-    arguments.per_device_train_batch_size = config.batch_size // arguments.world_size
-    return arguments
 
 
-def show_samples(out: Path, pairs: list[Pair], config: GeneratorConfig) -> None:
+def show_samples(
+    out: Path, pairs: list[Pair], config: GeneratorConfig, model: PreTrainedModel, text: PreTrainedTokenizerBase
+) -> None:
     """Print, and keep in samples.json, queries sampled for held-out documents beside the real one."""
     sampling = T5GeneratorConfig(queries=5, document_length=config.document_length, query_length=config.query_length)
     documents = [Document(str(number), "", content) for number, (content, _) in enumerate(pairs)]
-    queries = T5Generator(sampling, str(out))(documents, np.random.default_rng(config.seed))
+    queries = T5Generator(sampling, model, text)(documents, np.random.default_rng(config.seed))
     samples = [
         {"document": content, "query": real, "samples": own}
         for (content, real), own in zip(pairs, queries, strict=True)

@@ -78,8 +78,7 @@ def read_predictions(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
                 print(f"{source}: {counts[key]:,} {what} predictions: {ids}, ...", file=sys.stderr)
         sheet.write_text(json.dumps(counts))
     wait_until(sheet.exists)
-    counts = json.loads(sheet.read_text())
-    return counts
+    return dict(json.loads(sheet.read_text()))
 
 
 def open_source(source: str) -> Iterator[tuple[str, list[str]]]:

@@ -29,7 +29,9 @@ def quality_sheet(corpus: Corpus, shards: Sequence[Path], shard_size: int, split
     queries fall into each bucket (Pradeep et al. 2023, figure 1).
     """
     sample = range(0, len(corpus), -(-len(corpus) // SAMPLED_DOCUMENTS))
-    real = _real_queries(corpus, split)
+    real = defaultdict[str, list[int]](list)
+    for query, number in corpus.relevant(split, DEV_QUERIES) if split in corpus.splits else ():
+        real[query.text].append(number)
     wanted = sorted({*sample, *(number for numbers in real.values() for number in numbers)})
     queries = read_queries_of(shards, shard_size, wanted)
     texts = repeats = words = copied = 0
@@ -45,32 +47,15 @@ def quality_sheet(corpus: Corpus, shards: Sequence[Path], shard_size: int, split
         "words": round(words / max(texts, 1), 2),
         "copied": round(copied / max(words, 1), 4),
     }
-    closest = np.array(
-        [
-            max(
-                (_jaccard(set(words_of(text)), set(words_of(query))) for n in numbers for query in queries[n]),
-                default=0.0,
-            )
-            for text, numbers in real.items()
-        ]
-    )
-    if len(closest):
+    closest = []
+    for text, numbers in real.items():
+        asked = set(words_of(text))
+        similar = (_jaccard(asked, set(words_of(query))) for number in numbers for query in queries[number])
+        closest.append(max(similar, default=0.0))
+    if closest:
         counts, _ = np.histogram(closest, bins=BUCKETS, range=(0.0, 1.0))
-        sheet["max_jaccard"] = {"mean": round(float(closest.mean()), 4), "buckets": counts.tolist()}
+        sheet["max_jaccard"] = {"mean": round(float(np.mean(closest)), 4), "buckets": counts.tolist()}
     return sheet
-
-
-def _real_queries(corpus: Corpus, split: str) -> dict[str, list[int]]:
-    """Text of the first queries of the split -> doc_index of their relevant documents."""
-    if split not in corpus.splits:
-        return {}
-    texts = {query.query_id: query.text for query in corpus.queries(split)[:DEV_QUERIES]}
-    relevant = [(q.query_id, q.doc_id) for q in corpus.qrels(split) if q.relevance > 0 and q.query_id in texts]
-    numbers = corpus.doc_indexes({doc_id for _, doc_id in relevant})
-    found = defaultdict(list)
-    for query_id, doc_id in relevant:
-        found[texts[query_id]].append(numbers[doc_id])
-    return found
 
 
 def _jaccard(one: set[str], other: set[str]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,14 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f"shard-{shard:05d}.parquet"
 
 
-def write_shard(path: Path, first_document: int, queries: list[list[str]]) -> int:
-    """Publish the queries of documents `first_document`, `first_document + 1`, ... and return their number."""
+def write_shard(path: Path, first_document: int, queries: list[list[str]]) -> None:
+    """Publish the queries of documents `first_document`, `first_document + 1`, ..."""
     counts = [len(texts) for texts in queries]
     doc_index = np.repeat(np.arange(first_document, first_document + len(queries), dtype=np.uint32), counts)
     texts = [text for texts in queries for text in texts]
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pq.write_table(pa.table([doc_index, texts], schema=SCHEMA), temporary, compression="zstd")
     temporary.replace(path)
-    return len(texts)
 
 
 def count_queries(path: Path) -> int:
@@ -49,8 +49,7 @@ def read_shards(folder: Path) -> Iterator[tuple[NDArray[np.uint32], list[str]]]:
 def read_queries_of(shards: Sequence[Path], shard_size: int, documents: Sequence[int]) -> dict[int, list[str]]:
     """Queries of the given documents, by doc_index; `shards` are all shards in order, `shard_size` documents each."""
     queries: dict[int, list[str]] = {number: [] for number in documents}
-    for shard in sorted({number // shard_size for number in documents}):
-        own = [number for number in documents if number // shard_size == shard]
+    for shard, own in groupby(sorted(documents), key=lambda number: number // shard_size):
         table = pq.read_table(shards[shard])
         table = table.filter(pc.is_in(table["doc_index"], pa.array(own, pa.uint32())))
         for number, text in zip(table["doc_index"].to_pylist(), table["text"].to_pylist(), strict=True):

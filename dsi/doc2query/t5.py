@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from dsi.config import T5GeneratorConfig
 from dsi.corpus.store import Document
@@ -23,25 +23,38 @@ OWN_LOOP = ("t5", "mt5")
 """Model types that our sampling knows; others go through the library's."""
 
 
-class T5Generator:
-    """Samples `config.queries` queries a document.
-
-    Args:
-        checkpoint: hub name or folder of a sequence-to-sequence model with its tokenizer.
+def load_checkpoint(
+    checkpoint: str, dtype: torch.dtype, **changes: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A sequence-to-sequence model, with `changes` to its configuration, and its tokenizer.
 
     Raises:
-        DsiError: the checkpoint cannot be loaded.
+        DsiError: there is none under this hub name or folder.
     """
+    try:
+        shape = AutoConfig.from_pretrained(checkpoint, **changes)
+        model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint, config=shape, dtype=dtype)
+        return model, AutoTokenizer.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise DsiError(f"generator.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
 
-    def __init__(self, config: T5GeneratorConfig, checkpoint: str) -> None:
-        self.config = config
+
+class T5Generator:
+    """Samples `config.queries` queries a document from a sequence-to-sequence model."""
+
+    def __init__(self, config: T5GeneratorConfig, model: PreTrainedModel, text: PreTrainedTokenizerBase) -> None:
+        self.config, self.model, self.text = config, model.eval(), text
+
+    @classmethod
+    def load(cls, config: T5GeneratorConfig, checkpoint: str) -> T5Generator:
+        """The generator of a hub name or folder, on this process's device.
+
+        Raises:
+            DsiError: the checkpoint cannot be loaded.
+        """
         precision = torch.bfloat16 if is_bfloat16(config.precision, "doc2query.t5.precision") else torch.float32
-        try:
-            self.text = AutoTokenizer.from_pretrained(checkpoint)
-            self.model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint, dtype=precision)
-        except (OSError, ValueError) as error:
-            raise DsiError(f"generator.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
-        self.model.to(compute_device()).eval()
+        model, text = load_checkpoint(checkpoint, precision)
+        return cls(config, model.to(compute_device()), text)
 
     def __call__(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
         """Queries for each document; fewer where the model gave empty ones, none for a document without text."""

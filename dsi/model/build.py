@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
-from dsi.config import ModelConfig
+from dsi.config import GeneratorConfig, ModelConfig, T5Sizes
 from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
 
@@ -26,16 +27,7 @@ def build_model(
     if config.checkpoint is None:
         model = DifferentiableSearchIndex(
             DsiConfig(
-                vocab_size=len(AutoTokenizer.from_pretrained(tokenizer)),
-                d_model=config.d_model,
-                d_kv=config.d_kv,
-                d_ff=config.d_ff,
-                num_layers=config.num_layers,
-                num_decoder_layers=config.num_decoder_layers,
-                num_heads=config.num_heads,
-                dropout_rate=config.dropout,
-                feed_forward_proj="gated-gelu",
-                decoder_start_token_id=0,
+                **random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer))),
                 docid_tokens=tokens,
                 docid_length=length,
                 query_length=config.query_length,
@@ -50,6 +42,17 @@ def build_model(
             borrowed = torch.tensor(pieces)
             rows[START + 1 :][borrowed >= 0] = text[borrowed[borrowed >= 0]]
     return model
+
+
+def random_shape(config: ModelConfig | GeneratorConfig, vocabulary: int) -> dict[str, Any]:
+    """Keys of T5's configuration for a model from random weights: T5.1.1 with the sizes given."""
+    return {
+        **{size: getattr(config, size) for size in T5Sizes.model_fields},
+        "vocab_size": vocabulary,
+        "dropout_rate": config.dropout,
+        "feed_forward_proj": "gated-gelu",
+        "decoder_start_token_id": 0,
+    }
 
 
 def build_body(config: ModelConfig, tokenizer: Path, seed: int) -> DifferentiableSearchIndex:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,13 @@ from dsi.artifacts import WORK
 from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
-from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import build_model
 from dsi.model.checkpoints import last_checkpoint
 from dsi.model.device import is_bfloat16
 from dsi.model.document_states import document_states
+from dsi.model.trainer_arguments import trainer_arguments
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
 from dsi.training.examples import write_examples
@@ -111,37 +110,25 @@ def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool)
     Raises:
         DsiError: bfloat16 was asked of a device without it, or the batch does not divide among the processes.
     """
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
+    return trainer_arguments(
+        checkpoints,
+        section="training",
+        batch_size=config.batch_size,
+        accumulation=config.accumulation,
         max_steps=config.steps,
-        gradient_accumulation_steps=config.accumulation,
         warmup_steps=config.warmup_steps,
-        lr_scheduler_type="linear",
-        max_grad_norm=1.0,
         bf16=is_bfloat16(config.precision, "training.precision"),
         seed=config.seed,
         logging_steps=math.gcd(50, config.eval_steps),  # a loss that is not finite is seen before it is saved
         logging_nan_inf_filter=False,
         eval_strategy="steps",
         eval_steps=config.eval_steps,
-        save_steps=config.eval_steps,
-        save_total_limit=2,
         load_best_model_at_end=has_dev,
         metric_for_best_model=f"eval_{DEV_MEASURE}" if has_dev else None,
         greater_is_better=True if has_dev else None,
         ignore_data_skip=True,  # Batches starts at the right step by itself
-        disable_tqdm=not sys.stderr.isatty(),
         restore_callback_states_from_checkpoint=True,  # patience goes on counting
-        report_to="none",
     )
-    micro_batches = arguments.world_size * config.accumulation
-    if config.batch_size % micro_batches:
-        raise DsiError(
-            f"training.batch_size={config.batch_size} does not divide among {arguments.world_size} processes"
-            f" x training.accumulation={config.accumulation}"
-        )
-    arguments.per_device_train_batch_size = config.batch_size // micro_batches
-    return arguments
 
 
 def dev_evaluator(

@@ -14,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex, part_of
+from dsi.model.trainer_arguments import adamw
 from dsi.training.batches import Batches
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -63,8 +64,7 @@ class DocidTrainer(Trainer):
             parts: dict[str, list[torch.nn.Parameter]] = {part: [] for part in rates}
             for name, parameter in (model or self.model).named_parameters():
                 parts[part_of(name)].append(parameter)
-            groups = [{"params": parts[part], "lr": rate} for part, rate in rates.items()]
-            self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+            self.optimizer = adamw(*((parts[part], rate) for part, rate in rates.items()))
         return self.optimizer
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:

@@ -1,0 +1,59 @@
+"""What the trainings of the index and of the query generator have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainingArguments
+
+from dsi.errors import DsiError
+
+
+def trainer_arguments(
+    checkpoints: Path,
+    *,
+    section: str,
+    batch_size: int,
+    eval_steps: int,
+    accumulation: int | None = None,
+    **options: Any,
+) -> TrainingArguments:
+    """The Trainer's arguments: linear decay, a checkpoint at each evaluation, the last two kept.
+
+    `section` of the configuration has `batch_size`, the examples an optimiser step over all processes and
+    micro-batches, and `accumulation`, unless it is None.
+
+    Raises:
+        DsiError: the batch does not divide among the processes.
+    """
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        gradient_accumulation_steps=accumulation or 1,
+        lr_scheduler_type="linear",
+        max_grad_norm=1.0,
+        eval_steps=eval_steps,
+        save_steps=eval_steps,
+        save_total_limit=2,
+        disable_tqdm=not sys.stderr.isatty(),
+        report_to="none",
+        **options,
+    )
+    micro_batches = arguments.world_size * (accumulation or 1)
+    if batch_size % micro_batches:
+        raise DsiError(
+            f"{section}.batch_size={batch_size} does not divide among {arguments.world_size} processes"
+            + (f" x {section}.accumulation={accumulation}" if accumulation else "")
+        )
+    arguments.per_device_train_batch_size = batch_size // micro_batches
+    return arguments
+
+
+def adamw(*groups: tuple[Iterable[nn.Parameter], float]) -> torch.optim.AdamW:
+    """AdamW over groups of parameters, each with its learning rate."""
+    options: list[dict[str, Any]] = [{"params": list(parameters), "lr": rate} for parameters, rate in groups]
+    return torch.optim.AdamW(options, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
