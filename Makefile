@@ -78,6 +78,15 @@ lint: install  ## check style and types
 bench-doc2query: $(RUN)/tokenizer/manifest.json  ## queries a second against Hugging Face generate, on CONFIG's passages
 	$(VENV)/bin/python scripts/bench_doc2query.py $(RUN)
 
+bench-search: install  ## constrained search against Hugging Face generate (about ten minutes)
+	$(VENV)/bin/python scripts/bench_search.py
+
+bench-trie: install  ## build the trie of 8.8 million docids
+	$(VENV)/bin/python scripts/bench_trie.py
+
+bench-kmeans: install  ## hierarchical k-means against scikit-learn, and from disk
+	$(VENV)/bin/python scripts/bench_kmeans.py
+
 clean:  ## remove every run and its artefacts (asks for CONFIRM=yes)
 	@test "$(CONFIRM)" = yes || { echo "make clean removes runs/ with all trained models; add CONFIRM=yes" >&2; exit 1; }
 	rm -rf runs
@@ -87,4 +96,4 @@ help:  ## list the targets
 	@echo "(a value with blanks or brackets in quotes of its own: SET=\"'evaluation.measures=[RR@10, R@1000]'\")"
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 
-.PHONY: all $(STAGES) plan install test lint bench-doc2query clean help
+.PHONY: all $(STAGES) plan install test lint bench-doc2query bench-search bench-trie bench-kmeans clean help

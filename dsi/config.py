@@ -182,20 +182,34 @@ class Doc2QueryConfig(Section):
 
 
 class DocidsConfig(Section):
-    kind: Literal["atomic", "naive", "semantic"] = "atomic"
-    """atomic: one token a document; naive: the collection's own id as a string; semantic: hierarchical k-means."""
+    kind: Literal["atomic", "naive", "semantic", "semantic_2d", "residual"] = "atomic"
+    """atomic: one token a document; naive: the collection's own id as a string; semantic: the path through a tree of
+    k-means clusters, the same k tokens on every level; semantic_2d: the same with tokens of its own on every level;
+    residual: residual quantisation, as RIPOR and TIGER."""
     alphabet: Literal["characters", "pieces"] = "characters"
     """naive: one docid token a character of the id, or the pieces of the text tokenizer (as the paper)."""
     clusters: Annotated[int, Field(ge=2)] = 10
-    """semantic: k, children of an inner node."""
+    """semantic, semantic_2d: k, children of an inner node."""
     leaf_size: Count = 100
-    """semantic: c, the largest cluster that is not split further."""
-    embeddings: Literal["tfidf", "document_states", "sentence_transformers"] = "tfidf"
-    """semantic: what is clustered. TF-IDF + truncated SVD, the untrained model's own document states (section
-    `model`), or a sentence-transformers model."""
+    """semantic, semantic_2d: c, the largest cluster that is not split further."""
+    levels: Count = 3
+    """residual: codes a document (RIPOR: 32, TIGER: 3), and one more for documents whose codes are the same."""
+    codebook: Annotated[int, Field(ge=2)] = 256
+    """residual: centroids of a level."""
+    embeddings: Literal["tfidf", "document_states", "sentence_transformers", "file"] = "tfidf"
+    """All but atomic and naive: what is clustered. TF-IDF + truncated SVD, the untrained model's own document states
+    (section `model`), a sentence-transformers model, or a file."""
     embedding_model: str = "sentence-transformers/sentence-t5-base"
     """Name or folder of that sentence-transformers model."""
+    embedding_file: str | None = None
+    """A .npy file of float16 or float32, a row a document in corpus order; it may be larger than memory."""
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _file_is_named(self) -> Self:
+        if self.embeddings == "file" and self.embedding_file is None:
+            raise ValueError("docids.embedding_file is needed with docids.embeddings=file")
+        return self
 
 
 class ModelConfig(T5Sizes):
@@ -244,10 +258,28 @@ class TrainingConfig(Section):
 class SearchConfig(Section):
     beam: Count = 100
     """Hypotheses kept a step, and so documents returned a query."""
+    constrained: bool = True
+    """Whether the beam follows only docids that exist. False is the paper's unconstrained beam: documents of the docids
+    that happen to exist are returned, and the manifest tells the share of those that do not."""
+    exact: bool = False
+    """Widen the beam of a query until its first ten documents are certainly the most probable ones of all."""
+    budget: Count = 10_000
+    """exact: widest beam to try."""
+    loss_queries: Annotated[int, Field(ge=0)] = 0
+    """The first so many queries are also searched exactly and with narrow beams, to tell how often these miss the most
+    probable documents (search loss)."""
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    """auto: bfloat16 where the GPU has it, else float32. int8 is for the CPU, about 1.5 times faster than float32."""
     batch_size: Count = 32
     """Queries searched together."""
     latency_queries: Annotated[int, Field(ge=0)] = 100
     """Queries also searched one at a time to measure latency."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.exact and not self.constrained:
+            raise ValueError("search.exact follows docids that exist; search.constrained must be true")
+        return self
 
 
 class Bm25Config(Section):

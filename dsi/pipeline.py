@@ -76,6 +76,7 @@ STAGES = {
             "dsi.docids.assign",
             ("docids", "model"),
             ("corpus", "tokenizer"),
+            version=2,
             help="give every document its identifier",
         ),
         Stage(
@@ -187,18 +188,19 @@ class Run:
         inputs |= {f"{name}/": self.fingerprint(STAGES[name]) for name in self._upstream(stage)}
         if stage.name == "corpus":
             inputs["files"] = source_state(self.config.corpus)
-        folders = {
-            "model": self.config.model.checkpoint,
-            "model.checkpoint": self.config.model.checkpoint,
-            "generator": self.config.generator.checkpoint,
-            "generator.checkpoint": self.config.generator.checkpoint,
-            "doc2query": self.config.doc2query.predictions.path,
-            "docids": self.config.docids.embedding_model,
+        config = self.config
+        outside = {
+            "model": [config.model.checkpoint],
+            "model.checkpoint": [config.model.checkpoint],
+            "generator": [config.generator.checkpoint],
+            "generator.checkpoint": [config.generator.checkpoint],
+            "doc2query": [config.doc2query.predictions.path],
+            "docids": [config.docids.embedding_model, config.docids.embedding_file],
         }
         for key in self._sections(stage):
-            folder = folders.get(key)
-            if folder is not None and Path(folder).exists():
-                inputs[f"{key} files"] = files_state([Path(folder), *Path(folder).rglob("*")])
+            paths = [Path(path) for path in outside.get(key, []) if path is not None and Path(path).exists()]
+            if paths:
+                inputs[f"{key} files"] = files_state(file for path in paths for file in (path, *path.rglob("*")))
         return inputs
 
     def plan(self) -> None:

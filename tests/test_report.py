@@ -110,6 +110,20 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
     assert training.count("\n| ") == 2 + 10  # header and rule; every fourth of the 40 points
 
 
+def test_what_search_says_about_itself(tmp_path: Path) -> None:
+    beams = {"10": {"beam": 10, "missed_first": 0.125, "missed_ten": 0.31, "own_certificate": 0.5}}
+    search = {"certain_ten": 0.75, "search_loss": {"queries": 1000, "certain": 0.99, "beams": beams}}
+    (tmp_path / "constrained").mkdir()
+    _, text = make_report(tmp_path, **make_stages(tmp_path / "constrained", COUNTS | {"search": search}))
+    assert "For 75.0% of the queries" in text
+    assert "over 99.0% of 1,000 queries" in text
+    assert "| 10 | 12.5% | 31.0% | 50.0% |" in text.splitlines()
+    (tmp_path / "free").mkdir()
+    free = {"invalid_docids": 0.051, "invalid_first": 0.002}
+    _, text = make_report(tmp_path, **make_stages(tmp_path / "free", COUNTS | {"search": free}))
+    assert "5.1% of its results, and 0.2% of the first ones, are docids that do not exist." in text
+
+
 def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
     bare: dict[str, dict[str, Any]] = {stage: {} for stage in COUNTS}
     metrics = METRICS | {"systems": {"dsi": METRICS["systems"]["dsi"]}, "split": "test"}

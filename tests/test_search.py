@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import START, DifferentiableSearchIndex
+from dsi.model.device import to_precision
 from dsi.search import atomic
+from dsi.search.loss import is_certain, search_loss
 from dsi.search.searcher import Searcher
 
 END = 0
@@ -23,8 +27,9 @@ END = 0
 
 def write(folder: Path, kind: str, codes: list[list[int]], tokens: int) -> Docids:
     length = max(map(len, codes))
+    end = END if kind == "naive" else None
     padded = np.array([[*code, *[-1] * (length - len(code))] for code in codes])
-    write_docids(folder, Vocabulary(kind, tokens, length), padded)
+    write_docids(folder, Vocabulary(kind, tokens, length, end), padded)
     return Docids(folder)
 
 
@@ -61,6 +66,105 @@ def test_wide_beam_equals_brute_force(tmp_path_factory, ff: str, seed: int, coun
         assert sorted(ranking.doc_index) == list(range(count))  # every document once, fewer than beams
         np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
         assert (np.diff(ranking.score) <= 0).all()
+
+
+def best_of(expected: np.ndarray, count: int) -> np.ndarray:
+    return np.sort(expected)[::-1][:count]
+
+
+@pytest.mark.parametrize("ff", ["relu", "gated-gelu"])
+@settings(max_examples=15)
+@given(seed=st.integers(0, 1000), count=st.integers(1, 300), beam=st.integers(1, 12))
+def test_exact_search_equals_brute_force(tmp_path_factory, ff: str, seed: int, count: int, beam: int) -> None:  # type: ignore[no-untyped-def]
+    docids = write(tmp_path_factory.mktemp("docids"), "naive", variable_docids(count, 7, seed), 7)
+    model = random_model(7, docids.vocabulary.length, seed, feed_forward_proj=ff)
+    queries = random_queries(4, seed)
+    for query, ranking in zip(queries, Searcher(model, docids, budget=count).search(queries, beam, 3), strict=True):
+        expected = brute_force(model, query, docids)
+        wanted = min(count, beam, 10)
+        assert is_certain(ranking)
+        np.testing.assert_allclose(ranking.score[:wanted], best_of(expected, wanted), atol=1e-4)
+        np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
+        assert len(set(ranking.doc_index.tolist())) == len(ranking.doc_index)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), beam=st.integers(1, 40))
+def test_what_a_beam_calls_certain_is(tmp_path_factory, seed: int, beam: int) -> None:  # type: ignore[no-untyped-def]
+    docids = write(tmp_path_factory.mktemp("docids"), "naive", variable_docids(150, 7, seed), 7)
+    model = random_model(7, docids.vocabulary.length, seed)
+    queries = random_queries(4, seed)
+    for query, ranking in zip(queries, Searcher(model, docids).search(queries, beam, 4), strict=True):
+        best = best_of(brute_force(model, query, docids), ranking.certain)
+        np.testing.assert_allclose(ranking.score[: ranking.certain], best, atol=1e-4)
+
+
+def test_exact_search_beyond_its_budget_says_so_and_keeps_what_the_beam_found(tmp_path: Path) -> None:
+    docids = write(tmp_path, "naive", variable_docids(300, 7, seed=4), 7)
+    model = random_model(7, docids.vocabulary.length, seed=4)
+    queries = random_queries(12, seed=4)
+    beam = Searcher(model, docids).search(queries, 10, 12)
+    small = Searcher(model, docids, budget=11).search(queries, 10, 12)
+    assert not all(is_certain(ranking) for ranking in small)
+    for query, narrow, wide in zip(queries, beam, small, strict=True):
+        assert (wide.score >= narrow.score - 1e-4).all()
+        best = best_of(brute_force(model, query, docids), wide.certain)
+        np.testing.assert_allclose(wide.score[: wide.certain], best, atol=1e-4)
+
+
+def test_search_loss_against_brute_force(tmp_path: Path) -> None:
+    docids = write(tmp_path, "naive", variable_docids(300, 7, seed=5), 7)
+    model = random_model(7, docids.vocabulary.length, seed=5)
+    queries = random_queries(10, seed=5)
+    losses, certain = search_loss(model, docids, queries, budget=300, batch_size=5)
+    assert certain == 1
+    best = [np.argsort(-brute_force(model, query, docids)) for query in queries]
+    assert [loss.beam for loss in losses] == [1, 10, 40, 100]
+    for loss in losses:
+        found = [ranking.doc_index for ranking in Searcher(model, docids).search(queries, loss.beam, 5)]
+        missed = np.mean([top[0] != documents[0] for top, documents in zip(best, found, strict=True)])
+        ten = [1 - len({*top[:10]} & {*documents[:10]}) / 10 for top, documents in zip(best, found, strict=True)]
+        assert loss.missed_first == pytest.approx(missed, abs=1e-4)
+        assert loss.missed_ten == pytest.approx(np.mean(ten), abs=1e-4)
+    assert losses[0].missed_first > 0
+    assert losses[0].missed_ten >= losses[1].missed_ten >= losses[-1].missed_ten
+
+
+@pytest.mark.parametrize("kind", ["naive", "semantic"])
+def test_unconstrained_beam_equals_brute_force_over_all_sequences(tmp_path: Path, kind: str) -> None:
+    if kind == "naive":  # sequences end with END, or at the length of the longest docid
+        codes = [[1, END], [1, 2, END], [2, END], [2, 2, 1, END]]
+        every = [[*body, END] for size in range(3) for body in product((1, 2), repeat=size)]
+        every += [[*body, token] for body in product((1, 2), repeat=3) for token in (END, 1, 2)]
+    else:  # they end as a docid, or at the length of the longest
+        codes = [[0, 1], [0, 2, 2], [2, 1, 0]]
+        every = [list(body) for body in product(range(3), repeat=3) if body[:2] != (0, 1)] + [[0, 1]]
+    docids, model = write(tmp_path, kind, codes, 3), random_model(3, max(map(len, codes)), seed=6)
+    (tmp_path / "every").mkdir()
+    everything = write(tmp_path / "every", "semantic", every, 3)
+    for query, ranking in zip(
+        random_queries(3), Searcher(model, docids, constrained=False).search(random_queries(3), 100, 3), strict=True
+    ):
+        scores = brute_force(model, query, everything)
+        by_score = np.argsort(-scores)
+        assert ranking.is_docid.tolist() == [every[number] in codes for number in by_score]
+        expected = [(codes.index(every[number]), scores[number]) for number in by_score if every[number] in codes]
+        assert ranking.doc_index.tolist() == [number for number, _ in expected]
+        np.testing.assert_allclose(ranking.score, [score for _, score in expected], atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("kind", ["atomic", "naive"])
+def test_lower_precision_searches_alike(tmp_path: Path, kind: str, precision: str) -> None:
+    codes = [[number] for number in range(60)] if kind == "atomic" else variable_docids(60, 6, seed=2)
+    docids = write(tmp_path, kind, codes, 60 if kind == "atomic" else 6)
+    model = random_model(docids.vocabulary.tokens, docids.vocabulary.length)
+    less_model = to_precision(deepcopy(model), precision, "search.precision")
+    full, less = (Searcher(each, docids).search(random_queries(5), 60, 5) for each in (model, less_model))
+    for exact, rough in zip(full, less, strict=True):
+        assert sorted(exact.doc_index) == sorted(rough.doc_index) == list(range(60))
+        scores = [ranking.score[np.argsort(ranking.doc_index)] for ranking in (exact, rough)]
+        assert 0.95 < np.corrcoef(scores)[0, 1] < 1
 
 
 def test_narrow_beam_returns_valid_distinct_documents_in_order(tmp_path: Path) -> None:
@@ -161,6 +265,6 @@ def test_parity_with_hugging_face_generate(tmp_path: Path, ff: str, tied: bool, 
         for row, score in zip(generated.sequences[:, 1:].tolist(), generated.sequences_scores.tolist(), strict=True):
             if score > -1e8:  # below that are phantoms of beams that had nowhere to go
                 theirs.setdefault(tuple(row[: row.index(END) + 1]), score)
-        ours = {tuple(codes[number]): float(score) for number, score in zip(*ranking, strict=True)}
+        ours = {tuple(codes[number]): score for number, score in ranking.hits()}
         assert list(ours) == list(theirs)
         np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=1e-4)

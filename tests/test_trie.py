@@ -19,10 +19,11 @@ def walk(trie: Trie) -> dict[tuple[int, ...], list[int]]:
         assert tokens == sorted(set(tokens))
         stack += [(child, (*path, token)) for child, token in zip(children, tokens, strict=True)]
         if not children:
-            leaf = trie.leaf_number[node]
-            found[path] = sorted(trie.documents[trie.leaf_start[leaf] : trie.leaf_start[leaf + 1]].tolist())
-        else:
-            assert trie.leaf_number[node] == -1
+            found[path] = trie.documents_of(np.array([node]))[0].tolist()
+    leaves = np.flatnonzero(np.diff(trie.first_child.astype(int)) == 0)[::-1]  # all at once, in another order
+    documents, sizes = trie.documents_of(leaves)
+    assert documents.tolist() == [doc for leaf in leaves for doc in trie.documents_of(np.array([leaf]))[0]]
+    assert sizes.sum() == len(trie.documents) == len(documents)
     return found
 
 
@@ -44,6 +45,7 @@ def by_docid(docids: list[list[int]]) -> dict[tuple[int, ...], list[int]]:
 def test_round_trip_with_duplicates_and_variable_length(docids: list[list[int]]) -> None:
     trie = build_trie(pad(docids))
     assert walk(trie) == by_docid(docids)
+    assert (len(trie.leaf_start) == 0) == (len(by_docid(docids)) == len(docids))  # not stored where it says nothing
     assert len(trie.level_start) - 2 == max(map(len, docids))
     assert trie.level_start[-1] == len(trie.token) == len({tuple(d[:n]) for d in docids for n in range(len(d) + 1)})
 

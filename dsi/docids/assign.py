@@ -10,24 +10,39 @@ from numpy.typing import NDArray
 
 from dsi.config import DocidsConfig, ModelConfig
 from dsi.corpus.store import Corpus
-from dsi.docids.kmeans import cluster
-from dsi.docids.naive import spell
+from dsi.docids.embeddings import embed
+from dsi.docids.naive import END, spell
+from dsi.docids.residual import residual_codes
+from dsi.docids.semantic import tree_codes
 from dsi.docids.store import Vocabulary, write_docids
+
+Codes = NDArray[np.integer[Any]]
 
 
 def assign(
     out: Path, *, docids: DocidsConfig, corpus: Path, tokenizer: Path, model: ModelConfig | None = None
 ) -> dict[str, Any]:
-    """Write codes, docid vocabulary and trie; `model` is needed for embeddings that are document states."""
+    """Write codes, docid vocabulary and trie; `model` is needed for embeddings that are document states.
+
+    Raises:
+        DsiError: the embeddings cannot be had.
+    """
     documents = Corpus(corpus)
     if docids.kind == "atomic":
         vocabulary = Vocabulary("atomic", tokens=len(documents), length=1)
-        codes: NDArray[np.integer[Any]] = np.arange(len(documents), dtype=np.int32)[:, None]
+        codes: Codes = np.arange(len(documents), dtype=np.int32)[:, None]
     elif docids.kind == "naive":
-        vocabulary, codes = spell((document.doc_id for document in documents), docids.alphabet, tokenizer)
+        strings, pieces, codes = spell((document.doc_id for document in documents), docids.alphabet, tokenizer)
+        vocabulary = Vocabulary("naive", len(strings), codes.shape[1], end=END, strings=strings, pieces=pieces)
     else:
-        embeddings = _embed(docids, documents, tokenizer, model)
-        vocabulary, codes = cluster(embeddings, docids.clusters, docids.leaf_size, docids.seed)
+        embeddings = embed(out, docids, documents, tokenizer, model)
+        if docids.kind == "residual":
+            codes = by_position(residual_codes(embeddings, docids.levels, docids.codebook, docids.seed))
+        else:
+            codes = tree_codes(embeddings, docids.clusters, docids.leaf_size, docids.seed)
+            if docids.kind == "semantic_2d":
+                codes = by_position(codes)
+        vocabulary = Vocabulary(docids.kind, int(codes.max()) + 1, codes.shape[1])
     different = write_docids(out, vocabulary, codes)
     return {
         "kind": docids.kind,
@@ -39,17 +54,8 @@ def assign(
     }
 
 
-def _embed(config: DocidsConfig, corpus: Corpus, tokenizer: Path, model: ModelConfig | None) -> NDArray[np.float32]:
-    if config.embeddings == "tfidf":
-        from dsi.docids.embeddings import tfidf_embeddings
-
-        return tfidf_embeddings(corpus, config.seed)
-    if config.embeddings == "sentence_transformers":
-        from dsi.docids.embeddings import sentence_embeddings
-
-        return sentence_embeddings(corpus, config.embedding_model)
-    from dsi.model.build import build_body
-    from dsi.model.document_states import document_states
-
-    assert model is not None  # the pipeline passes the section whenever embeddings are document states
-    return document_states(build_body(model, tokenizer, config.seed), tokenizer, corpus, model.document_length).numpy()
+def by_position(codes: Codes) -> Codes:
+    """A token for each pair of position and value, where `codes` have one for a value whatever its position: 2D docids
+    (NCI, Wang et al. 2022; Pradeep et al. 2023)."""
+    sizes = codes.max(axis=0) + 1
+    return np.where(codes < 0, -1, codes + np.cumsum(sizes) - sizes)

@@ -1,19 +1,50 @@
-"""Document vectors to cluster for semantic docids: TF-IDF with truncated SVD, or a sentence encoder's."""
+"""Document vectors to cluster into semantic docids: TF-IDF with truncated SVD, the untrained model's document states, a
+sentence encoder's, or a file of one's own."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from dsi.config import DocidsConfig, ModelConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.progress import progress
 
 WORDS = 100_000
 DIMENSIONS = 128
+CHUNK = 1_000
+"""Documents encoded between two writes."""
+
+Embeddings = NDArray[np.floating[Any]]
+
+
+def embed(
+    out: Path, config: DocidsConfig, corpus: Corpus, tokenizer: Path, model: ModelConfig | None = None
+) -> Embeddings:
+    """Vectors of all documents, shape (documents, dimensions), float32 or float16, in memory or memory-mapped.
+
+    Raises:
+        DsiError: the sentence encoder or the file cannot be used.
+    """
+    if config.embeddings == "tfidf":
+        return tfidf_embeddings(corpus, config.seed)
+    if config.embeddings == "sentence_transformers":
+        return sentence_embeddings(out, corpus, config.embedding_model)
+    if config.embeddings == "file":
+        return file_embeddings(config.embedding_file, len(corpus))
+    from dsi.model.build import build_body
+    from dsi.model.document_states import document_states
+
+    assert model is not None  # the pipeline passes the section whenever embeddings are document states
+    return document_states(build_body(model, tokenizer, config.seed), tokenizer, corpus, model.document_length).numpy()
 
 
 def tfidf_embeddings(corpus: Corpus, seed: int) -> NDArray[np.float32]:
@@ -30,8 +61,10 @@ def tfidf_embeddings(corpus: Corpus, seed: int) -> NDArray[np.float32]:
     return np.asarray(normalize(vectors), dtype=np.float32)
 
 
-def sentence_embeddings(corpus: Corpus, name: str) -> NDArray[np.float32]:
-    """Vectors of a sentence-transformers model (the paper: SentenceT5-Base), shape (documents, dimensions).
+def sentence_embeddings(out: Path, corpus: Corpus, name: str) -> Embeddings:
+    """Vectors of a sentence-transformers model (the paper: SentenceT5-Base), float16, in `out`/embeddings.npy.
+
+    Interrupted, it goes on where it was.
 
     Raises:
         DsiError: the package is not installed, or there is no such model.
@@ -46,11 +79,35 @@ def sentence_embeddings(corpus: Corpus, name: str) -> NDArray[np.float32]:
         model = SentenceTransformer(name)
     except (OSError, ValueError) as error:
         raise DsiError(f"docids.embedding_model: cannot load {name!r}: {error}") from None
-    return np.concatenate(
-        [
-            model.encode(
-                [document.content() for document in corpus.rows(start, start + 1_000)], show_progress_bar=False
-            )
-            for start in progress(range(0, len(corpus), 1_000), "embed", unit="thousand docs")
-        ]
-    ).astype(np.float32)
+    path, counter = out / "embeddings.npy", out / "embeddings.done"
+    if counter.exists():
+        done, vectors = int(counter.read_text()), open_memmap(path, mode="r+")
+    else:
+        shape = (len(corpus), model.get_sentence_embedding_dimension())
+        done, vectors = 0, open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    for start in progress(range(done, len(corpus), CHUNK), "embed", unit=f"x {CHUNK} docs"):
+        contents = [document.content() for document in corpus.rows(start, start + CHUNK)]
+        vectors[start : start + CHUNK] = model.encode(contents, show_progress_bar=False)
+        vectors.flush()
+        counter.write_text(str(start + CHUNK))
+    counter.unlink(missing_ok=True)
+    return vectors
+
+
+def file_embeddings(path: str | None, documents: int) -> Embeddings:
+    """The array in a .npy file, memory-mapped.
+
+    Raises:
+        DsiError: it is not one row of numbers a document.
+    """
+    assert path is not None  # the configuration asks for it
+    try:
+        vectors: Embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DsiError(f"docids.embedding_file: cannot read {path}: {error}") from None
+    if vectors.ndim != 2 or len(vectors) != documents or not np.issubdtype(vectors.dtype, np.floating):
+        raise DsiError(
+            f"docids.embedding_file: {path} holds {vectors.dtype} of shape {vectors.shape}; needed is a row of float16"
+            f" or float32 for each of the {documents:,} documents, in corpus order"
+        )
+    return vectors

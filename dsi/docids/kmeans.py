@@ -1,51 +1,103 @@
-"""Semantic docids: the path through a tree of k-means clusters (Tay et al. 2022, section 3.3; Pradeep et al. 2023).
+"""k-means over vectors that may stay on disk.
 
-A cluster with more than `leaf_size` documents is split into `clusters` children; a docid is the child number on every
-level, then the number of the document within its leaf. All documents of a leaf end on the same level, so no docid is
-the beginning of another.
+Lloyd's algorithm from a greedy k-means++ start (Arthur and Vassilvitskii 2007) on some hundred points a cluster, going
+on with four times as many until they are a tenth of all or 100,000, the size to which Pradeep et al. 2023 sample
+clusters above a million. All points are then read once to label them. A pass costs 4 x points x dimensions x clusters
+FLOPs, all but a few within matrix products.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
-from dsi.docids.store import Vocabulary
+Floats = NDArray[np.float32]
+Read = Callable[[NDArray[np.int64]], Floats]
+"""Vectors of the points with the given numbers, which are in increasing order; shape (points, dimensions)."""
 
-EXACT_UP_TO = 10_000
-"""Points that full k-means takes at once; larger clusters use mini-batches."""
-
-
-def cluster(
-    embeddings: NDArray[np.float32], clusters: int, leaf_size: int, seed: int
-) -> tuple[Vocabulary, NDArray[np.int32]]:
-    """Codes, shape (documents, depth), of `embeddings`, shape (documents, dimensions)."""
-    paths: list[list[int]] = [[] for _ in range(len(embeddings))]
-    open_clusters = [np.arange(len(embeddings))]
-    while open_clusters:
-        members = open_clusters.pop()
-        if len(members) <= leaf_size:
-            for suffix, member in enumerate(members):
-                paths[member].append(suffix)
-            continue
-        labels = _split(embeddings[members], clusters, seed)
-        for member, label in zip(members, labels, strict=True):
-            paths[member].append(int(label))
-        open_clusters += [members[labels == label] for label in range(clusters) if (labels == label).any()]
-    length = max(map(len, paths))
-    codes = np.full((len(paths), length), -1, dtype=np.int32)
-    for row, path in zip(codes, paths, strict=True):
-        row[: len(path)] = path
-    return Vocabulary("semantic", int(codes.max()) + 1, length), codes
+FIRST_SAMPLE, LAST_SAMPLE = 256, 1_024
+"""Points a cluster to start with, and to end with at least."""
+LARGEST_SAMPLE = 100_000
+"""Points that are in memory at once."""
+CHUNK = 10_000
+"""Points labelled at once."""
+CANDIDATES = 8
+"""Points of which the best becomes the next centroid of the start."""
+FIRST_PASSES, PASSES = 100, 10
+"""At most, over the first sample and over every larger one."""
+TOLERANCE = 5e-4
+"""Passes over a sample end when one gains less than this share of what all have gained."""
 
 
-def _split(points: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.int64]:
-    """Label of each point. Points that k-means cannot tell apart are dealt out evenly, so that every split divides."""
-    distinct = len(np.unique(points, axis=0)) if len(points) <= EXACT_UP_TO else clusters
-    if distinct > 1:
-        algorithm = KMeans if len(points) <= EXACT_UP_TO else MiniBatchKMeans
-        labels = algorithm(min(clusters, distinct), n_init=1, random_state=seed).fit_predict(points)
-        if np.ptp(labels):
-            return labels.astype(np.int64)
-    return np.arange(len(points)) * clusters // len(points)
+def kmeans(read: Read, points: int, clusters: int, random: np.random.Generator) -> tuple[NDArray[np.int64], Floats]:
+    """Label of each point, and the centroids, shape (at most `clusters`, dimensions), none of which is without points.
+
+    Points that cannot be told apart get the same label, so there may be a single cluster.
+    """
+    largest = min(max(points // 10, LAST_SAMPLE * clusters), LARGEST_SAMPLE, points)
+    order = random.permutation(points)[:largest]
+    sample = read(np.sort(order[: FIRST_SAMPLE * clusters]))
+    centroids = _lloyd(sample, _start(sample, clusters, random), FIRST_PASSES)
+    while len(sample) < largest:
+        sample = read(np.sort(order[: 4 * len(sample)]))
+        centroids = _lloyd(sample, centroids, PASSES)
+    if largest == points:
+        labels = _nearest(sample, centroids)[0]
+    else:
+        del sample
+        bounds = [*range(0, points, CHUNK), points]
+        labels = np.concatenate([_nearest(read(np.arange(*chunk)), centroids)[0] for chunk in pairwise(bounds)])
+    used, labels = np.unique(labels, return_inverse=True)
+    return labels, centroids[used]
+
+
+def _start(points: Floats, clusters: int, random: np.random.Generator) -> Floats:
+    """Greedy k-means++: candidates for the next centroid are drawn in proportion to their squared distance from the
+    nearest so far, and the one that brings points nearest is taken. Fewer than `clusters` if fewer points differ."""
+    norms = np.einsum("pd,pd->p", points, points)
+    rounding = 1e-6 * float(norms.max())
+    chosen: list[int] = []
+    nearest = np.full((len(points), 1), np.inf, dtype=np.float32)
+    candidates = random.integers(len(points), size=1)
+    while True:
+        distances = norms[:, None] - 2 * (points @ points[candidates].T) + norms[candidates]
+        distances = np.minimum(nearest, np.where(distances < rounding, 0, distances))
+        best = int(distances.sum(axis=0).argmin())
+        chosen.append(int(candidates[best]))
+        nearest = distances[:, best : best + 1]
+        cumulative = np.cumsum(nearest, dtype=np.float64)
+        if len(chosen) == clusters or cumulative[-1] == 0:
+            return points[chosen]
+        drawn = np.searchsorted(cumulative, random.random(CANDIDATES) * cumulative[-1], side="right")
+        candidates = np.minimum(drawn, len(points) - 1)
+
+
+def _lloyd(points: Floats, centroids: Floats, passes: int) -> Floats:
+    """Better centroids. One that loses all its points stays where it is."""
+    numbers = np.arange(len(centroids))[:, None]
+    labels = np.full(len(points), -1)
+    sums, sizes = np.zeros_like(centroids), np.zeros((len(centroids), 1), dtype=np.float32)
+    fits: list[float] = []
+    for _ in range(passes):
+        new_labels, fit = _nearest(points, centroids)
+        fits.append(fit)
+        if len(fits) > 1 and fit - fits[-2] <= TOLERANCE * (fit - fits[0]):
+            break
+        moved: Any = np.flatnonzero(new_labels != labels)  # after a few passes hardly any: half of the work is spared
+        moved = moved if 4 * len(moved) < len(points) else slice(None)
+        change = (new_labels[moved] == numbers).astype(np.float32) - (labels[moved] == numbers)
+        sums += change @ points[moved]
+        sizes += change.sum(axis=1, keepdims=True)
+        labels = new_labels
+        centroids = np.where(sizes > 0, sums / np.maximum(sizes, 1), centroids)
+    return centroids
+
+
+def _nearest(points: Floats, centroids: Floats) -> tuple[NDArray[np.int64], float]:
+    """Number of the nearest centroid of every point, and how near: minus half the squared distances, but a constant."""
+    scores = points @ centroids.T - 0.5 * np.einsum("cd,cd->c", centroids, centroids)
+    return scores.argmax(axis=1), float(scores.max(axis=1).sum(dtype=np.float64))

@@ -13,19 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from dsi.docids.store import Vocabulary
-
 END = 0
 """Docid token after the last one, since an id may be the beginning of another id."""
 
 
 def spell(
     doc_ids: Iterable[str], alphabet: Literal["characters", "pieces"], tokenizer: Path
-) -> tuple[Vocabulary, NDArray[np.int32]]:
-    """Codes, shape (documents, longest + 1), one token a character or a piece of the text tokenizer.
+) -> tuple[list[str], list[int], NDArray[np.int32]]:
+    """One token a character, or a piece of the text tokenizer. Ids that it cannot tell apart share a docid.
 
-    Tokens start from the embeddings of the pieces they stand for, where the text vocabulary has them. Ids that the
-    tokenizer cannot tell apart share a docid.
+    Returns:
+        What each token stands for; the text piece whose embedding it starts from, -1 where the text vocabulary has
+        none; and codes, shape (documents, longest + 1), padded with -1.
     """
     text = AutoTokenizer.from_pretrained(tokenizer)
     if alphabet == "characters":
@@ -40,7 +39,4 @@ def spell(
         row[: len(characters)] = [token[character] for character in characters]
         row[len(characters)] = END
     pieces = [piece if piece != text.unk_token_id else -1 for piece in text.convert_tokens_to_ids(strings)]
-    vocabulary = Vocabulary(
-        "naive", len(strings) + 1, length, strings=[text.eos_token, *strings], pieces=[text.eos_token_id, *pieces]
-    )
-    return vocabulary, codes
+    return [text.eos_token, *strings], [text.eos_token_id, *pieces], codes

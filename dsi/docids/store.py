@@ -1,6 +1,7 @@
 """The `docids` stage folder.
 
-codes.npy          (documents, length) int32: each document's docid tokens, padded at the end with -1
+codes.npy          (documents, length): each document's docid tokens, padded at the end with -1, in the smallest signed
+                   integer type that holds them
 vocabulary.json    kind, number of docid tokens, and per token its string and the text piece it resembles
 trie.*.npy         the trie over the codes (see dsi.docids.trie); none for atomic docids, whose only token is
                    the document's row number
@@ -30,6 +31,8 @@ class Vocabulary:
     """Number of docid tokens."""
     length: int
     """Tokens of the longest docid."""
+    end: int | None = None
+    """Token that ends every docid, if one does."""
     strings: list[str] = field(default_factory=list)
     """What each token stands for; empty where its number says it all."""
     pieces: list[int] = field(default_factory=list)
@@ -47,8 +50,8 @@ class Docids:
         return Vocabulary(**json.loads((self.folder / "vocabulary.json").read_text(encoding="utf-8")))
 
     @cached_property
-    def codes(self) -> NDArray[np.int32]:
-        codes: NDArray[np.int32] = np.load(self.folder / "codes.npy", mmap_mode="r")
+    def codes(self) -> NDArray[np.signedinteger[Any]]:
+        codes: NDArray[np.signedinteger[Any]] = np.load(self.folder / "codes.npy", mmap_mode="r")
         return codes
 
     @cached_property
@@ -62,10 +65,16 @@ class Docids:
 
 def write_docids(folder: Path, vocabulary: Vocabulary, codes: NDArray[np.integer[Any]]) -> int:
     """Write a stage folder and return the number of different docids."""
-    np.save(folder / "codes.npy", codes.astype(np.int32))
+    codes = codes.astype(smallest_signed(vocabulary.tokens - 1))
+    np.save(folder / "codes.npy", codes)
     write_json(folder / "vocabulary.json", asdict(vocabulary))
     if vocabulary.kind == "atomic":
         return len(codes)
     trie = build_trie(codes)
     trie.save(folder)
-    return len(trie.leaf_start) - 1
+    return len(trie.leaf_start) - 1 if len(trie.leaf_start) else len(codes)
+
+
+def smallest_signed(largest: int) -> np.dtype[np.signedinteger[Any]]:
+    """Type for numbers from -1 to `largest`."""
+    return np.dtype(np.min_scalar_type(-largest - 1))

@@ -129,6 +129,7 @@ def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str
         *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
     ]
     lines += ["", "## Answering a query", "", _latency(metrics, manifests), *_bm25(manifests)]
+    lines += _search(manifests["search"]["counts"])
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]
     lines += ["Peak memory is that of the process up to the end of the stage, earlier stages it ran included."]
@@ -173,6 +174,33 @@ def _bm25(manifests: Manifests) -> list[str]:
         f"bm25 is Lucene with k1={parameters['k1']}, b={parameters['b']}; its index takes"
         f" {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to build."
     ]
+
+
+def _search(counts: dict[str, Any]) -> list[str]:
+    """What the search says about itself."""
+    lines = []
+    if "invalid_docids" in counts:
+        lines += [
+            f"The beam was not constrained: {counts['invalid_docids']:.1%} of its results, and"
+            f" {counts['invalid_first']:.1%} of the first ones, are docids that do not exist."
+        ]
+    if "certain_ten" in counts:
+        lines += [
+            f"For {counts['certain_ten']:.1%} of the queries the first ten documents are certainly the ten that the model"
+            " finds most probable."
+        ]
+    loss = counts.get("search_loss")
+    if loss is not None:
+        rows = [[beam, *(f"{share:.1%}" for share in list(row.values())[1:])] for beam, row in loss["beams"].items()]
+        header = ["beam", "first document missed", "of the first ten missed", "first ten certain by itself"]
+        lines += [
+            "",
+            f"Search loss: what a beam misses of the documents that the model finds most probable, over {loss['certain']:.1%}"
+            f" of {count(loss['queries'])} queries, for which exact search is certain of them.",
+            "",
+            markdown_table(header, rows),
+        ]
+    return ["", *lines] if lines else []
 
 
 def _synthetic_queries(counts: dict[str, Any]) -> list[str]:

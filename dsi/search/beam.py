@@ -1,20 +1,26 @@
-"""Constrained beam search over the docid trie.
+"""Beam search over docids, along the trie or without it.
 
-A beam is a node of the trie and a log-probability; it only ever moves to a child, so every result is a document, no
-docid appears twice, and a query that has fewer docids than beams simply returns fewer. Finished docids wait in a pool
-of their own and do not crowd out open ones. No length penalty: scores are log-probabilities.
+A beam is a node of the trie and a log-probability. Along the trie it only ever moves to a child, so every result is a
+document, no docid appears twice, and a query that has fewer docids than beams simply returns fewer. Finished docids
+wait in a pool of their own and do not crowd out open ones. No length penalty: scores are log-probabilities, which only
+fall as a docid grows; so a result at or above the best prefix that was ever dropped is certainly among the best of all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dsi.docids.trie import Trie
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.decoding import StepDecoder
+
+OFF_TRIE = -1
+"""Node of an unconstrained hypothesis that is no docid's beginning."""
 
 
 @dataclass(frozen=True)
@@ -28,55 +34,137 @@ class DeviceTrie:
 
     @classmethod
     def of(cls, trie: Trie, device: torch.device) -> DeviceTrie:
-        first_child = torch.from_numpy(trie.first_child.astype("int64"))
-        children = first_child.diff()
-        levels = zip(trie.level_start[:-2].tolist(), trie.level_start[1:-1].tolist(), strict=True)
-        return cls(
-            torch.from_numpy(trie.token.astype("int64")).to(device),
-            first_child.to(device),
-            [int(children[start:stop].max()) for start, stop in levels],
-        )
+        """On the CPU without a copy, which keeps them memory-mapped."""
+        token = trie.token if trie.token.dtype == np.uint8 else trie.token.astype(np.int32)
+        first_child = torch.from_numpy(trie.first_child.view(np.int32))
+        return cls(torch.from_numpy(token).to(device), first_child.to(device), trie.fan_out)
+
+    def children(self, nodes: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
+        """Children of nodes, shape (..., fan_out), and which of these exist; OFF_TRIE has none."""
+        first = self.first_child[nodes].long()
+        offsets = torch.arange(fan_out, device=nodes.device)
+        exist = offsets < torch.where(nodes == OFF_TRIE, 0, self.first_child[nodes + 1] - first).unsqueeze(-1)
+        return torch.where(exist, first.unsqueeze(-1) + offsets, 0), exist
+
+    def is_leaf(self, nodes: Tensor) -> Tensor:
+        return self.first_child[nodes] == self.first_child[nodes + 1]
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What each beam can do next, each of shape (queries, beams, moves)."""
+
+    nodes: Tensor
+    tokens: Tensor
+    exist: Tensor
+    end: Tensor
+    """Whether the docid is complete with it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    nodes: Tensor
+    """(queries, at most beam) leaves, best first, or OFF_TRIE."""
+    scores: Tensor
+    """(queries, at most beam) log-probabilities; -inf where a query has fewer results."""
+    dropped: Tensor
+    """(queries,) log-probability of the best prefix that was dropped; -inf if none was."""
 
 
 @torch.inference_mode()
 def beam_search(
-    model: DifferentiableSearchIndex, trie: DeviceTrie, input_ids: Tensor, attention_mask: Tensor, beam: int
-) -> tuple[Tensor, Tensor]:
-    """The most probable leaves that the beam finds, best first.
+    model: DifferentiableSearchIndex,
+    trie: DeviceTrie,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    beam: int,
+    floor: Tensor | None = None,
+) -> Found:
+    """The most probable docids that the beam finds.
 
-    `input_ids` are text pieces, shape (queries, tokens), and `attention_mask` is 0 on padding; `beam` open hypotheses
-    are kept a step, and as many finished ones in all.
-
-    Returns:
-        Leaf nodes and log-probabilities, each (queries, at most beam); where a query has fewer, the log-probability
-        is -inf.
+    Args:
+        input_ids: (queries, tokens) text pieces.
+        attention_mask: (queries, tokens) 1 for text, 0 for padding.
+        beam: open hypotheses kept a step, and finished ones in all.
+        floor: (queries,) log-probability below which nothing is wanted, so that such prefixes need not be followed.
     """
-    depth = len(trie.fan_out)
+
+    def along_the_trie(nodes: Tensor, level: int) -> Moves:
+        children, exist = trie.children(nodes, trie.fan_out[level])
+        return Moves(children, trie.token[children].long(), exist, trie.is_leaf(children))
+
+    return _search(model, trie, input_ids, attention_mask, beam, along_the_trie, floor)
+
+
+@torch.inference_mode()
+def unconstrained_beam_search(
+    model: DifferentiableSearchIndex,
+    trie: DeviceTrie,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    beam: int,
+    end: int | None,
+) -> Found:
+    """The same where every token may follow every other (the paper's usual search, section 3.3).
+
+    A hypothesis that has left the trie is complete with the token `end`, or where there is none at the length of the
+    longest docid; its node is OFF_TRIE.
+    """
+    last = len(trie.fan_out) - 1
+    tokens = torch.arange(model.config.docid_tokens, device=input_ids.device)
+
+    def anywhere(nodes: Tensor, level: int) -> Moves:
+        children, exist = trie.children(nodes, trie.fan_out[level])
+        by_token = nodes.new_full((*nodes.shape, len(tokens) + 1), OFF_TRIE)
+        by_token.scatter_(2, torch.where(exist, trie.token[children].long(), len(tokens)), children)
+        moves = by_token[:, :, :-1]
+        ends = torch.where(moves == OFF_TRIE, (tokens == end) | (level == last), trie.is_leaf(moves))
+        return Moves(moves, tokens.expand_as(moves), torch.ones_like(ends), ends)
+
+    return _search(model, trie, input_ids, attention_mask, beam, anywhere, None)
+
+
+def _search(
+    model: DifferentiableSearchIndex,
+    trie: DeviceTrie,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    beam: int,
+    moves_from: Callable[[Tensor, int], Moves],
+    floor: Tensor | None,
+) -> Found:
+    queries, depth = len(input_ids), len(trie.fan_out)
     decoder = StepDecoder(model.decoder, model.encode(input_ids, attention_mask), attention_mask, depth)
-    queries, device = len(input_ids), input_ids.device
-    nodes = torch.zeros(queries, 1, dtype=torch.long, device=device)
-    scores = torch.zeros(queries, 1, device=device)
-    found_nodes, found_scores = nodes[:, :0], scores[:, :0]
+    nodes = input_ids.new_zeros(queries, 1)
+    scores = torch.zeros(queries, 1, device=input_ids.device)
+    floor = scores.new_full((queries,), -torch.inf) if floor is None else floor
+    found = Found(nodes[:, :0], scores[:, :0], torch.full_like(floor, -torch.inf))
     rows, parents = torch.full_like(nodes, START), None
-    for fan_out in trie.fan_out:
+    for level in range(depth):
         state = decoder.step(model.docid_embedding(rows).flatten(0, 1), None, parents).unflatten(0, (queries, -1))
-        log_probabilities = model.docid_head(state).float().log_softmax(dim=-1)
-        first = trie.first_child[nodes]
-        offsets = torch.arange(fan_out, device=device)
-        is_child = offsets < (trie.first_child[nodes + 1] - first).unsqueeze(-1)
-        children = torch.where(is_child, first.unsqueeze(-1) + offsets, 0)  # (queries, beams, fan_out)
-        child_scores = scores.unsqueeze(-1) + log_probabilities.gather(2, trie.token[children])
-        child_scores = child_scores.masked_fill(~is_child, -torch.inf)
-        children, child_scores = children.flatten(1), child_scores.flatten(1)
-
-        is_leaf = trie.first_child[children] == trie.first_child[children + 1]
-        pool_nodes = torch.cat([found_nodes, children], dim=1)
-        pool_scores = torch.cat([found_scores, child_scores.masked_fill(~is_leaf, -torch.inf)], dim=1)
-        found_scores, best = pool_scores.topk(min(beam, pool_scores.shape[1]), dim=1)
-        found_nodes = pool_nodes.gather(1, best)
-
-        scores, best = child_scores.masked_fill(is_leaf, -torch.inf).topk(min(beam, children.shape[1]), dim=1)
-        nodes = children.gather(1, best)
-        parents = (best // fan_out + torch.arange(queries, device=device)[:, None] * state.shape[1]).flatten()
-        rows = trie.token[nodes] + START + 1
-    return found_nodes, found_scores
+        moves = moves_from(nodes, level)
+        logits = model.docid_head(state).float()
+        gains = logits.gather(2, moves.tokens) - logits.logsumexp(dim=-1, keepdim=True)
+        new_scores = (scores.unsqueeze(-1) + gains).masked_fill(~moves.exist, -torch.inf).flatten(1)
+        new_nodes, ends = moves.nodes.flatten(1), moves.end.flatten(1)
+        pool_scores = torch.cat([found.scores, new_scores.masked_fill(~ends, -torch.inf)], dim=1)
+        best_scores, best = pool_scores.topk(min(beam, pool_scores.shape[1]), dim=1)
+        pool_nodes = torch.cat([found.nodes, new_nodes], dim=1)
+        found = Found(pool_nodes.gather(1, best), best_scores, found.dropped)
+        if level == depth - 1:
+            break
+        open_scores = new_scores.masked_fill(ends, -torch.inf)
+        scores, best = open_scores.topk(min(beam + 1, open_scores.shape[1]), dim=1)
+        if scores.shape[1] > beam:
+            found = Found(found.nodes, found.scores, torch.maximum(found.dropped, scores[:, beam]))
+            scores, best = scores[:, :beam], best[:, :beam]
+        if best_scores.shape[1] == beam:  # a prefix below the last result of a full pool cannot better it
+            floor = torch.maximum(floor, best_scores[:, -1])
+        width = int(((scores > -torch.inf) & (scores >= floor.unsqueeze(1))).sum(dim=1).max())
+        if width == 0:
+            break
+        scores, best = scores[:, :width], best[:, :width]
+        nodes, rows = new_nodes.gather(1, best), moves.tokens.flatten(1).gather(1, best) + START + 1
+        number = torch.arange(queries, device=nodes.device).unsqueeze(1)
+        parents = (best // moves.nodes.shape[2] + number * state.shape[1]).flatten()
+    return found

@@ -16,7 +16,7 @@ from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.device import compute_device
+from dsi.model.device import compute_device, to_precision
 from dsi.search.searcher import Searcher
 
 SNIPPET = 160
@@ -43,12 +43,22 @@ class Hit:
 class Index:
     """Searches a corpus with a trained model."""
 
-    def __init__(self, corpus: Path, tokenizer: Path, docids: Path, model: Path) -> None:
+    def __init__(
+        self,
+        corpus: Path,
+        tokenizer: Path,
+        docids: Path,
+        model: Path,
+        precision: str = "float32",
+        constrained: bool = True,
+        budget: int = 0,
+    ) -> None:
         self.corpus = Corpus(corpus)
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
         trained = DifferentiableSearchIndex.from_pretrained(model, dtype=torch.float32).to(compute_device())
+        trained = to_precision(trained, precision, "search.precision")
         self.query_length: int = trained.config.query_length
-        self.searcher = Searcher(trained, Docids(docids))
+        self.searcher = Searcher(trained, Docids(docids), constrained, budget)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Text pieces of queries, cut to the length the model was trained with."""
@@ -67,7 +77,7 @@ class Index:
         return [
             [
                 Hit(rank, document.doc_id, float(score), document.title, document.text)
-                for rank, (doc_index, score) in enumerate(islice(zip(*ranking, strict=True), k), start=1)
+                for rank, (doc_index, score) in enumerate(islice(ranking.hits(), k), start=1)
                 for document in [self.corpus[int(doc_index)]]
             ]
             for ranking in self.searcher.search(self.encode(texts), max(beam, k), batch_size)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsi.config import SearchConfig
+from dsi.docids.store import Docids
 from dsi.progress import progress
 from dsi.runfile import write_run
 from dsi.search.index import Index
+from dsi.search.loss import is_certain, search_loss
 
 WARM_UP = 5
 """Queries searched before latency is measured."""
@@ -20,8 +24,13 @@ WARM_UP = 5
 def search(
     out: Path, *, search: SearchConfig, split: str | None, corpus: Path, tokenizer: Path, docids: Path, model: Path
 ) -> dict[str, Any]:
-    """Write `dsi.run` and `latency.tsv` (query_id, milliseconds; queries searched one at a time)."""
-    index = Index(corpus, tokenizer, docids, model)
+    """Write `dsi.run` and `latency.tsv` (query_id, milliseconds; queries searched one at a time).
+
+    Raises:
+        DsiError: the device cannot compute in the precision asked for.
+    """
+    budget = search.budget if search.exact else 0
+    index = Index(corpus, tokenizer, docids, model, search.precision, search.constrained, budget)
     split = index.corpus.evaluation_split(split)
     queries = index.corpus.queries(split)
     pieces = index.encode([query.text for query in queries])
@@ -48,11 +57,11 @@ def search(
         out / "dsi.run",
         "dsi",
         (
-            (query.query_id, [(doc_ids[int(number)], float(score)) for number, score in zip(*ranking, strict=True)])
+            (query.query_id, [(doc_ids[number], score) for number, score in ranking.hits()])
             for query, ranking in zip(queries, rankings, strict=True)
         ),
     )
-    return {
+    counts: dict[str, Any] = {
         "split": split,
         "queries": len(queries),
         "queries_per_second": round(len(queries) / seconds, 1),
@@ -60,3 +69,21 @@ def search(
         if alone
         else {},
     }
+    if not search.constrained:
+        counts["invalid_docids"] = _share(~ranking.is_docid for ranking in rankings)
+        counts["invalid_first"] = _share(~ranking.is_docid[:1] for ranking in rankings)
+    elif index.searcher.trie is not None:
+        counts["certain_ten"] = _share([np.array([is_certain(ranking)]) for ranking in rankings])
+    if search.loss_queries and index.searcher.trie is not None:
+        searched = pieces[: search.loss_queries]
+        losses, certain = search_loss(index.searcher.model, Docids(docids), searched, search.budget, search.batch_size)
+        counts["search_loss"] = {
+            "queries": len(searched),
+            "certain": round(certain, 4),
+            "beams": {str(loss.beam): loss._asdict() for loss in losses},
+        }
+    return counts
+
+
+def _share(flags: Iterable[NDArray[np.bool_]]) -> float:
+    return round(float(np.concatenate(list(flags)).mean()), 4)

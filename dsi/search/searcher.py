@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.search.atomic import top_documents
-from dsi.search.beam import DeviceTrie, beam_search
+from dsi.search.beam import DeviceTrie, Found, beam_search, unconstrained_beam_search
+from dsi.search.exact import exact_search
+
+CERTAIN = 10
+"""Results that exact search is to be certain of: what RR@10 looks at."""
 
 
 class Ranking(NamedTuple):
@@ -20,14 +25,29 @@ class Ranking(NamedTuple):
     """(hits,) best first."""
     score: NDArray[np.float32]
     """(hits,) log-probability of the document's docid given the query."""
+    certain: int
+    """How many of the first hits are certainly the most probable documents of all."""
+    is_docid: NDArray[np.bool_]
+    """(hypotheses,) whether each one, best first, is a docid that exists."""
+
+    def hits(self) -> Iterator[tuple[int, float]]:
+        """doc_index and score."""
+        return zip(self.doc_index.tolist(), self.score.tolist(), strict=True)
 
 
 class Searcher:
-    """Answers queries with `model` over `docids`."""
+    """Answers queries with `model` over `docids`.
 
-    def __init__(self, model: DifferentiableSearchIndex, docids: Docids) -> None:
-        self.model = model
-        self.docids = docids
+    Args:
+        constrained: whether the beam follows only docids that exist.
+        budget: widest beam to make the first results certain; 0 takes what the beam finds.
+    """
+
+    def __init__(
+        self, model: DifferentiableSearchIndex, docids: Docids, constrained: bool = True, budget: int = 0
+    ) -> None:
+        self.model, self.docids = model, docids
+        self.constrained, self.budget = constrained, budget
         self.trie = None if docids.is_atomic else DeviceTrie.of(docids.trie, model.device)
 
     def search(self, queries: Sequence[Sequence[int]], beam: int, batch_size: int) -> list[Ranking]:
@@ -51,16 +71,28 @@ class Searcher:
         mask = (torch.arange(length, device=ids.device) < lengths[:, None]).long()
         if self.trie is None:
             documents, scores = top_documents(self.model, ids, mask, beam)
-            return [Ranking(*row) for row in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)]
-        nodes, scores = beam_search(self.model, self.trie, ids, mask, beam)
-        return [self._documents(*row, beam) for row in zip(nodes.cpu().numpy(), scores.cpu().numpy(), strict=True)]
+            return [
+                Ranking(*row, certain=len(row[0]), is_docid=np.ones(len(row[0]), dtype=bool))
+                for row in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)
+            ]
+        found = self._beam(self.trie, ids, mask, beam)
+        columns = (tensor.cpu().numpy() for tensor in (found.nodes, found.scores, found.dropped))
+        return [self._documents(*row, beam) for row in zip(*columns, strict=True)]
 
-    def _documents(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], beam: int) -> Ranking:
+    def _beam(self, trie: DeviceTrie, ids: Tensor, mask: Tensor, beam: int) -> Found:
+        if not self.constrained:
+            return unconstrained_beam_search(self.model, trie, ids, mask, beam, self.docids.vocabulary.end)
+        if self.budget:
+            return exact_search(self.model, trie, ids, mask, beam, CERTAIN, self.budget)
+        return beam_search(self.model, trie, ids, mask, beam)
+
+    def _documents(
+        self, nodes: NDArray[np.int64], scores: NDArray[np.float32], dropped: np.float32, beam: int
+    ) -> Ranking:
         """Documents of the leaves; documents that share a docid share its score and come in corpus order."""
-        trie = self.docids.trie
-        leaves = trie.leaf_number[nodes[scores > -np.inf]]
-        if not len(leaves):
-            return Ranking(np.empty(0, dtype=np.int64), scores[:0])
-        spans = [trie.documents[trie.leaf_start[leaf] : trie.leaf_start[leaf + 1]] for leaf in leaves]
-        documents = np.concatenate([np.sort(span) for span in spans]).astype(np.int64)
-        return Ranking(documents[:beam], np.repeat(scores[: len(leaves)], [len(span) for span in spans])[:beam])
+        nodes, scores = nodes[scores > -np.inf], scores[scores > -np.inf]
+        is_docid = nodes >= 0
+        documents, sizes = self.docids.trie.documents_of(nodes[is_docid])
+        score = np.repeat(scores[is_docid], sizes)[:beam]
+        certain = int((score >= dropped).sum()) if self.constrained else 0
+        return Ranking(documents[:beam], score, certain, is_docid)

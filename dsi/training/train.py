@@ -148,7 +148,7 @@ def dev_evaluator(
     def evaluate(model: DifferentiableSearchIndex) -> dict[str, float]:
         rankings = Searcher(model, docids).search(pieces, DEV_BEAM, batch_size=256)
         run = {
-            query.query_id: {doc_ids[int(number)]: float(score) for number, score in zip(*ranking, strict=True)}
+            query.query_id: {doc_ids[number]: score for number, score in ranking.hits()}
             for query, ranking in zip(queries, rankings, strict=True)
         }
         return score_run(measures, qrels, run)

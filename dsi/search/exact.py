@@ -1,0 +1,60 @@
+"""Exact search: the certainly most probable docids, by widening beams.
+
+A beam search knows the best prefix it dropped. If the k-th result is not below it, the first k are the best of all
+docids, for log-probabilities only fall along a docid. Otherwise the query is searched again with a wider beam, now
+following only prefixes that are not below its k-th result. This certifies what best-first search would, visits hardly
+more prefixes, and decodes them a level at a time, as many as there are, where best-first search goes prefix by prefix.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.search.beam import DeviceTrie, Found, beam_search
+
+WIDER = 4
+"""Factor between one beam and the next."""
+ROWS = 4_096
+"""Hypotheses decoded at once, which bounds the memory."""
+ROUNDING = 1e-4
+"""By which scores of the same docid may differ between two searches."""
+
+
+@torch.inference_mode()
+def exact_search(
+    model: DifferentiableSearchIndex,
+    trie: DeviceTrie,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    beam: int,
+    count: int,
+    budget: int,
+) -> Found:
+    """As `beam_search`, but with the first `count` results certain wherever a beam up to `budget` can tell."""
+    found = beam_search(model, trie, input_ids, attention_mask, beam)
+    while beam < budget:
+        last = found.scores[:, min(count, found.scores.shape[1]) - 1]
+        uncertain = (last < found.dropped).nonzero().flatten()
+        if not len(uncertain):
+            break
+        beam = min(WIDER * beam, budget)
+        for queries in uncertain.split(max(1, ROWS // beam)):
+            floor = last[queries] - ROUNDING
+            wider = beam_search(model, trie, input_ids[queries], attention_mask[queries], beam, floor)
+            _merge(found, wider, queries)
+    return found
+
+
+def _merge(found: Found, wider: Found, queries: Tensor) -> None:
+    """Put the results of `wider` for `queries` among those of `found`, of which some are the same."""
+    nodes = torch.cat([wider.nodes, found.nodes[queries]], dim=1)
+    scores = torch.cat([wider.scores, found.scores[queries]], dim=1)
+    by_node = nodes.sort(dim=1, stable=True)
+    repeated = torch.zeros_like(nodes, dtype=torch.bool)
+    repeated.scatter_(1, by_node.indices[:, 1:], by_node.values[:, 1:] == by_node.values[:, :-1])
+    scores, best = scores.masked_fill(repeated, -torch.inf).topk(found.scores.shape[1], dim=1)
+    found.nodes[queries] = nodes.gather(1, best)
+    found.scores[queries] = scores
+    found.dropped[queries] = wider.dropped

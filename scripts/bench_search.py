@@ -1,0 +1,167 @@
+"""Milliseconds a query of our constrained search against Hugging Face `generate`, same weights and docids.
+
+    make bench-search
+
+200,000 docids as hierarchical k-means gives them (k=10, c=100), T5-small and T5-base shapes from random weights, float32:
+(a) `generate` with `prefix_allowed_tokens_fn` over a dict trie, as DSI-QG, GenRet and GENRE search; (b) `generate`
+without a constraint; (c) as (a) on a model whose whole vocabulary is the docid tokens, i.e. what our docid head spares
+is given to it for nothing. The bound is the time of the multiplications of our search at the speed of a large one.
+tests/test_search.py shows that both sides find the same docids with the same scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from transformers import T5Config, T5ForConditionalGeneration, set_seed
+
+from bench_doc2query import multiplication_speed
+from docid_shapes import kmeans_shaped
+from dsi.docids.store import Docids, Vocabulary, write_docids
+from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
+from dsi.model.device import to_precision
+from dsi.report.tables import text_table
+from dsi.search.searcher import Searcher
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "t5-small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8},
+    "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
+}
+PIECES, END, FIRST_TOKEN = 32_128, 1, 100
+"""Size of T5's vocabulary, the piece that ends a docid for `generate`, and the piece of docid token 0."""
+DOCIDS, CLUSTERS, LEAF_SIZE, LENGTH = 200_000, 10, 100, 10
+"""LENGTH is that of a query, about MS MARCO's mean."""
+BEAMS, QUERIES = (10, 40, 100), 8
+"""Queries are searched together."""
+ROUNDS = 2
+"""The best counts."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    options = parser.parse_args()
+    speed = multiplication_speed()
+    rows, ratios = [], {}
+    with TemporaryDirectory() as name:
+        codes = kmeans_shaped(DOCIDS, CLUSTERS, LEAF_SIZE)
+        tokens = int(codes.max()) + 1
+        write_docids(Path(name), Vocabulary("semantic", tokens, codes.shape[1]), codes)
+        docids = Docids(Path(name))
+        docid_lists = [[token for token in code if token >= 0] for code in codes.tolist()]
+        trie = dict_trie(docid_lists, FIRST_TOKEN, END)
+        small_trie = dict_trie(docid_lists, 2, END)
+        for shape in options.shapes:
+            t5, narrow, model = models(SHAPES[shape], tokens, codes.shape[1])
+            quantised = to_precision(deepcopy(model), "int8", "precision")
+            for beam in BEAMS:
+                queries = torch.randint(3, PIECES, (QUERIES, LENGTH), generator=torch.Generator().manual_seed(beam))
+                searches: dict[str, Callable[[], object]] = {
+                    "a": partial(generate, t5, queries, beam, codes.shape[1], trie),
+                    "b": partial(generate, t5, queries, beam, codes.shape[1], None),
+                    "c": partial(generate, narrow, queries, beam, codes.shape[1], small_trie),
+                    "dsi": partial(Searcher(model, docids).search, queries.tolist(), beam, QUERIES),
+                    "int8": partial(Searcher(quantised, docids).search, queries.tolist(), beam, QUERIES),
+                }
+                ms = {which: 1000 * best_seconds(search) / QUERIES for which, search in searches.items()}
+                bound = 1000 * flops(SHAPES[shape], docids, beam, tokens) / speed
+                ratios[shape, beam] = ms["a"] / ms["dsi"]
+                rows.append(
+                    [f"{shape}, beam {beam}", *(f"{milliseconds:.1f}" for milliseconds in ms.values())]
+                    + [f"{ms[which] / ms['dsi']:.2f}" for which in "abc"]
+                    + [f"{bound / ms['dsi']:.2f}"]
+                )
+    print(f"milliseconds a query, {DOCIDS:,} docids of {tokens} tokens, queries of {LENGTH} pieces")
+    header = ["", "a", "b", "c", "dsi", "dsi int8", "a/dsi", "b/dsi", "c/dsi", "share of bound"]
+    print(text_table(header, rows))
+    first = options.shapes[0]
+    print(" ".join(f"ratio_beam{beam}={ratios[first, beam]:.2f}" for beam in BEAMS))
+
+
+def models(
+    shape: dict[str, Any], tokens: int, length: int
+) -> tuple[T5ForConditionalGeneration, T5ForConditionalGeneration, DifferentiableSearchIndex]:
+    """A T5, the same with docid tokens for a vocabulary, and ours, all with the same encoder and decoder weights."""
+    set_seed(0)
+    options = {**shape, "num_decoder_layers": shape["num_layers"], "decoder_start_token_id": 0}
+    t5 = T5ForConditionalGeneration(T5Config(vocab_size=PIECES, **options)).eval()
+    model = DifferentiableSearchIndex(
+        DsiConfig(vocab_size=PIECES, docid_tokens=tokens, docid_length=length, **options)
+    ).eval()
+    narrow = T5ForConditionalGeneration(T5Config(vocab_size=tokens + 2, **options)).eval()
+    rows = t5.shared.weight[FIRST_TOKEN : FIRST_TOKEN + tokens]
+    with torch.no_grad():
+        model.load_state_dict({k: v for k, v in t5.state_dict().items() if "lm_head" not in k}, strict=False)
+        model.docid_embedding.weight[START] = t5.shared.weight[0]
+        model.docid_embedding.weight[START + 1 :] = rows
+        model.docid_head.weight.copy_(rows * shape["d_model"] ** -0.5)
+        narrow.load_state_dict({k: v for k, v in t5.state_dict().items() if ".block." in k}, strict=False)
+        narrow.shared.weight[2:] = rows
+    # the encoder must read all text pieces
+    narrow.encoder.embed_tokens = torch.nn.Embedding.from_pretrained(t5.shared.weight)
+    return t5, narrow, model
+
+
+def dict_trie(docids: list[list[int]], shift: int, end: int) -> dict[int, Any]:
+    root: dict[int, Any] = {}
+    for docid in docids:
+        node = root
+        for token in docid:
+            node = node.setdefault(token + shift, {})
+        node[end] = {}
+    return root
+
+
+@torch.inference_mode()
+def generate(
+    t5: T5ForConditionalGeneration, queries: torch.Tensor, beam: int, length: int, trie: dict[int, Any] | None
+) -> None:
+    def allowed(_: int, prefix: torch.Tensor) -> list[int]:
+        node = trie
+        for token in prefix.tolist()[1:]:
+            node = (node or {}).get(token)
+        return list(node) if node else [END]
+
+    t5.generate(
+        input_ids=queries,
+        attention_mask=torch.ones_like(queries),
+        num_beams=beam,
+        num_return_sequences=beam,
+        max_new_tokens=length + 1,
+        prefix_allowed_tokens_fn=allowed if trie is not None else None,
+        length_penalty=0.0,
+        eos_token_id=END,
+        pad_token_id=0,
+    )
+
+
+def best_seconds(work: Callable[[], object]) -> float:
+    times = [time.perf_counter()]
+    for _ in range(ROUNDS):
+        work()
+        times.append(time.perf_counter())
+    return min(stop - start for start, stop in pairwise(times))
+
+
+def flops(shape: dict[str, Any], docids: Docids, beam: int, tokens: int) -> float:
+    """Of the matrices that our search of one query multiplies."""
+    inner, d_model, d_ff, layers = shape["num_heads"] * shape["d_kv"], shape["d_model"], shape["d_ff"], shape["num_layers"]
+    read = layers * (4 * d_model * inner + 2 * d_model * d_ff + 2 * d_model * inner)
+    row = layers * (6 * d_model * inner + 2 * d_model * d_ff + 2 * inner * LENGTH) + tokens * d_model
+    starts = docids.trie.level_start.tolist()
+    leaves = docids.trie.first_child[1:] == docids.trie.first_child[:-1]
+    inner_nodes = [int((~leaves[start:stop]).sum()) for start, stop in pairwise(starts)]
+    return 2.0 * (LENGTH * read + row * sum(min(beam, nodes) for nodes in inner_nodes))
+
+
+if __name__ == "__main__":
+    main()

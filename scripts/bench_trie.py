@@ -1,0 +1,86 @@
+"""Seconds, memory and bytes of the docid trie for all 8,841,823 MS MARCO passages, beside a dict of dicts for 200,000.
+
+    make bench-trie
+
+Docids are k-means-shaped (k=10, c=100, the paper's). Each part runs in a process of its own, so that its peak memory
+is its own; the codes are read from disk as the stage would.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from docid_shapes import kmeans_shaped
+from dsi.docids.store import smallest_signed
+from dsi.docids.trie import build_trie
+from dsi.report.tables import text_table
+
+PASSAGES, FEW = 8_841_823, 200_000
+CLUSTERS, LEAF_SIZE = 10, 100
+GIB = 1 << 30
+
+
+def main() -> None:
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for documents in (PASSAGES, FEW):
+            folder = Path(name, str(documents))
+            folder.mkdir()
+            apart(write_codes, folder, documents)
+            seconds, peak, size = apart(array_trie, folder)
+            rows.append(["arrays", f"{documents:,}", f"{seconds:.2f}", f"{peak:.2f}", f"{size / documents:.1f}"])
+            if documents == PASSAGES:
+                result = f"seconds={seconds:.2f} peak_gib={peak:.2f} bytes_per_docid={size / documents:.2f}"
+        seconds, peak, size = apart(dict_trie, folder)
+        rows.append(["dict of dicts, in memory", f"{FEW:,}", f"{seconds:.2f}", f"{peak:.2f}", f"{size / FEW:.1f}"])
+    print(f"k={CLUSTERS}, c={LEAF_SIZE}; seconds from codes on disk to the trie; peak of the whole process")
+    print(text_table(["trie", "docids", "seconds", "peak GiB", "bytes a docid"], rows))
+    print(result)
+
+
+def apart(work: Callable[..., Any], *arguments: Any) -> Any:
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def write_codes(folder: Path, documents: int) -> None:
+    codes = kmeans_shaped(documents, CLUSTERS, LEAF_SIZE)
+    np.save(folder / "codes.npy", codes.astype(smallest_signed(int(codes.max()))))
+
+
+def array_trie(folder: Path) -> tuple[float, float, int]:
+    """Seconds to build and write the trie, peak GiB of the process, bytes on disk."""
+    start = time.perf_counter()
+    build_trie(np.load(folder / "codes.npy", mmap_mode="r")).save(folder)
+    seconds = time.perf_counter() - start
+    return seconds, peak_gib(), sum(path.stat().st_size for path in folder.glob("trie.*"))
+
+
+def dict_trie(folder: Path) -> tuple[float, float, int]:
+    """The same for nested dicts, and how much the process has grown by them."""
+    codes = np.load(folder / "codes.npy")
+    before, start = peak_gib(), time.perf_counter()
+    root: dict[int, Any] = {}
+    for code in codes:
+        node = root
+        for token in code[code >= 0].tolist():
+            node = node.setdefault(token, {})
+    seconds, after = time.perf_counter() - start, peak_gib()
+    return seconds, after, round((after - before) * GIB)
+
+
+def peak_gib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / GIB
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Docids for benchmarks, of the shape that real corpora give, without the cost of clustering one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def kmeans_shaped(documents: int, clusters: int, leaf_size: int, seed: int = 0) -> NDArray[np.int16]:
+    """Codes as hierarchical k-means gives them, shape (documents, depth), padded with -1.
+
+    A cluster above `leaf_size` is divided by random shares, unequal as those of real embeddings (Dirichlet, 2), down to
+    a number of the document within its leaf; documents are in random order.
+    """
+    random = np.random.default_rng(seed)
+    codes = np.full((documents, 32), -1, dtype=np.int16)
+    open_clusters = [(0, documents, 0)]
+    while open_clusters:
+        start, stop, level = open_clusters.pop()
+        if stop - start <= leaf_size:
+            codes[start:stop, level] = np.arange(stop - start)
+            continue
+        sizes = random.multinomial(stop - start, random.dirichlet(np.full(clusters, 2.0)))
+        codes[start:stop, level] = np.repeat(np.arange(clusters), sizes)
+        ends = start + np.cumsum(sizes)
+        open_clusters += [
+            (int(end - size), int(end), level + 1) for end, size in zip(ends, sizes, strict=True) if size
+        ]
+    return random.permutation(codes[:, : int((codes >= 0).any(axis=0).sum())])
