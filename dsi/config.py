@@ -216,8 +216,15 @@ class ModelConfig(T5Sizes):
     checkpoint: str | None = None
     """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes above."""
     dropout: Share = 0.0
+    head: Literal["plain", "tree", "pawa"] = "plain"
+    """plain: an output row a docid token. tree: a row a node of the docid trie, softmax over siblings. pawa: rows that
+    change with the prefix (docids.kind semantic_2d or residual)."""
+    pawa: Literal["additive", "matrix"] = "additive"
+    """pawa: how (see dsi.model.heads)."""
+    pawa_layers: Count = 1
+    """pawa: layers of the decoder that reads the prefix and the query."""
     warm_start: bool = True
-    """atomic: start each document's output row from the untrained model's state for that document."""
+    """atomic and head=tree: start each output row from the untrained model's states for its documents."""
     query_length: Count = 32
     """Input tokens of a query, the rest is cut."""
     document_length: Count = 96
@@ -244,6 +251,9 @@ class TrainingConfig(Section):
     """Dev queries behind a point of the curve (the first in corpus order)."""
     patience: Count | None = None
     """Stop after this many points without a better dev RR@10. Null never stops early."""
+    consistency: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the consistency loss, the divergence between two passes with different dropout (NCI: 0.15 and
+    model.dropout=0.1). Doubles the cost of a step."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where the GPU has it. float16 is not offered: T5 overflows in it."""
     seed: Seed = 0
@@ -319,6 +329,17 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     baselines: BaselinesConfig = BaselinesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _head_suits_the_docids(self) -> Self:
+        kind, head = self.docids.kind, self.model.head
+        if head == "pawa" and kind not in ("semantic_2d", "residual"):
+            raise ValueError(f"model.head=pawa needs docids.kind semantic_2d or residual, not {kind}")
+        if head == "tree" and kind == "atomic":
+            raise ValueError("model.head=tree needs docids of several tokens; atomic ones have none above the leaves")
+        if head == "tree" and not self.search.constrained:
+            raise ValueError("model.head=tree knows no docids but those that exist; search.constrained must be true")
+        return self
 
     @model_validator(mode="after")
     def _generator_exists(self) -> Self:

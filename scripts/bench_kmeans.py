@@ -2,10 +2,11 @@
 
     make bench-kmeans
 
-Vectors of 768 dimensions as a sentence encoder might give them: clusters of clusters in 64 dimensions of falling weight,
-noise in all, unit length. Both build the whole tree (k=10, c=100): scikit-learn's `KMeans` with its defaults, applied to
-every cluster above c, as published code does. The variance is that within the leaves. The memory of the run from disk
-is what the process allocates; pages of the mapped file come on top, and the system takes them back when it needs them.
+Vectors of 768 dimensions as a sentence encoder might give them: clusters of clusters in 64 dimensions of falling
+weight, noise in all, unit length. Both build the whole tree (k=10, c=100): scikit-learn's `KMeans` with its defaults,
+applied to every cluster above c, as published code does. The variance is that within the leaves. The memory of the run
+from disk is what the process allocates; pages of the mapped file come on top, and the system takes them back when it
+needs them.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     make bench-search
 
-200,000 docids as hierarchical k-means gives them (k=10, c=100), T5-small and T5-base shapes from random weights, float32:
-(a) `generate` with `prefix_allowed_tokens_fn` over a dict trie, as DSI-QG, GenRet and GENRE search; (b) `generate`
-without a constraint; (c) as (a) on a model whose whole vocabulary is the docid tokens, i.e. what our docid head spares
-is given to it for nothing. The bound is the time of the multiplications of our search at the speed of a large one.
+200,000 docids as hierarchical k-means gives them (k=10, c=100), T5-small and T5-base shapes from random weights,
+float32: (a) `generate` with `prefix_allowed_tokens_fn` over a dict trie, as DSI-QG, GenRet and GENRE search; (b)
+`generate` without a constraint; (c) as (a) on a model whose whole vocabulary is the docid tokens, i.e. what our docid
+head spares is given to it for nothing. The bound is the time of the multiplications of our search at the speed of a
+large one.
 tests/test_search.py shows that both sides find the same docids with the same scores.
 """
 
@@ -22,10 +23,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import T5Config, T5ForConditionalGeneration, set_seed
-
 from bench_doc2query import multiplication_speed
 from docid_shapes import kmeans_shaped
+from transformers import T5Config, T5ForConditionalGeneration, set_seed
+
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
 from dsi.model.device import to_precision
@@ -154,7 +155,8 @@ def best_seconds(work: Callable[[], object]) -> float:
 
 def flops(shape: dict[str, Any], docids: Docids, beam: int, tokens: int) -> float:
     """Of the matrices that our search of one query multiplies."""
-    inner, d_model, d_ff, layers = shape["num_heads"] * shape["d_kv"], shape["d_model"], shape["d_ff"], shape["num_layers"]
+    d_model, d_ff, layers = shape["d_model"], shape["d_ff"], shape["num_layers"]
+    inner = shape["num_heads"] * shape["d_kv"]
     read = layers * (4 * d_model * inner + 2 * d_model * d_ff + 2 * d_model * inner)
     row = layers * (6 * d_model * inner + 2 * d_model * d_ff + 2 * inner * LENGTH) + tokens * d_model
     starts = docids.trie.level_start.tolist()

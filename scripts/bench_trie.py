@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from docid_shapes import kmeans_shaped
+
 from dsi.docids.store import smallest_signed
 from dsi.docids.trie import build_trie
 from dsi.report.tables import text_table

@@ -23,7 +23,5 @@ def kmeans_shaped(documents: int, clusters: int, leaf_size: int, seed: int = 0) 
         sizes = random.multinomial(stop - start, random.dirichlet(np.full(clusters, 2.0)))
         codes[start:stop, level] = np.repeat(np.arange(clusters), sizes)
         ends = start + np.cumsum(sizes)
-        open_clusters += [
-            (int(end - size), int(end), level + 1) for end, size in zip(ends, sizes, strict=True) if size
-        ]
+        open_clusters += [(int(end - size), int(end), level + 1) for end, size in zip(ends, sizes, strict=True) if size]
     return random.permutation(codes[:, : int((codes >= 0).any(axis=0).sum())])

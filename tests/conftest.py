@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 from transformers import AutoTokenizer
 
@@ -19,6 +20,7 @@ from dsi.docids.assign import assign
 from dsi.docids.store import Docids
 from dsi.tokenizer import tokenize
 
+torch.set_num_threads(1)  # on tiny tensors, more only wait for each other
 settings.register_profile("dsi", deadline=None)  # a busy machine is not a failure
 settings.load_profile("dsi")
 

@@ -16,7 +16,7 @@ from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex, parameters_by_part
-from dsi.model.build import build_model
+from dsi.model.build import DocidShape, build_model
 from dsi.model.document_states import document_states
 from dsi.training.train import dev_evaluator, train, training_arguments
 
@@ -36,7 +36,7 @@ START_ID = {"decoder_start_token_id": 0}
 def test_weights_of_a_checkpoint_arrive(tmp_path: Path, t5: T5) -> None:
     t5.eval().save_pretrained(tmp_path)
     config = ModelConfig(checkpoint=str(tmp_path), dropout=0.3)
-    model = build_model(config, tmp_path, seed=0, tokens=5, length=3, pieces=[7, -1, 9, 3, 3]).eval()
+    model = build_model(config, tmp_path, 0, DocidShape(tokens=5, length=3, pieces=[7, -1, 9, 3, 3])).eval()
     ids = torch.tensor([[4, 5, 6, 1]])
     mask = torch.ones_like(ids)
     torch.testing.assert_close(model.encode(ids, mask), t5.encoder(ids).last_hidden_state)
@@ -66,7 +66,7 @@ def test_what_is_not_a_t5_is_refused(tmp_path: Path, name: str) -> None:
             tmp_path / name
         )
     with pytest.raises(DsiError, match=r"model\.checkpoint"):
-        build_model(ModelConfig(checkpoint=str(tmp_path / name)), tmp_path, 0, 5, 1, [])
+        build_model(ModelConfig(checkpoint=str(tmp_path / name)), tmp_path, 0, DocidShape(5))
 
 
 def test_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_batch_that_does_not_divide_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_warm_start_finds_documents_before_any_training(tiny: Stages, tmp_path: Path) -> None:
     corpus = Corpus(tiny.corpus)
     (tmp_path / "vocabulary.json").write_text(f'{{"kind": "atomic", "tokens": {len(corpus)}, "length": 1}}')
-    model = build_model(ModelConfig(), tiny.tokenizer, 0, len(corpus), 1, [])
+    model = build_model(ModelConfig(), tiny.tokenizer, 0, DocidShape(len(corpus)))
     evaluate = dev_evaluator(corpus, Docids(tmp_path), tiny.tokenizer, limit=100, length=32)
     assert evaluate is not None
     cold = evaluate(model)["RR@10"]

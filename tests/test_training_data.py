@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from dsi.training.examples import write_examples
 @pytest.fixture
 def batches(tiny: Stages, tmp_path: Path) -> Batches:
     examples = write_examples(tmp_path, tiny.doc2query, tiny.tokenizer, length=12)
-    return Batches(examples, tiny.docids.codes, batch_size=8, pad=0, seed=0, steps=200)
+    return Batches(examples, tiny.docids, batch_size=8, pad=0, seed=0, steps=200)
 
 
 def test_examples_hold_the_tokenised_queries(tiny: Stages, batches: Batches) -> None:
@@ -38,13 +39,13 @@ def test_every_example_comes_once_an_epoch_in_batches_of_similar_length(batches:
 
 
 def test_processes_and_micro_batches_divide_a_batch(tiny: Stages, batches: Batches) -> None:
-    def rows(**options: int) -> list[tuple[int, ...]]:
-        part = Batches(batches.examples, tiny.docids.codes, 8, pad=0, seed=0, steps=200, **options)
+    def rows(**options: Any) -> list[tuple[int, ...]]:
+        part = Batches(batches.examples, tiny.docids, 8, pad=0, seed=0, steps=200, **options)
         items = [part[item] for item in range(options.get("accumulation", 1))]
         return [tuple(row) for item in items for row in np.pad(item["input_ids"].numpy(), ((0, 0), (0, 12)))[:, :12]]
 
     whole = sorted(rows())
     assert whole == sorted(rows(process=0, processes=2) + rows(process=1, processes=2))
     assert whole == sorted(rows(accumulation=4))
-    whole_step_5 = Batches(batches.examples, tiny.docids.codes, 8, pad=0, seed=0, steps=200, first_step=5)[0]
+    whole_step_5 = Batches(batches.examples, tiny.docids, 8, pad=0, seed=0, steps=200, first_step=5)[0]
     assert (whole_step_5["input_ids"] == batches[5]["input_ids"]).all()

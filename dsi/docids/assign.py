@@ -37,12 +37,12 @@ def assign(
     else:
         embeddings = embed(out, docids, documents, tokenizer, model)
         if docids.kind == "residual":
-            codes = by_position(residual_codes(embeddings, docids.levels, docids.codebook, docids.seed))
+            codes = residual_codes(embeddings, docids.levels, docids.codebook, docids.seed)
         else:
             codes = tree_codes(embeddings, docids.clusters, docids.leaf_size, docids.seed)
-            if docids.kind == "semantic_2d":
-                codes = by_position(codes)
-        vocabulary = Vocabulary(docids.kind, int(codes.max()) + 1, codes.shape[1])
+        sizes = [] if docids.kind == "semantic" else (codes.max(axis=0) + 1).tolist()
+        codes = by_position(codes) if sizes else codes
+        vocabulary = Vocabulary(docids.kind, int(codes.max()) + 1, codes.shape[1], sizes=sizes)
     different = write_docids(out, vocabulary, codes)
     return {
         "kind": docids.kind,

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from dsi.docids.kmeans import Floats, kmeans
 
 
-def residual_codes(
-    embeddings: NDArray[np.floating[Any]], levels: int, codebook: int, seed: int
-) -> NDArray[np.int64]:
+def residual_codes(embeddings: NDArray[np.floating[Any]], levels: int, codebook: int, seed: int) -> NDArray[np.int64]:
     """Codes, shape (documents, at most `levels` + 1), padded with -1; values are below `codebook` on all levels but the
     last.
 
     Args:
         embeddings: (documents, dimensions) float32 or float16; may be memory-mapped, at most 100,000 rows are read at
             once.
+        levels: codes a document.
         codebook: centroids of a level.
+        seed: of the samples and starts of k-means.
     """
     codes: list[NDArray[np.int64]] = []
     centroids: list[Floats] = []

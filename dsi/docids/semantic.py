@@ -27,6 +27,7 @@ def tree_codes(embeddings: Embeddings, clusters: int, leaf_size: int, seed: int)
             once.
         clusters: k, children of a cluster.
         leaf_size: c, documents of a cluster that is not split.
+        seed: of the samples and starts of k-means.
     """
     levels: list[NDArray[np.int64]] = []
     open_clusters = [np.arange(len(embeddings))]
@@ -41,7 +42,7 @@ def tree_codes(embeddings: Embeddings, clusters: int, leaf_size: int, seed: int)
             random = np.random.default_rng([seed, len(levels), int(members[0])])
             labels, _ = kmeans(partial(_read, embeddings, members), len(members), clusters, random)
             if not labels.any():  # identical for k-means: dealt out evenly, so that every split divides
-                labels = np.arange(len(members)) * clusters // len(members)
+                labels = np.arange(len(members)) * min(clusters, len(members)) // len(members)
             level[members] = labels
             parts += [members[labels == label] for label in np.unique(labels)]
         levels.append(level)

@@ -37,6 +37,8 @@ class Vocabulary:
     """What each token stands for; empty where its number says it all."""
     pieces: list[int] = field(default_factory=list)
     """Text piece whose embedding each token starts from, -1 for none; empty if none has one."""
+    sizes: list[int] = field(default_factory=list)
+    """Tokens of each position, where no position shares one with another; else empty."""
 
 
 @dataclass(frozen=True)

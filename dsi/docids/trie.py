@@ -49,8 +49,32 @@ class Trie:
         if not len(self.leaf_start):
             return self.documents[numbers].astype(np.int64), np.ones(len(leaves), dtype=np.int64)
         start, stop = self.leaf_start[numbers].astype(np.int64), self.leaf_start[numbers + 1].astype(np.int64)
-        rows = np.repeat(start - np.cumsum(stop - start) + (stop - start), stop - start) + np.arange((stop - start).sum())
-        return self.documents[rows].astype(np.int64), stop - start
+        sizes = stop - start
+        rows = np.repeat(start - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+        return self.documents[rows].astype(np.int64), sizes
+
+    def paths(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Nodes that each docid of `codes`, (documents, length), leads to; the same shape, padded with -1.
+
+        Raises:
+            ValueError: there is no such docid.
+        """
+        paths = np.full(codes.shape, -1, dtype=np.int32)
+        parent = np.zeros(len(codes), dtype=np.int64)
+        for level in range(codes.shape[1]):
+            going_on = np.flatnonzero(codes[:, level] >= 0)
+            first, stop = self.level_start[level + 1 : level + 3].astype(int)
+            bounds = self.first_child[self.level_start[level] : first + 1].astype(np.int64)
+            fan_out = bounds[1:] - bounds[:-1]
+            owners = np.repeat(np.arange(self.level_start[level], first), fan_out)
+            step = 1 << 32  # children of a level are in order of parent, then token: found by bisection
+            keys = owners * step + self.token[first:stop]
+            wanted = parent[going_on] * step + codes[going_on, level]
+            found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            if (keys[found] != wanted).any():
+                raise ValueError("codes are not those of the trie")
+            parent[going_on] = paths[going_on, level] = first + found
+        return paths
 
     def save(self, folder: Path) -> None:
         for name in self.__dataclass_fields__:

@@ -6,11 +6,16 @@ it discards the trained head of an untied T5). Weights of T5, T5.1.1 and mT5 che
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import T5Config, T5Model
+from transformers.models.t5.modeling_t5 import T5Stack
 from transformers.utils import ModelOutput
+
+from dsi.model.heads import HEADS, Head, PawaHead, Predictions, Targets
 
 START = 0
 """Row of the docid embedding that starts the decoder; token t has row t + 1."""
@@ -23,15 +28,27 @@ class DsiConfig(T5Config):
         docid_tokens: size of the docid vocabulary.
         docid_length: tokens of the longest docid; 1 for atomic docids, which need no docid input embeddings.
         query_length: text pieces of a query, the rest is cut.
+        docid_head: plain, tree or pawa (see dsi.model.heads).
+        docid_nodes: tree: nodes of the docid trie.
+        docid_sizes: pawa: tokens of each position.
+        pawa: pawa: additive or matrix.
+        pawa_layers: pawa: layers of the prefix decoder.
+        consistency: weight of the consistency loss; 0 is without.
     """
 
     docid_tokens: int = 1
     docid_length: int = 1
     query_length: int = 32
+    docid_head: str = "plain"
+    docid_nodes: int = 1
+    docid_sizes: list[int] | None = None
+    pawa: str = "additive"
+    pawa_layers: int = 1
+    consistency: float = 0.0
 
 
 class DifferentiableSearchIndex(T5Model):
-    """T5 encoder and decoder, docid embeddings (START and one row a token) and a docid head without bias."""
+    """T5 encoder and decoder, docid embeddings (START and one row a token) and a docid head."""
 
     config_class = DsiConfig
     _keys_to_ignore_on_load_unexpected = (r"lm_head\.weight", r"EncDecAttention\.relative_attention_bias\.weight")
@@ -40,13 +57,25 @@ class DifferentiableSearchIndex(T5Model):
         super().__init__(config)
         inputs = config.docid_tokens if config.docid_length > 1 else 0
         self.docid_embedding = nn.Embedding(START + 1 + inputs, config.d_model)
-        self.docid_head = nn.Linear(config.d_model, config.docid_tokens, bias=False)
+        self.docid_head: Head = HEADS[config.docid_head](config)
+        if config.docid_head == "pawa":
+            shape = deepcopy(config)
+            shape.is_decoder, shape.num_layers = True, config.pawa_layers
+            self.prefix_decoder = T5Stack(shape)
         self.post_init()
+
+    @property
+    def stacks(self) -> list[T5Stack]:
+        """The decoders whose states, side by side, the head reads."""
+        return [self.decoder, self.prefix_decoder] if self.config.docid_head == "pawa" else [self.decoder]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if module is getattr(self, "docid_head", None):
+        if isinstance(module, tuple(HEADS.values())):
             nn.init.normal_(self.docid_head.weight, std=self.config.d_model**-0.5)
+            if isinstance(module, PawaHead):
+                for projection in module.projections.parameters():
+                    nn.init.normal_(projection, std=0.1 / self.config.d_model)
         elif module is getattr(self, "docid_embedding", None):
             nn.init.normal_(self.docid_embedding.weight)  # as T5's text embeddings
         else:
@@ -58,40 +87,63 @@ class DifferentiableSearchIndex(T5Model):
         return states
 
     def decoder_states(self, encoded: Tensor, attention_mask: Tensor, codes: Tensor) -> Tensor:
-        """Decoder state before each docid token, shape (queries, length, d_model), for `codes`, (queries, length)."""
+        """Decoder state before each docid token, shape (queries, length, d_model x decoders), for `codes`, (queries,
+        length)."""
         rows = functional.pad(codes[:, :-1] + 1, (1, 0), value=START)  # padding (-1) reads START; its loss is ignored
-        states: Tensor = self.decoder(
-            inputs_embeds=self.docid_embedding(rows),
-            encoder_hidden_states=encoded,
-            encoder_attention_mask=attention_mask,
-            use_cache=False,
-        ).last_hidden_state
-        return states
+        inputs = self.docid_embedding(rows)
+        states = [
+            stack(
+                inputs_embeds=inputs,
+                encoder_hidden_states=encoded,
+                encoder_attention_mask=attention_mask,
+                use_cache=False,
+            ).last_hidden_state
+            for stack in self.stacks
+        ]
+        return torch.cat(states, dim=2)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, codes: Tensor) -> ModelOutput:
-        """Mean negative log-likelihood of the docids.
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, codes: Tensor, **tree: Tensor) -> ModelOutput:
+        """Mean negative log-likelihood of the docids, and the consistency loss if it has a weight.
 
         Args:
             input_ids: (queries, tokens) text pieces.
             attention_mask: (queries, tokens) 1 for text, 0 for padding.
             codes: (queries, length) docid tokens padded at the end with -1.
+            tree: the other `Targets`, for the tree head.
         """
-        states = self.decoder_states(self.encode(input_ids, attention_mask), attention_mask, codes)
-        logits = self.docid_head(states).flatten(0, 1).float()
-        loss = functional.cross_entropy(logits, codes.flatten(), ignore_index=-1, reduction="sum") / len(codes)
+        targets = Targets(codes, **tree)
+        first = self._predict(input_ids, attention_mask, targets)
+        loss = -first.of_targets.sum() / len(codes)
+        if self.training and self.config.consistency:
+            second = self._predict(input_ids, attention_mask, targets)
+            loss = 0.5 * (loss - second.of_targets.sum() / len(codes))
+            divergence = symmetric_divergence(first.log_probabilities, second.log_probabilities)
+            loss = loss + self.config.consistency * divergence / len(codes)
         return ModelOutput(loss=loss)
+
+    def _predict(self, input_ids: Tensor, attention_mask: Tensor, targets: Targets) -> Predictions:
+        encoded = self.encode(input_ids, attention_mask)
+        return self.docid_head(self.decoder_states(encoded, attention_mask, targets.codes), targets)
+
+
+def symmetric_divergence(one: Tensor, other: Tensor) -> Tensor:
+    """Half the sum of both Kullback-Leibler divergences between log-probabilities of two passes (NCI's regularisation),
+    in float32: with bfloat16 probabilities near 1 their differences vanish or explode (the paper saw NaN)."""
+    return 0.5 * ((one.exp() - other.exp()) * (one - other)).sum()
 
 
 def parameters_by_part(model: nn.Module) -> dict[str, int]:
-    """Number of parameters in the embeddings, the docid head and the rest (body)."""
-    parts = {"embeddings": 0, "head": 0, "body": 0}
+    """Number of parameters in the embeddings, the docid head, PAWA if there is one, and the rest (body)."""
+    parts: dict[str, int] = {"embeddings": 0, "head": 0, "body": 0}
     for name, parameter in model.named_parameters():
-        parts[part_of(name)] += parameter.numel()
+        parts[part_of(name)] = parts.get(part_of(name), 0) + parameter.numel()
     return parts
 
 
 def part_of(parameter_name: str) -> str:
-    """Part a parameter belongs to, which decides its learning rate: embeddings, head or body."""
+    """Part a parameter belongs to, which decides its learning rate: embeddings, head, pawa or body."""
+    if "docid_head.projections" in parameter_name or "prefix_decoder" in parameter_name:
+        return "pawa"
     if "docid_head" in parameter_name:
         return "head"
     return "embeddings" if "shared" in parameter_name or "docid_embedding" in parameter_name else "body"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,51 @@ from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
 
 
-def build_model(
-    config: ModelConfig, tokenizer: Path, seed: int, tokens: int, length: int, pieces: list[int]
-) -> DifferentiableSearchIndex:
-    """The untrained index for docids of `tokens` kinds of token and at most `length` tokens, in float32.
+@dataclass(frozen=True)
+class DocidShape:
+    """What the model must know about the docids."""
 
-    `pieces` are the text pieces whose embeddings the docid tokens start from, -1 for none; empty if none has one.
+    tokens: int = 1
+    length: int = 1
+    """Tokens of the longest docid."""
+    nodes: int = 1
+    """Of the trie, for the tree head."""
+    sizes: list[int] = field(default_factory=list)
+    """Tokens of each position, for PAWA."""
+    pieces: list[int] = field(default_factory=list)
+    """Text pieces whose embeddings the docid tokens start from, -1 for none; empty if none has one."""
+
+
+def build_model(
+    config: ModelConfig, tokenizer: Path, seed: int, docids: DocidShape, consistency: float = 0.0
+) -> DifferentiableSearchIndex:
+    """The untrained index, in float32.
 
     Raises:
         DsiError: the checkpoint cannot be loaded or is not a T5.
     """
     set_seed(seed)
+    ours = {
+        "docid_tokens": docids.tokens,
+        "docid_length": docids.length,
+        "query_length": config.query_length,
+        "docid_head": config.head,
+        "docid_nodes": docids.nodes,
+        "docid_sizes": docids.sizes,
+        "pawa": config.pawa,
+        "pawa_layers": config.pawa_layers,
+        "consistency": consistency,
+    }
     if config.checkpoint is None:
-        model = DifferentiableSearchIndex(
-            DsiConfig(
-                **random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer))),
-                docid_tokens=tokens,
-                docid_length=length,
-                query_length=config.query_length,
-            )
-        )
+        shape = random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer)))
+        model = DifferentiableSearchIndex(DsiConfig(**shape, **ours))
     else:
-        model = _from_checkpoint(config, tokens, length)
+        model = _from_checkpoint(config.checkpoint, {"dropout_rate": config.dropout, **ours})
     with torch.no_grad():
         rows, text = model.docid_embedding.weight, model.shared.weight
         rows[START] = text[model.config.decoder_start_token_id]
-        if length > 1 and pieces:
-            borrowed = torch.tensor(pieces)
+        if docids.length > 1 and docids.pieces:
+            borrowed = torch.tensor(docids.pieces)
             rows[START + 1 :][borrowed >= 0] = text[borrowed[borrowed >= 0]]
     return model
 
@@ -57,24 +76,17 @@ def random_shape(config: ModelConfig | GeneratorConfig, vocabulary: int) -> dict
 
 def build_body(config: ModelConfig, tokenizer: Path, seed: int) -> DifferentiableSearchIndex:
     """The untrained model without docids, for document states."""
-    return build_model(config, tokenizer, seed, tokens=1, length=1, pieces=[])
+    return build_model(config.model_copy(update={"head": "plain"}), tokenizer, seed, DocidShape())
 
 
-def _from_checkpoint(config: ModelConfig, tokens: int, length: int) -> DifferentiableSearchIndex:
-    assert config.checkpoint is not None
+def _from_checkpoint(checkpoint: str, ours: dict[str, Any]) -> DifferentiableSearchIndex:
     try:
-        t5 = AutoConfig.from_pretrained(config.checkpoint)
+        t5 = AutoConfig.from_pretrained(checkpoint)
         if t5.model_type not in ("t5", "mt5"):
-            raise DsiError(f"model.checkpoint: {config.checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
-        shape = DsiConfig(
-            **{**t5.to_dict(), "dropout_rate": config.dropout},
-            docid_tokens=tokens,
-            docid_length=length,
-            query_length=config.query_length,
-        )
+            raise DsiError(f"model.checkpoint: {checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
         model: DifferentiableSearchIndex = DifferentiableSearchIndex.from_pretrained(
-            config.checkpoint, config=shape, dtype=torch.float32
+            checkpoint, config=DsiConfig(**{**t5.to_dict(), **ours}), dtype=torch.float32
         )
     except (OSError, ValueError) as error:
-        raise DsiError(f"model.checkpoint: cannot load {config.checkpoint!r}: {first_line(error)}") from None
+        raise DsiError(f"model.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
     return model

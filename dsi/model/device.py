@@ -16,9 +16,7 @@ def compute_device() -> torch.device:
     return torch.device("cuda", local_process_index()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def to_precision(
-    model: DifferentiableSearchIndex, precision: str, key: str
-) -> DifferentiableSearchIndex:
+def to_precision(model: DifferentiableSearchIndex, precision: str, key: str) -> DifferentiableSearchIndex:
     """`model`, of float32, to search with in `precision`: auto, float32, bfloat16 or int8; changed in place.
 
     int8 quantises the matrices of encoder and decoder, and their inputs as they come; the docid head stays as it is.

@@ -186,8 +186,8 @@ def _search(counts: dict[str, Any]) -> list[str]:
         ]
     if "certain_ten" in counts:
         lines += [
-            f"For {counts['certain_ten']:.1%} of the queries the first ten documents are certainly the ten that the model"
-            " finds most probable."
+            f"For {counts['certain_ten']:.1%} of the queries the first ten documents are certainly the ten that the"
+            " model finds most probable."
         ]
     loss = counts.get("search_loss")
     if loss is not None:
@@ -195,8 +195,8 @@ def _search(counts: dict[str, Any]) -> list[str]:
         header = ["beam", "first document missed", "of the first ten missed", "first ten certain by itself"]
         lines += [
             "",
-            f"Search loss: what a beam misses of the documents that the model finds most probable, over {loss['certain']:.1%}"
-            f" of {count(loss['queries'])} queries, for which exact search is certain of them.",
+            "Search loss: what a beam misses of the documents that the model finds most probable, over"
+            f" {loss['certain']:.1%} of {count(loss['queries'])} queries, for which exact search is certain of them.",
             "",
             markdown_table(header, rows),
         ]

@@ -18,6 +18,7 @@ from torch import Tensor
 from dsi.docids.trie import Trie
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.decoding import StepDecoder
+from dsi.model.heads import Moves
 
 OFF_TRIE = -1
 """Node of an unconstrained hypothesis that is no docid's beginning."""
@@ -51,17 +52,6 @@ class DeviceTrie:
 
 
 @dataclass(frozen=True)
-class Moves:
-    """What each beam can do next, each of shape (queries, beams, moves)."""
-
-    nodes: Tensor
-    tokens: Tensor
-    exist: Tensor
-    end: Tensor
-    """Whether the docid is complete with it."""
-
-
-@dataclass(frozen=True)
 class Found:
     nodes: Tensor
     """(queries, at most beam) leaves, best first, or OFF_TRIE."""
@@ -83,6 +73,8 @@ def beam_search(
     """The most probable docids that the beam finds.
 
     Args:
+        model: any docid head.
+        trie: of the docids.
         input_ids: (queries, tokens) text pieces.
         attention_mask: (queries, tokens) 1 for text, 0 for padding.
         beam: open hypotheses kept a step, and finished ones in all.
@@ -134,17 +126,18 @@ def _search(
     floor: Tensor | None,
 ) -> Found:
     queries, depth = len(input_ids), len(trie.fan_out)
-    decoder = StepDecoder(model.decoder, model.encode(input_ids, attention_mask), attention_mask, depth)
+    encoded = model.encode(input_ids, attention_mask)
+    decoders = [StepDecoder(stack, encoded, attention_mask, depth) for stack in model.stacks]
     nodes = input_ids.new_zeros(queries, 1)
     scores = torch.zeros(queries, 1, device=input_ids.device)
     floor = scores.new_full((queries,), -torch.inf) if floor is None else floor
     found = Found(nodes[:, :0], scores[:, :0], torch.full_like(floor, -torch.inf))
     rows, parents = torch.full_like(nodes, START), None
     for level in range(depth):
-        state = decoder.step(model.docid_embedding(rows).flatten(0, 1), None, parents).unflatten(0, (queries, -1))
+        inputs = model.docid_embedding(rows).flatten(0, 1)
+        states = torch.cat([decoder.step(inputs, None, parents) for decoder in decoders], dim=1)
         moves = moves_from(nodes, level)
-        logits = model.docid_head(state).float()
-        gains = logits.gather(2, moves.tokens) - logits.logsumexp(dim=-1, keepdim=True)
+        gains = model.docid_head.gains(states.unflatten(0, (queries, -1)), moves, level)
         new_scores = (scores.unsqueeze(-1) + gains).masked_fill(~moves.exist, -torch.inf).flatten(1)
         new_nodes, ends = moves.nodes.flatten(1), moves.end.flatten(1)
         pool_scores = torch.cat([found.scores, new_scores.masked_fill(~ends, -torch.inf)], dim=1)
@@ -166,5 +159,5 @@ def _search(
         scores, best = scores[:, :width], best[:, :width]
         nodes, rows = new_nodes.gather(1, best), moves.tokens.flatten(1).gather(1, best) + START + 1
         number = torch.arange(queries, device=nodes.device).unsqueeze(1)
-        parents = (best // moves.nodes.shape[2] + number * state.shape[1]).flatten()
+        parents = (best // moves.nodes.shape[2] + number * moves.nodes.shape[1]).flatten()
     return found

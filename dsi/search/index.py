@@ -90,8 +90,8 @@ def load(run: str | Path) -> Index:
     Raises:
         DsiError: the run has no finished model.
     """
-    folders = {stage: Path(run) / stage for stage in ("corpus", "tokenizer", "docids", "model")}
-    for stage, folder in folders.items():
+    for stage in ("corpus", "tokenizer", "docids", "model"):
+        folder = Path(run) / stage
         if read_manifest(folder) is None:
             raise DsiError(f"{folder}: no finished stage {stage} there; is {run} a run, e.g. runs/demo?")
-    return Index(**folders)
+    return Index(Path(run) / "corpus", Path(run) / "tokenizer", Path(run) / "docids", Path(run) / "model")

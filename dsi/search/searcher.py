@@ -72,12 +72,12 @@ class Searcher:
         if self.trie is None:
             documents, scores = top_documents(self.model, ids, mask, beam)
             return [
-                Ranking(*row, certain=len(row[0]), is_docid=np.ones(len(row[0]), dtype=bool))
-                for row in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)
+                Ranking(numbers, score, certain=len(numbers), is_docid=np.ones(len(numbers), dtype=bool))
+                for numbers, score in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)
             ]
         found = self._beam(self.trie, ids, mask, beam)
-        columns = (tensor.cpu().numpy() for tensor in (found.nodes, found.scores, found.dropped))
-        return [self._documents(*row, beam) for row in zip(*columns, strict=True)]
+        rows = zip(found.nodes.cpu().numpy(), found.scores.cpu().numpy(), found.dropped.tolist(), strict=True)
+        return [self._documents(nodes, scores, dropped, beam) for nodes, scores, dropped in rows]
 
     def _beam(self, trie: DeviceTrie, ids: Tensor, mask: Tensor, beam: int) -> Found:
         if not self.constrained:
@@ -86,9 +86,7 @@ class Searcher:
             return exact_search(self.model, trie, ids, mask, beam, CERTAIN, self.budget)
         return beam_search(self.model, trie, ids, mask, beam)
 
-    def _documents(
-        self, nodes: NDArray[np.int64], scores: NDArray[np.float32], dropped: np.float32, beam: int
-    ) -> Ranking:
+    def _documents(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], dropped: float, beam: int) -> Ranking:
         """Documents of the leaves; documents that share a docid share its score and come in corpus order."""
         nodes, scores = nodes[scores > -np.inf], scores[scores > -np.inf]
         is_docid = nodes >= 0

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dsi.docids.store import Docids
 from dsi.training.examples import Examples
 
 WINDOW = 64
@@ -25,16 +26,17 @@ class Batches(Dataset[dict[str, Tensor]]):
     """Micro-batches of one process, ready for the model.
 
     Args:
-        codes: (documents, length) docid tokens padded with -1.
+        docids: of all documents.
         batch_size: examples an optimiser step, over all processes and micro-batches; a multiple of their number.
         first_step: optimiser steps already done, which item 0 follows.
         steps: optimiser steps in all.
+        with_nodes: whether to give trie nodes beside the codes, as the tree head needs.
     """
 
     def __init__(
         self,
         examples: Examples,
-        codes: NDArray[np.int32],
+        docids: Docids,
         batch_size: int,
         pad: int,
         seed: int,
@@ -43,8 +45,12 @@ class Batches(Dataset[dict[str, Tensor]]):
         accumulation: int = 1,
         process: int = 0,
         processes: int = 1,
+        with_nodes: bool = False,
     ) -> None:
-        self.examples, self.codes, self.batch_size, self.pad, self.seed = examples, codes, batch_size, pad, seed
+        self.examples, self.batch_size, self.pad, self.seed = examples, batch_size, pad, seed
+        self.codes = np.asarray(docids.codes)
+        self.trie = docids.trie if with_nodes else None
+        self.paths = self.trie.paths(self.codes) if self.trie is not None else None
         self.steps, self.first_step = steps, first_step
         self.accumulation, self.process, self.processes = accumulation, process, processes
         self.window = lru_cache(maxsize=1)(self._window)
@@ -63,11 +69,14 @@ class Batches(Dataset[dict[str, Tensor]]):
         ids, mask = self.examples.padded(rows, self.pad)
         codes = self.codes[self.examples.doc_index[rows]].astype(np.int64)
         used = int((codes >= 0).any(axis=0).sum())
-        return {
-            "input_ids": torch.from_numpy(ids),
-            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-            "codes": torch.from_numpy(codes[:, :used]),
-        }
+        batch = {"input_ids": ids, "attention_mask": mask.astype(np.int64), "codes": codes[:, :used]}
+        if self.trie is not None and self.paths is not None:
+            nodes = self.paths[self.examples.doc_index[rows], :used].astype(np.int64)
+            parents = np.where(nodes < 0, -1, np.pad(nodes, ((0, 0), (1, 0)))[:, :-1])
+            first = np.where(nodes < 0, 0, self.trie.first_child[parents].astype(np.int64))
+            siblings = np.where(nodes < 0, 0, self.trie.first_child[parents + 1].astype(np.int64) - first)
+            batch |= {"nodes": nodes, "first_sibling": first, "siblings": siblings}
+        return {name: torch.from_numpy(array) for name, array in batch.items()}
 
     def batch(self, step: int) -> NDArray[np.int64]:
         """Rows of the examples of optimiser step `step`, shape (batch_size,)."""

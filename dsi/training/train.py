@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -19,11 +17,12 @@ from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
-from dsi.model.build import build_model
+from dsi.model.build import DocidShape, build_model
 from dsi.model.checkpoints import last_checkpoint
 from dsi.model.device import is_bfloat16
 from dsi.model.document_states import document_states
 from dsi.model.trainer_arguments import trainer_arguments
+from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
 from dsi.training.examples import write_examples
@@ -57,12 +56,12 @@ def train(
         examples = write_examples(out / WORK / "examples", doc2query, tokenizer, model.query_length)
     last = last_checkpoint(checkpoints)
     vocabulary = identifiers.vocabulary
-    index = build_model(model, tokenizer, training.seed, vocabulary.tokens, vocabulary.length, vocabulary.pieces)
-    if last is None and model.warm_start and identifiers.is_atomic:
+    nodes = len(identifiers.trie.token) if model.head == "tree" else 1
+    shape = DocidShape(vocabulary.tokens, vocabulary.length, nodes, vocabulary.sizes, vocabulary.pieces)
+    index = build_model(model, tokenizer, training.seed, shape, training.consistency)
+    if last is None and model.warm_start and (identifiers.is_atomic or model.head == "tree"):
         index.to(arguments.device)
-        states = document_states(index, tokenizer, documents, model.document_length)
-        with torch.no_grad():
-            index.docid_head.weight.copy_(states)
+        warm_start(index, identifiers, document_states(index, tokenizer, documents, model.document_length))
     history = json.loads((last / TRAINER_STATE_NAME).read_text())["log_history"] if last else []
     steps_done = int(last.name.split("-")[-1]) if last else 0
     trainer = DocidTrainer(
@@ -71,7 +70,7 @@ def train(
         training,
         Batches(
             examples,
-            np.asarray(identifiers.codes),
+            identifiers,
             training.batch_size,
             index.config.pad_token_id,
             training.seed,
@@ -80,6 +79,7 @@ def train(
             accumulation=training.accumulation,
             process=arguments.process_index,
             processes=arguments.world_size,
+            with_nodes=model.head == "tree",
         ),
         dev_evaluator(documents, identifiers, tokenizer, training.dev_queries, model.query_length),
         seconds_before=max((entry.get("eval_seconds", 0.0) for entry in history), default=0.0),

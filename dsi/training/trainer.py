@@ -60,6 +60,7 @@ class DocidTrainer(Trainer):
                 "body": self.config.learning_rate,
                 "embeddings": self.config.embedding_learning_rate,
                 "head": self.config.head_learning_rate,
+                "pawa": self.config.learning_rate,
             }
             parts: dict[str, list[torch.nn.Parameter]] = {part: [] for part in rates}
             for name, parameter in (model or self.model).named_parameters():

@@ -1,0 +1,169 @@
+"""Docid heads in training and in search, against sums over documents written out by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Stages
+from models import random_model, random_queries
+
+from dsi.config import DocidsConfig, ModelConfig
+from dsi.corpus.store import Corpus
+from dsi.docids.assign import assign, by_position
+from dsi.docids.store import Docids, Vocabulary, write_docids
+from dsi.model.architecture import DifferentiableSearchIndex, symmetric_divergence
+from dsi.model.build import DocidShape, build_model
+from dsi.model.document_states import document_states
+from dsi.model.heads import PawaHead
+from dsi.model.warm_start import warm_start
+from dsi.search.searcher import Searcher
+from dsi.training.batches import Batches
+from dsi.training.examples import write_examples
+from dsi.training.train import dev_evaluator
+
+HEADS = ["plain", "tree", "additive", "matrix"]
+
+
+def docids_in(folder: Path, count: int = 40) -> Docids:
+    """2D docids of two to four tokens, none the beginning of another: the last token is even, the others are odd."""
+    random = np.random.default_rng(0)
+    codes = np.full((count, 4), -1)
+    for number, row in enumerate(codes):
+        length = 1 + number % 3
+        row[:length] = 2 * random.integers(0, 2, size=length) + 1
+        row[length] = 2 * random.integers(0, 8)
+    codes = by_position(codes)
+    sizes = [int(column.max()) + 1 for column in codes.T]
+    widths = [sizes[0], *(after - before for before, after in pairwise(sizes))]
+    write_docids(folder, Vocabulary("semantic_2d", sizes[-1], 4, sizes=widths), codes)
+    return Docids(folder)
+
+
+def model_for(docids: Docids, head: str) -> DifferentiableSearchIndex:
+    options: dict[str, Any] = {
+        "docid_head": head if head in ("plain", "tree") else "pawa",
+        "docid_nodes": len(docids.trie.token),
+        "docid_sizes": docids.vocabulary.sizes,
+        "pawa": head if head in ("additive", "matrix") else "additive",
+    }
+    model = random_model(docids.vocabulary.tokens, docids.vocabulary.length, **options)
+    with torch.no_grad():
+        for projection in getattr(model.docid_head, "projections", []):
+            projection.weight.normal_(std=0.1)
+    return model
+
+
+@torch.inference_mode()
+def by_hand(model: DifferentiableSearchIndex, query: list[int], docids: Docids) -> np.ndarray:
+    """Log-probability of every document, one token after the other."""
+    ids = torch.tensor([query])
+    encoded, trie, head = model.encode(ids, torch.ones_like(ids)), docids.trie, model.docid_head
+    sizes = docids.vocabulary.sizes
+    scores = np.zeros(len(docids.codes))
+    for document, code in enumerate(torch.from_numpy(np.array(docids.codes)).long()):
+        tokens = code[code >= 0]
+        states = model.decoder_states(encoded, torch.ones_like(ids), tokens[None])[0]
+        node = 0
+        for position, (state, token) in enumerate(zip(states, tokens.tolist(), strict=True)):
+            children = list(range(int(trie.first_child[node]), int(trie.first_child[node + 1])))
+            start = sum(sizes[:position])
+            if model.config.docid_head == "tree":
+                alternatives = {int(trie.token[child]): head.weight[child] @ state for child in children}
+            elif isinstance(head, PawaHead):
+                h, a = state.chunk(2)
+                rows = head.weight[start : start + sizes[position]]
+                if head.is_matrix:
+                    logits = rows @ (h @ (head.projections[0].weight @ a).view(len(h), len(h)))
+                else:
+                    changes = (head.projections[position].weight @ a).view(sizes[position], len(h))
+                    logits = (rows + changes) @ h
+                alternatives = dict(enumerate(logits, start))
+            else:
+                alternatives = dict(enumerate(head.weight @ state))
+            total = torch.stack(list(alternatives.values())).logsumexp(0)
+            scores[document] += float(alternatives[token] - total)
+            node = next(child for child in children if int(trie.token[child]) == token)
+    return scores
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_wide_beam_equals_the_sum_by_hand(tmp_path: Path, head: str) -> None:
+    docids = docids_in(tmp_path)
+    model = model_for(docids, head)
+    for query, ranking in zip(random_queries(3), Searcher(model, docids).search(random_queries(3), 50, 3), strict=True):
+        expected = by_hand(model, query, docids)
+        assert sorted(ranking.doc_index) == list(range(len(docids.codes)))
+        np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_loss_is_the_mean_by_hand(tiny: Stages, tmp_path: Path, head: str) -> None:
+    docids = docids_in(tmp_path, count=60)
+    model = model_for(docids, head)
+    (tmp_path / "examples").mkdir()
+    examples = write_examples(tmp_path / "examples", tiny.doc2query, tiny.tokenizer, length=12)
+    batch = Batches(examples, docids, 8, pad=0, seed=0, steps=10, with_nodes=head == "tree")[0]
+    batch["input_ids"] %= model.config.vocab_size
+    loss = model(**batch).loss
+    loss.backward()
+    expected = []
+    for ids, mask, code in zip(batch["input_ids"], batch["attention_mask"], batch["codes"], strict=True):
+        scores = by_hand(model, ids[mask.bool()].tolist(), docids)
+        same = (np.array(docids.codes)[:, : len(code)] == code.numpy()).all(axis=1)
+        expected.append(-scores[same.nonzero()[0][0]])
+    assert float(loss) == pytest.approx(np.mean(expected), abs=1e-4)
+    assert all(parameter.grad is not None for parameter in model.docid_head.parameters() if parameter.numel())
+
+
+def test_warm_started_tree_finds_documents_before_any_training(tiny: Stages, tmp_path: Path) -> None:
+    corpus, config = Corpus(tiny.corpus), ModelConfig(head="tree")
+    kind = DocidsConfig(kind="semantic", clusters=4, leaf_size=6)
+    assign(tmp_path, docids=kind, corpus=tiny.corpus, tokenizer=tiny.tokenizer)
+    docids = Docids(tmp_path)
+    shape = DocidShape(docids.vocabulary.tokens, docids.vocabulary.length, nodes=len(docids.trie.token))
+    model = build_model(config, tiny.tokenizer, 0, shape)
+    evaluate = dev_evaluator(corpus, docids, tiny.tokenizer, limit=100, length=32)
+    assert evaluate is not None
+    cold = evaluate(model)["RR@10"]
+    states = document_states(model, tiny.tokenizer, corpus, length=96)
+    warm_start(model, docids, states)
+    paths = docids.trie.paths(np.asarray(docids.codes))
+    for node in (int(paths[0, 0]), int(paths[7, 1])):
+        below = torch.from_numpy((paths == node).any(axis=1))
+        torch.testing.assert_close(model.docid_head.weight[node], states[below].mean(dim=0))
+    assert evaluate(model)["RR@10"] > cold + 0.1
+
+
+def test_consistency_loss_pulls_two_passes_together(tmp_path: Path) -> None:
+    docids = docids_in(tmp_path)
+    ids = torch.tensor(random_queries(1) * 4)
+    batch = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "codes": torch.from_numpy(docids.codes[:4]).long(),
+    }
+    for dropout, larger in ((0.0, False), (0.3, True)):
+        losses = []
+        for weight in (0.0, 1.0):
+            options: dict[str, Any] = {"dropout_rate": dropout, "consistency": weight}
+            model = random_model(docids.vocabulary.tokens, 4, **options).train()
+            torch.manual_seed(0)
+            losses.append(float(model(**batch).loss))
+        assert (losses[1] > losses[0] + 1e-3) == larger
+        assert larger or losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_consistency_loss_is_finite_where_probabilities_underflow() -> None:
+    logits = torch.tensor([[900.0, -900.0, 0.0], [-900.0, 900.0, 0.0]], requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        one, other = logits.float().log_softmax(dim=1), logits.flip(0).float().log_softmax(dim=1)
+        divergence = symmetric_divergence(one, other)
+    divergence.backward()
+    assert torch.isfinite(divergence)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
