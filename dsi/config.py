@@ -231,7 +231,35 @@ class ModelConfig(T5Sizes):
     """Input tokens of a document, the rest is cut."""
 
 
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class TasksConfig(Section):
+    """Share of each training task in the examples, up to a common factor; 0 leaves it out. The paper's best for MS
+    MARCO is synthetic queries alone; it gives no shares for mixtures (DSI: 32 texts to a labelled query)."""
+
+    d2q: Weight = 1.0
+    """Synthetic query to docid."""
+    first_p: Weight = 0.0
+    """First pieces of the document to docid (FirstP)."""
+    daq: Weight = 0.0
+    """Random spans of the document to docid (DaQ)."""
+    labelled: Weight = 0.0
+    """Queries of split train to the docids of their relevant documents."""
+    passage_length: Count = 64
+    """first_p, daq: pieces of a text."""
+    spans: Count = 10
+    """daq: spans a document; one that is not longer than a span is its only one."""
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if not self.d2q + self.first_p + self.daq + self.labelled:
+            raise ValueError("training.tasks: all weights are 0")
+        return self
+
+
 class TrainingConfig(Section):
+    tasks: TasksConfig = TasksConfig()
     steps: Count = 3_000
     batch_size: Count = 256
     """Examples an optimiser step, over all processes and accumulated micro-batches."""

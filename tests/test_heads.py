@@ -12,7 +12,7 @@ import torch
 from conftest import Stages
 from models import random_model, random_queries
 
-from dsi.config import DocidsConfig, ModelConfig
+from dsi.config import DocidsConfig, ModelConfig, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.assign import assign, by_position
 from dsi.docids.store import Docids, Vocabulary, write_docids
@@ -24,6 +24,7 @@ from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
 from dsi.training.examples import write_examples
+from dsi.training.tasks import training_pairs
 from dsi.training.train import dev_evaluator
 
 HEADS = ["plain", "tree", "additive", "matrix"]
@@ -106,8 +107,10 @@ def test_loss_is_the_mean_by_hand(tiny: Stages, tmp_path: Path, head: str) -> No
     docids = docids_in(tmp_path, count=60)
     model = model_for(docids, head)
     (tmp_path / "examples").mkdir()
-    examples = write_examples(tmp_path / "examples", tiny.doc2query, tiny.tokenizer, length=12)
-    batch = Batches(examples, docids, 8, pad=0, seed=0, steps=10, with_nodes=head == "tree")[0]
+    pairs = training_pairs(TasksConfig(), Corpus(tiny.corpus), tiny.doc2query, tiny.tokenizer, 12, seed=0)
+    examples = write_examples(tmp_path / "examples", pairs, len(tiny.text))
+    weights = {"d2q": 1.0}
+    batch = Batches(examples, docids, 8, pad=0, seed=0, steps=10, weights=weights, with_nodes=head == "tree")[0]
     batch["input_ids"] %= model.config.vocab_size
     loss = model(**batch).loss
     loss.backward()

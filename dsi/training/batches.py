@@ -1,12 +1,13 @@
 """Batches as a function of (seed, number): any process can make any batch, in any order, also after a restart.
 
-The stream of examples is one random permutation of the corpus after another. Windows of the stream are sorted by
-query length before they are cut into batches, so that a batch needs little padding; the batches of a window are then
-shuffled again.
+Every task has an endless stream: one random permutation of its examples after another. A window of batches takes from
+each stream as many as its weight says, and is sorted by text length before it is cut into batches, so that a batch
+needs little padding; the batches of a window are then shuffled again. Permutations are computed, not stored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +21,7 @@ from dsi.training.examples import Examples
 
 WINDOW = 64
 """Batches sorted by length together."""
+ROUNDS = 4
 
 
 class Batches(Dataset[dict[str, Tensor]]):
@@ -28,6 +30,7 @@ class Batches(Dataset[dict[str, Tensor]]):
     Args:
         docids: of all documents.
         batch_size: examples an optimiser step, over all processes and micro-batches; a multiple of their number.
+        weights: share of each task in the examples, up to a common factor; a task without one is left out.
         first_step: optimiser steps already done, which item 0 follows.
         steps: optimiser steps in all.
         with_nodes: whether to give trie nodes beside the codes, as the tree head needs.
@@ -41,6 +44,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         pad: int,
         seed: int,
         steps: int,
+        weights: Mapping[str, float],
         first_step: int = 0,
         accumulation: int = 1,
         process: int = 0,
@@ -53,8 +57,9 @@ class Batches(Dataset[dict[str, Tensor]]):
         self.paths = self.trie.paths(self.codes) if self.trie is not None else None
         self.steps, self.first_step = steps, first_step
         self.accumulation, self.process, self.processes = accumulation, process, processes
+        self.shares = np.cumsum([weights.get(task, 0.0) for task in examples.tasks])
+        self.shares /= self.shares[-1]
         self.window = lru_cache(maxsize=1)(self._window)
-        self.permutation = lru_cache(maxsize=2)(self._permutation)
 
     def __len__(self) -> int:
         return (self.steps - self.first_step) * self.accumulation
@@ -85,13 +90,38 @@ class Batches(Dataset[dict[str, Tensor]]):
         return rows
 
     def _window(self, window: int) -> NDArray[np.int64]:
-        positions = np.arange(window * WINDOW * self.batch_size, (window + 1) * WINDOW * self.batch_size)
-        epochs, within = np.divmod(positions, len(self.examples))
-        rows = np.empty_like(positions)
-        for epoch in np.unique(epochs):
-            rows[epochs == epoch] = self.permutation(int(epoch))[within[epochs == epoch]]
+        # What each task has given by the beginning and by the end; shares sum to 1, so together exactly a window.
+        begin, end = (
+            np.diff(np.floor(self.shares * (number * WINDOW * self.batch_size)).astype(np.int64), prepend=0)
+            for number in (window, window + 1)
+        )
+        first, parts = 0, []
+        for task, size in enumerate(self.examples.tasks.values()):
+            epochs, within = np.divmod(np.arange(begin[task], end[task]), size)
+            for epoch in np.unique(epochs):
+                key = np.random.default_rng([self.seed, 0, task, int(epoch)]).integers(1 << 32, size=ROUNDS)
+                parts.append(first + permuted(within[epochs == epoch], size, key))
+            first += size
+        rows = np.concatenate(parts)
         by_length = rows[np.argsort(self.examples.lengths[rows], kind="stable")].reshape(WINDOW, self.batch_size)
         return np.random.default_rng([self.seed, 1, window]).permutation(by_length, axis=0)
 
-    def _permutation(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.examples))
+
+def permuted(positions: NDArray[np.int64], size: int, key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where a random permutation of `size` elements, chosen by `key`, sends these positions; in no memory.
+
+    A Feistel network permutes the next power of four; what it sends outside is sent on until it is inside.
+    """
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    mask = np.uint64((1 << half) - 1)
+    result = positions.astype(np.uint64)
+    outside = np.ones(len(result), dtype=bool)
+    while outside.any():
+        left, right = result[outside] >> np.uint64(half), result[outside] & mask
+        for number in key.astype(np.uint64):
+            mixed = (right + number) * np.uint64(0x9E3779B97F4A7C15)
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
+        result[outside] = (left << np.uint64(half)) | right
+        outside[outside] = result[outside] >= size
+    return result.astype(np.int64)

@@ -26,6 +26,7 @@ from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
 from dsi.training.examples import write_examples
+from dsi.training.tasks import training_pairs
 from dsi.training.trainer import DEV_MEASURE, DocidTrainer
 
 DEV_SPLIT = "dev"
@@ -53,7 +54,9 @@ def train(
     has_dev = DEV_SPLIT in documents.splits
     arguments = training_arguments(training, checkpoints, has_dev)
     with arguments.main_process_first():
-        examples = write_examples(out / WORK / "examples", doc2query, tokenizer, model.query_length)
+        pairs = training_pairs(training.tasks, documents, doc2query, tokenizer, model.query_length, training.seed)
+        vocabulary_size = len(AutoTokenizer.from_pretrained(tokenizer))
+        examples = write_examples(out / WORK / "examples", pairs, vocabulary_size)
     last = last_checkpoint(checkpoints)
     vocabulary = identifiers.vocabulary
     nodes = len(identifiers.trie.token) if model.head == "tree" else 1
@@ -75,6 +78,7 @@ def train(
             index.config.pad_token_id,
             training.seed,
             training.steps,
+            training.tasks.model_dump(),
             first_step=steps_done,
             accumulation=training.accumulation,
             process=arguments.process_index,
