@@ -265,6 +265,9 @@ class TrainingConfig(Section):
     """Examples an optimiser step, over all processes and accumulated micro-batches."""
     accumulation: Count = 1
     """Micro-batches an optimiser step."""
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    """adafactor: T5's, for output rows too many for AdamW's two moments; its steps are relative to the parameters'
+    size, so that the three learning rates can be equal (T5 and the paper: 1e-3; from random weights 1e-2)."""
     learning_rate: Rate = 1e-3
     """Step of the transformer's matrices."""
     embedding_learning_rate: Rate = 2e-2

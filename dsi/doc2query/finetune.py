@@ -37,7 +37,7 @@ from dsi.errors import DsiError
 from dsi.model.build import random_shape
 from dsi.model.checkpoints import last_checkpoint
 from dsi.model.device import is_bfloat16
-from dsi.model.trainer_arguments import adamw, trainer_arguments
+from dsi.model.trainer_arguments import optimizer_of, trainer_arguments
 
 Pair = tuple[str, str]
 """Content of a document, and a query for it."""
@@ -215,7 +215,9 @@ class GeneratorTrainer(Trainer):
             embeddings = list(model.get_input_embeddings().parameters())  # type: ignore[operator]
             tied = {id(parameter) for parameter in embeddings}
             body = [parameter for parameter in model.parameters() if id(parameter) not in tied]
-            self.optimizer = adamw((body, self.args.learning_rate), (embeddings, self.embedding_learning_rate))
+            self.optimizer = optimizer_of(
+                "adamw", (body, self.args.learning_rate), (embeddings, self.embedding_learning_rate)
+            )
         return self.optimizer
 
 

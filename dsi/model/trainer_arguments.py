@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import TrainingArguments
+from transformers import Adafactor, TrainingArguments
 
 from dsi.errors import DsiError
 
@@ -53,7 +53,15 @@ def trainer_arguments(
     return arguments
 
 
-def adamw(*groups: tuple[Iterable[nn.Parameter], float]) -> torch.optim.AdamW:
-    """AdamW over groups of parameters, each with its learning rate."""
-    options: list[dict[str, Any]] = [{"params": list(parameters), "lr": rate} for parameters, rate in groups]
+def optimizer_of(kind: str, *groups: tuple[Iterable[nn.Parameter], float]) -> torch.optim.Optimizer:
+    """adamw or adafactor over groups of parameters, each with its learning rate.
+
+    Adafactor as T5's: steps are relative to the size of the parameters, and the second moments of a matrix are one
+    vector a side, where AdamW keeps two numbers a parameter (108 GB for 8.8M x 768 rows with the gradients).
+    """
+    options: list[dict[str, Any]] = [
+        {"params": chosen, "lr": rate} for parameters, rate in groups if (chosen := list(parameters))
+    ]
+    if kind == "adafactor":
+        return Adafactor(options, scale_parameter=True, relative_step=False, warmup_init=False)
     return torch.optim.AdamW(options, betas=(0.9, 0.98), weight_decay=0.0, fused=True)

@@ -53,6 +53,8 @@ def train(
     checkpoints = out / WORK / "checkpoints"
     has_dev = DEV_SPLIT in documents.splits
     arguments = training_arguments(training, checkpoints, has_dev)
+    # PAWA's projections of late positions have no gradient where a batch's docids are short
+    arguments.ddp_find_unused_parameters = model.head == "pawa"
     with arguments.main_process_first():
         pairs = training_pairs(training.tasks, documents, doc2query, tokenizer, model.query_length, training.seed)
         vocabulary_size = len(AutoTokenizer.from_pretrained(tokenizer))

@@ -14,7 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex, part_of
-from dsi.model.trainer_arguments import adamw
+from dsi.model.trainer_arguments import optimizer_of
 from dsi.training.batches import Batches
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -54,7 +54,7 @@ class DocidTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available())
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW with a learning rate a part: T5's embeddings need larger steps than its matrices."""
+        """A learning rate a part: T5's embeddings need larger steps than its matrices."""
         if self.optimizer is None:
             rates = {
                 "body": self.config.learning_rate,
@@ -65,7 +65,8 @@ class DocidTrainer(Trainer):
             parts: dict[str, list[torch.nn.Parameter]] = {part: [] for part in rates}
             for name, parameter in (model or self.model).named_parameters():
                 parts[part_of(name)].append(parameter)
-            self.optimizer = adamw(*((parts[part], rate) for part, rate in rates.items()))
+            groups = ((parts[part], rate) for part, rate in rates.items())
+            self.optimizer = optimizer_of(self.config.optimizer, *groups)
         return self.optimizer
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
