@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
     query.add_argument("-k", type=_positive, default=10, help="documents to show (default: 10)")
+    export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
+    export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
+    export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
     command("config", _config, "print every configuration key with its default and meaning")
     return parser
 
@@ -98,6 +101,12 @@ def _plan(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> None:
     print(describe())
+
+
+def _export(options: argparse.Namespace) -> None:
+    from dsi.search.index import export
+
+    export(options.run, options.folder)
 
 
 def _query(options: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, se
 from dsi.config import T5GeneratorConfig
 from dsi.corpus.store import Corpus, Document
 from dsi.doc2query.t5 import T5Generator
+from dsi.model.cost import multiplication_speed
 from dsi.report.tables import text_table
 
 SHAPE = {"vocab_size": 32_128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
@@ -53,7 +54,7 @@ def main() -> None:
     generator = T5Generator(sampling, model, text)
     own = seconds(lambda: generator(documents, np.random.default_rng(0)))
     read = sum(map(len, text([document.content() for document in documents])["input_ids"]))
-    bound = flops(read, queries * PIECES) / multiplication_speed()
+    bound = flops(read, queries * PIECES) / multiplication_speed(torch.device("cpu"))
     rows.append(["dsi", f"{own:.1f}", f"{queries / own:.1f}"])
     rows.append(["bound, nothing shared", f"{bound:.1f}", f"{queries / bound:.1f}"])
     print(f"{len(documents)} passages of {read / len(documents):.0f} pieces, {QUERIES} queries of {PIECES} pieces each")
@@ -97,17 +98,6 @@ def flops(read: int, written: int) -> float:
     encoder = SHAPE["num_layers"] * (4 * d_model * inner + 2 * d_model * d_ff + 2 * d_model * inner)
     decoder = SHAPE["num_layers"] * (6 * d_model * inner + 2 * d_model * d_ff) + SHAPE["vocab_size"] * d_model
     return 2.0 * (read * encoder + written * decoder)
-
-
-def multiplication_speed() -> float:
-    """FLOPs a second of a multiplication as large as ours."""
-    rows, size = 1024, 2048
-    one, other = torch.randn(rows, size), torch.randn(size, size)
-    one @ other
-    start, times = time.perf_counter(), 10
-    for _ in range(times):
-        one @ other
-    return times * 2.0 * rows * size * size / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

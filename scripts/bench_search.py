@@ -23,12 +23,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from bench_doc2query import multiplication_speed
 from docid_shapes import kmeans_shaped
 from transformers import T5Config, T5ForConditionalGeneration, set_seed
 
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
+from dsi.model.cost import multiplication_speed
 from dsi.model.device import to_precision
 from dsi.report.tables import text_table
 from dsi.search.searcher import Searcher
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     options = parser.parse_args()
-    speed = multiplication_speed()
+    speed = multiplication_speed(torch.device("cpu"))
     rows, ratios = [], {}
     with TemporaryDirectory() as name:
         codes = kmeans_shaped(DOCIDS, CLUSTERS, LEAF_SIZE)

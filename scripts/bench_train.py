@@ -163,7 +163,7 @@ def ours(root: Path, docids: Docids, pairs: list[tuple[str, int]], text: Any) ->
     def trainer(folder: str) -> Trainer:
         arguments = training_arguments(config, Path(folder), has_dev=False)
         arguments.eval_strategy = arguments.save_strategy = "no"
-        return DocidTrainer(model, arguments, config, batches, None, 0.0, [])
+        return DocidTrainer(model, arguments, config, batches, None, 2e-3, 0.0, [])
 
     return rate(trainer)
 

@@ -37,6 +37,22 @@ def test_an_unusual_evaluation_split_is_read_from_the_corpus(tmp_path: Path) -> 
     assert load_config(tmp_path / "a.yaml").corpus.splits == {"dl19": "dl19"}
 
 
+def test_a_file_extends_another(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("search: {beam: 7, batch_size: 3}\ndoc2query: {known_item: {queries: 5}}")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.yaml").write_text("extends: ../base.yaml\nsearch: {beam: 8}\ntraining: {steps: 4}")
+    (tmp_path / "sub/b.yaml").write_text("extends: a.yaml\ndoc2query: {known_item: {noise: 0.5}}")
+    config = load_config(tmp_path / "sub/b.yaml", ["search.batch_size=4"])
+    assert (config.search.beam, config.search.batch_size, config.training.steps) == (8, 4, 4)
+    assert (config.doc2query.known_item.queries, config.doc2query.known_item.noise) == (5, 0.5)
+    (tmp_path / "base.yaml").write_text("extends: sub/a.yaml")
+    with pytest.raises(DsiError, match="extends itself"):
+        load_config(tmp_path / "sub/b.yaml")
+    (tmp_path / "lost.yaml").write_text("extends: nowhere.yaml")
+    with pytest.raises(DsiError, match=r"cannot read the configuration .*nowhere\.yaml"):
+        load_config(tmp_path / "lost.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import Stages
 from models import random_model, random_queries
+from torch.utils.flop_counter import FlopCounterMode
 
 from dsi.config import DocidsConfig, ModelConfig, TasksConfig
 from dsi.corpus.store import Corpus
@@ -18,8 +19,9 @@ from dsi.docids.assign import assign, by_position
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import DifferentiableSearchIndex, symmetric_divergence
 from dsi.model.build import DocidShape, build_model
+from dsi.model.cost import forward_flops
 from dsi.model.document_states import document_states
-from dsi.model.heads import PawaHead
+from dsi.model.heads import PawaHead, Targets
 from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
@@ -123,13 +125,35 @@ def test_loss_is_the_mean_by_hand(tiny: Stages, tmp_path: Path, head: str) -> No
     assert all(parameter.grad is not None for parameter in model.docid_head.parameters() if parameter.numel())
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_flops_are_those_of_the_matrices(tmp_path: Path, head: str) -> None:
+    docids = docids_in(tmp_path)
+    model = model_for(docids, head)
+    ids = torch.tensor(random_queries(2)[1:])
+    codes = torch.from_numpy(np.array(docids.codes[2:3])).long()  # of all positions
+    products = FlopCounterMode(display=False)
+    targets = Targets(codes)
+    if head == "tree":
+        nodes = torch.from_numpy(docids.trie.paths(codes.numpy())).long()
+        first_child = torch.from_numpy(docids.trie.first_child.astype(np.int64))
+        parents = torch.cat([torch.zeros_like(nodes[:, :1]), nodes[:, :-1]], dim=1)
+        targets = Targets(codes, nodes, first_child[parents], first_child[parents + 1] - first_child[parents])
+    with products, torch.inference_mode():
+        encoded = model.encode(ids, torch.ones_like(ids))
+        model.docid_head(model.decoder_states(encoded, torch.ones_like(ids), codes), targets)
+    attention = sum(count for name, count in products.get_flop_counts()["Global"].items() if "attention" in str(name))
+    assert codes.min() >= 0
+    counted = products.get_total_flops() - attention
+    expected = forward_flops(model, ids.numel(), codes.numel())
+    assert counted == pytest.approx(expected, rel=0.15)  # attention by products, and the tree's own siblings
+
+
 def test_warm_started_tree_finds_documents_before_any_training(tiny: Stages, tmp_path: Path) -> None:
     corpus, config = Corpus(tiny.corpus), ModelConfig(head="tree")
     kind = DocidsConfig(kind="semantic", clusters=4, leaf_size=6)
     assign(tmp_path, docids=kind, corpus=tiny.corpus, tokenizer=tiny.tokenizer)
     docids = Docids(tmp_path)
-    shape = DocidShape(docids.vocabulary.tokens, docids.vocabulary.length, nodes=len(docids.trie.token))
-    model = build_model(config, tiny.tokenizer, 0, shape)
+    model = build_model(config, tiny.tokenizer, 0, DocidShape.of(docids, "tree"))
     evaluate = dev_evaluator(corpus, docids, tiny.tokenizer, limit=100, length=32)
     assert evaluate is not None
     cold = evaluate(model)["RR@10"]

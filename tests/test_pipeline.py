@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ir_measures
 import pytest
+import yaml
 from conftest import DOCUMENTS, tiny_documents, write_msmarco_folder
 
 import dsi
@@ -139,6 +140,33 @@ def test_query_command_and_python_api_agree(project: Path, capsys: pytest.Captur
     assert hits[0].snippet()[:40] in printed
     assert main(["query", str(project / "runs"), text]) == 2
     assert "is" in capsys.readouterr().err
+
+
+def test_an_exported_index_needs_no_run(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(tiny_documents()[7].text.split()[:4])
+    assert main(["export", str(project / "runs/tiny"), str(tmp_path / "index")]) == 0
+    assert not [path for path in (tmp_path / "index").rglob("*") if path.is_symlink()]
+    assert dsi.load(tmp_path / "index").search([text]) == dsi.load(project / "runs/tiny").search([text])
+    assert main(["export", str(project / "runs/tiny"), str(tmp_path / "index")]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_the_model_comes_with_a_card_and_a_record(project: Path) -> None:
+    model = project / "runs/tiny/model"
+    card = (model / "README.md").read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    [result] = front["model-index"][0]["results"]
+    best = max(float(line.split("\t")[-1]) for line in (model / "dev_curve.tsv").read_text().splitlines()[1:])
+    assert result["metrics"] == [{"type": "RR@10", "value": pytest.approx(best, abs=1e-4)}]
+    assert "identifiers of 60 documents (msmarco), atomic docids" in card
+    recipe = yaml.safe_load(card.split("```yaml")[1].split("```")[0])
+    assert recipe["training"]["steps"] == 240
+    header, *rows = (model / "training.tsv").read_text().splitlines()
+    record = [dict(zip(header.split("\t"), map(float, row.split("\t")), strict=True)) for row in rows]
+    assert [point["step"] for point in record] == list(range(10, 241, 10))
+    assert record[-1]["loss"] < record[0]["loss"]
+    assert all(0 < point["share_of_bound"] < 2 for point in record)
+    assert all(point["tokens_per_second"] > point["examples_per_second"] for point in record)
 
 
 def test_query_reads_lines_until_the_end_of_input(project: Path) -> None:

@@ -30,6 +30,7 @@ class DsiConfig(T5Config):
         query_length: text pieces of a query, the rest is cut.
         docid_head: plain, tree or pawa (see dsi.model.heads).
         docid_nodes: tree: nodes of the docid trie.
+        docid_siblings: tree: mean number of children to choose from at a docid token.
         docid_sizes: pawa: tokens of each position.
         pawa: pawa: additive or matrix.
         pawa_layers: pawa: layers of the prefix decoder.
@@ -41,6 +42,7 @@ class DsiConfig(T5Config):
     query_length: int = 32
     docid_head: str = "plain"
     docid_nodes: int = 1
+    docid_siblings: float = 1.0
     docid_sizes: list[int] | None = None
     pawa: str = "additive"
     pawa_layers: int = 1

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 from dsi.config import GeneratorConfig, ModelConfig, T5Sizes
+from dsi.docids.store import Docids
 from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
 
@@ -23,10 +25,24 @@ class DocidShape:
     """Tokens of the longest docid."""
     nodes: int = 1
     """Of the trie, for the tree head."""
+    siblings: float = 1.0
+    """Mean number of children to choose from at a docid token, for the tree head."""
     sizes: list[int] = field(default_factory=list)
     """Tokens of each position, for PAWA."""
     pieces: list[int] = field(default_factory=list)
     """Text pieces whose embeddings the docid tokens start from, -1 for none; empty if none has one."""
+
+    @classmethod
+    def of(cls, docids: Docids, head: str) -> DocidShape:
+        vocabulary = docids.vocabulary
+        nodes, siblings = 1, 1.0
+        if head == "tree":
+            nodes = len(docids.trie.token)
+            paths = docids.trie.paths(np.asarray(docids.codes))
+            parents = np.concatenate([np.zeros_like(paths[:, :1]), paths[:, :-1]], axis=1)[paths >= 0]
+            fan_out = np.diff(docids.trie.first_child.astype(np.int64))
+            siblings = float(fan_out[parents].mean())
+        return cls(vocabulary.tokens, vocabulary.length, nodes, siblings, vocabulary.sizes, vocabulary.pieces)
 
 
 def build_model(
@@ -44,6 +60,7 @@ def build_model(
         "query_length": config.query_length,
         "docid_head": config.head,
         "docid_nodes": docids.nodes,
+        "docid_siblings": docids.siblings,
         "docid_sizes": docids.sizes,
         "pawa": config.pawa,
         "pawa_layers": config.pawa_layers,

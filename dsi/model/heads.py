@@ -69,6 +69,10 @@ class PlainHead(nn.Module):
         predicted = logits.float().log_softmax(dim=1)
         return Predictions(predicted, predicted.gather(1, codes.unsqueeze(1)).squeeze(1))
 
+    def multiplications(self) -> float:
+        """Of one docid token."""
+        return self.weight.numel()
+
     def gains(self, states: Tensor, moves: Moves, level: int) -> Tensor:
         """Log-probability of each move, for `states` of shape (queries, beams, d_model)."""
         logits = functional.linear(states, self.weight).float()
@@ -81,6 +85,7 @@ class TreeHead(nn.Module):
     def __init__(self, config: DsiConfig) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(config.docid_nodes, config.d_model))
+        self.siblings = config.docid_siblings
 
     def forward(self, states: Tensor, targets: Targets) -> Predictions:
         """`states` are (queries, length, d_model)."""
@@ -106,6 +111,10 @@ class TreeHead(nn.Module):
         return Predictions(
             torch.cat([at_root.flatten(), below]), torch.cat([at_root.gather(1, chosen).squeeze(1), of_targets])
         )
+
+    def multiplications(self) -> float:
+        """Of one docid token, on average."""
+        return self.siblings * self.weight.shape[1]
 
     def gains(self, states: Tensor, moves: Moves, level: int) -> Tensor:
         """Log-probability of each move, for `states` of shape (queries, beams, d_model)."""
@@ -143,6 +152,11 @@ class PawaHead(nn.Module):
             within = codes[codes >= 0] - sum(self.sizes[:position])
             of_targets.append(scores.gather(1, within.unsqueeze(1)).squeeze(1))
         return Predictions(torch.cat(predicted), torch.cat(of_targets))
+
+    def multiplications(self) -> float:
+        """Of one docid token, on average over the positions."""
+        made = sum(projection.numel() for projection in self.projections.parameters())
+        return self.weight.numel() / len(self.sizes) + made / len(self.projections)
 
     def gains(self, states: Tensor, moves: Moves, level: int) -> Tensor:
         """Log-probability of each move, for `states` of shape (queries, beams, 2 x d_model)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -84,14 +85,39 @@ class Index:
         ]
 
 
+STAGES = ("corpus", "tokenizer", "docids", "model")
+"""What searching needs."""
+
+
 def load(run: str | Path) -> Index:
-    """The index of a finished run, e.g. `load("runs/demo")`.
+    """The index of a finished run, e.g. `load("runs/demo")`, or of a folder made by `export`.
 
     Raises:
         DsiError: the run has no finished model.
     """
-    for stage in ("corpus", "tokenizer", "docids", "model"):
-        folder = Path(run) / stage
+    corpus, tokenizer, docids, model = _folders(Path(run))
+    return Index(corpus, tokenizer, docids, model)
+
+
+def export(run: Path, folder: Path) -> None:
+    """Copy what searching needs of a finished run into `folder`, which then needs neither the run nor its store.
+
+    Raises:
+        DsiError: the run has no finished model, or the folder is there already.
+    """
+    if folder.exists():
+        raise DsiError(f"{folder} exists already; name a new folder")
+    folders = _folders(run)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for source in folders:
+        shutil.copytree(source, partial / source.name)
+    partial.rename(folder)
+
+
+def _folders(run: Path) -> list[Path]:
+    folders = [run / stage for stage in STAGES]
+    for folder in folders:
         if read_manifest(folder) is None:
-            raise DsiError(f"{folder}: no finished stage {stage} there; is {run} a run, e.g. runs/demo?")
-    return Index(Path(run) / "corpus", Path(run) / "tokenizer", Path(run) / "docids", Path(run) / "model")
+            raise DsiError(f"{folder}: no finished stage {folder.name} there; is {run} a run, e.g. runs/demo?")
+    return folders

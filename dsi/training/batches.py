@@ -60,6 +60,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self.shares = np.cumsum([weights.get(task, 0.0) for task in examples.tasks])
         self.shares /= self.shares[-1]
         self.window = lru_cache(maxsize=1)(self._window)
+        self.served = (0, 0)  # text pieces and docid tokens so far
 
     def __len__(self) -> int:
         return (self.steps - self.first_step) * self.accumulation
@@ -74,6 +75,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         ids, mask = self.examples.padded(rows, self.pad)
         codes = self.codes[self.examples.doc_index[rows]].astype(np.int64)
         used = int((codes >= 0).any(axis=0).sum())
+        self.served = (self.served[0] + int(mask.sum()), self.served[1] + int((codes >= 0).sum()))
         batch = {"input_ids": ids, "attention_mask": mask.astype(np.int64), "codes": codes[:, :used]}
         if self.trie is not None and self.paths is not None:
             nodes = self.paths[self.examples.doc_index[rows], :used].astype(np.int64)

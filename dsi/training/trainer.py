@@ -14,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex, part_of
+from dsi.model.cost import TRAINING, forward_flops, multiplication_speed
 from dsi.model.trainer_arguments import optimizer_of
 from dsi.training.batches import Batches
 
@@ -25,6 +26,7 @@ class DocidTrainer(Trainer):
     """Trains the index; `evaluate_dev(model)` gives the dev measures, or is None where there is no dev split.
 
     Args:
+        head_rate: learning rate of the docid head.
         seconds_before: training seconds spent before this start, for a resumed run.
     """
 
@@ -38,14 +40,18 @@ class DocidTrainer(Trainer):
         config: TrainingConfig,
         batches: Batches,
         evaluate_dev: Callable[[DifferentiableSearchIndex], dict[str, float]] | None,
+        head_rate: float,
         seconds_before: float,
         callbacks: list[TrainerCallback],
     ) -> None:
         # The Trainer insists on an evaluation set where it is to evaluate; `evaluate` below has its own queries.
         super().__init__(model=model, args=arguments, train_dataset=batches, eval_dataset=batches, callbacks=callbacks)
-        self.config = config
+        self.config, self.head_rate = config, head_rate
         self.evaluate_dev = evaluate_dev
+        self.index, self.batches = model, batches
+        self.speed = multiplication_speed(arguments.device)
         self.started = time.monotonic() - seconds_before
+        self.last_log = (time.monotonic(), 0, 0)
         self.remove_callback(PrinterCallback)
         self.add_callback(TrainingLog(config.steps, config.batch_size))
 
@@ -59,7 +65,7 @@ class DocidTrainer(Trainer):
             rates = {
                 "body": self.config.learning_rate,
                 "embeddings": self.config.embedding_learning_rate,
-                "head": self.config.head_learning_rate,
+                "head": self.head_rate,
                 "pawa": self.config.learning_rate,
             }
             parts: dict[str, list[torch.nn.Parameter]] = {part: [] for part in rates}
@@ -69,12 +75,28 @@ class DocidTrainer(Trainer):
             self.optimizer = optimizer_of(self.config.optimizer, *groups)
         return self.optimizer
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Beside the loss, the speed since the last line, and its share of what the machine can multiply."""
+        if "loss" in logs:
+            now, texts, docids = time.monotonic(), *self.batches.served
+            seconds, before = now - self.last_log[0], self.last_log[1:]
+            flops = TRAINING * forward_flops(self.index, texts - before[0], docids - before[1])
+            logs |= {
+                "seconds": round(now - self.started, 2),
+                "examples_per_second": self.args.logging_steps * self.config.batch_size / seconds,
+                "tokens_per_second": (texts - before[0]) * self.args.world_size / seconds,
+                "share_of_bound": flops / seconds / self.speed,
+            }
+            self.last_log = (now, texts, docids)
+        super().log(logs, start_time)
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Retrieval on the dev queries, logged beside the loss; the Trainer keeps the best checkpoint by it."""
         metrics = {"eval_seconds": round(time.monotonic() - self.started, 2)}
         if self.evaluate_dev is not None:
             metrics |= {f"eval_{name}": value for name, value in self.evaluate_dev(self.model).items()}
         self.log(metrics)
+        self.last_log = (time.monotonic(), *self.batches.served)  # speed is that of training
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 

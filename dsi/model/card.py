@@ -1,0 +1,69 @@
+"""The model card that is saved beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dsi.config import ModelConfig, TrainingConfig, describe
+
+
+def write_card(
+    folder: Path, model: ModelConfig, training: TrainingConfig, corpus: Mapping[str, Any], counts: Mapping[str, Any]
+) -> None:
+    """Write README.md as the Hugging Face hub reads it; `corpus` says what was indexed, `counts` what came of it."""
+    measures = {name: value for name, value in counts.items() if "@" in name}
+    front: dict[str, Any] = {
+        "library_name": "transformers",
+        "tags": ["generative-retrieval", "differentiable-search-index", "t5"],
+        "pipeline_tag": "feature-extraction",
+    }
+    if model.checkpoint is not None:
+        front["base_model"] = model.checkpoint
+    if measures:
+        name = str(corpus["source"])
+        results = [
+            {
+                "task": {"type": "text-retrieval"},
+                "dataset": {"type": name, "name": f"{name}, dev queries, {corpus['documents']:,} documents"},
+                "metrics": [{"type": measure, "value": round(value, 4)} for measure, value in measures.items()],
+            }
+        ]
+        front["model-index"] = [{"name": f"dsi, {corpus['docids']} docids", "results": results}]
+    parts = ", ".join(f"{name} {number:,}" for name, number in counts["parameters_by_part"].items())
+    lines = [
+        "---",
+        yaml.safe_dump(front, sort_keys=False).strip(),
+        "---",
+        "",
+        "# A differentiable search index",
+        "",
+        f"Maps a query to identifiers of {corpus['documents']:,} documents ({corpus['source']}),"
+        f" {corpus['docids']} docids. {counts['parameters']:,} parameters ({parts}).",
+        "",
+        f"Trained for {counts['steps']:,} steps on {counts['examples']:,} pairs in"
+        f" {counts['training_seconds']:,.0f} seconds.",
+        *(f"{measure} on dev queries, by which it was chosen: {value:.4f}." for measure, value in measures.items()),
+        "",
+        "It knows these documents only, and their identifiers from the folder `docids` of the run:",
+        "",
+        "```python",
+        "import dsi",
+        "",
+        'index = dsi.load("runs/NAME")  # or a folder that `dsi export runs/NAME FOLDER` made',
+        'index.search(["a query"])',
+        "```",
+        "",
+        "## Recipe",
+        "",
+        "```yaml",
+        "model:",
+        describe(type(model), model, "  "),
+        "training:",
+        describe(type(training), training, "  "),
+        "```",
+    ]
+    (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,45 @@
+"""What the model costs: multiplications of its matrices, and how fast this machine multiplies.
+
+Attention scores, norms and embeddings are left out; for texts of tens of pieces they are a few per cent.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+
+from dsi.model.architecture import DifferentiableSearchIndex
+
+TRAINING = 3
+"""Forward and backward pass against the forward pass alone."""
+
+
+def forward_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_tokens: float) -> float:
+    """FLOPs to read `text_tokens` pieces of text and to score the next token after `docid_tokens` prefixes."""
+    multiplications = text_tokens * _matrices(model.encoder) + docid_tokens * model.docid_head.multiplications()
+    for stack in model.stacks:
+        of_text = sum(
+            _matrices(block.layer[1].EncDecAttention.k) + _matrices(block.layer[1].EncDecAttention.v)
+            for block in stack.block
+        )
+        multiplications += text_tokens * of_text + docid_tokens * (_matrices(stack) - of_text)
+    return 2.0 * multiplications
+
+
+def multiplication_speed(device: torch.device, seconds: float = 0.2) -> float:
+    """FLOPs a second of a float32 matrix product of about the size of a batch's, the bound that training is held to."""
+    one, other = torch.randn(1024, 2048, device=device), torch.randn(2048, 2048, device=device)
+    float((one @ other)[0, 0])
+    start, products = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        for _ in range(4):
+            product = one @ other
+        float(product[0, 0])  # waits for a GPU
+        products += 4
+    return products * 2.0 * one.shape[0] * one.shape[1] * other.shape[1] / (time.perf_counter() - start)
+
+
+def _matrices(module: nn.Module) -> int:
+    return sum(part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))
