@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,3 +108,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Stages:
 def read_all(folder: Path) -> list[tuple[int, str]]:
     """Every (doc_index, query) of a doc2query stage folder."""
     return [pair for doc_index, texts in read_shards(folder) for pair in zip(doc_index.tolist(), texts, strict=True)]
+
+
+def run_processes(processes: int, arguments: list[str], script: Path | None = None) -> None:
+    """Run `dsi ARGUMENTS`, or a script, on CPU processes that talk by gloo, as `accelerate launch` does on GPUs.
+
+    (`accelerate launch --cpu` starts a single one on one machine, whatever --num_processes says.)
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    command += [str(script)] if script is not None else ["-m", "dsi"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run([*command, *arguments], env=environment, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]

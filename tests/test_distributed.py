@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_msmarco_folder
+from conftest import run_processes, write_msmarco_folder
 
 from dsi.cli import main
 
@@ -34,10 +31,7 @@ def test_two_processes_learn_as_one(tmp_path: Path, head: str) -> None:
         options = [str(config), "--runs", str(tmp_path / f"runs{processes}")]
         for verb in ("ingest", "tokenize", "expand", "assign"):
             assert main([verb, *options]) == 0
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
-        launch += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([*launch, "-m", "dsi", "train", *options], check=True, env=environment, timeout=300)
+        run_processes(processes, ["train", *options])
         curve = tmp_path / f"runs{processes}" / "c" / "model" / "dev_curve.tsv"
         curves.append(np.genfromtxt(curve, names=True, delimiter="\t"))
     one, two = curves

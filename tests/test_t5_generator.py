@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Stages, read_all, write_msmarco_folder
+from conftest import Stages, read_all, run_processes, write_msmarco_folder
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -237,14 +234,9 @@ def test_two_processes_write_the_same_shards_as_one(checkpoint: Path, tmp_path: 
     )
     runs = {}
     for processes in (1, 2):
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
-        launch += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "dsi"]
         root = tmp_path / f"runs{processes}"
         for verb in ("ingest", "finetune", "expand"):
-            command = [*launch, verb, str(config), "--runs", str(root)]
-            if verb == "ingest":
-                command = [sys.executable, "-m", "dsi", *command[len(launch) :]]
-            subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+            run_processes(processes if verb != "ingest" else 1, [verb, str(config), "--runs", str(root)])
             if verb == "finetune" and processes == 2:  # their sums round differently
                 shutil.copytree(tmp_path / "runs1/two/generator", root / "two/generator", dirs_exist_ok=True)
         runs[processes] = contents(root / "two/doc2query")
