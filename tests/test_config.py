@@ -8,7 +8,7 @@ import yaml
 from dsi.config import Config, describe, load_config
 from dsi.errors import DsiError
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 
 
 def test_every_shipped_config_loads() -> None:

@@ -1,4 +1,4 @@
-"""Training on two processes (gloo) as on one."""
+"""Training on two processes (gloo), whole or divided by FSDP, as on one."""
 
 from __future__ import annotations
 
@@ -6,34 +6,55 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_processes, write_msmarco_folder
+from conftest import run_processes, tiny_documents, write_msmarco_folder
 
+import dsi
 from dsi.cli import main
 
 CONFIG = """
 corpus: {{source: msmarco, path: {data}}}
 tokenizer: {{vocabulary: 300}}
 doc2query: {{known_item: {{queries: 20}}, shard_size: 10}}
-docids: {{kind: semantic_2d, clusters: 4, leaf_size: 8}}
+docids: {{kind: {kind}, clusters: 4, leaf_size: 8}}
 model: {{d_model: 32, d_kv: 8, d_ff: 32, head: {head}}}
 training:
   {{steps: 12, batch_size: 16, accumulation: {accumulation}, eval_steps: 2, warmup_steps: 2}}
 """
 
 
+def train(
+    folder: Path, processes: int, kind: str, head: str, accumulation: int = 1, script: Path | None = None
+) -> Path:
+    """The model stage of a run on so many processes."""
+    config = folder / f"{processes}.yaml"
+    config.write_text(CONFIG.format(data=folder / "data", kind=kind, head=head, accumulation=accumulation))
+    options = [str(config), "--runs", str(folder / f"runs{processes}")]
+    for verb in ("ingest", "tokenize", "expand", "assign"):
+        assert main([verb, *options]) == 0
+    run_processes(processes, ["train", *options], script)
+    return folder / f"runs{processes}" / str(processes) / "model"
+
+
+def check_same_curves(one: Path, two: Path) -> None:
+    curves = [np.genfromtxt(model / "dev_curve.tsv", names=True, delimiter="\t") for model in (one, two)]
+    np.testing.assert_allclose(curves[0]["loss"], curves[1]["loss"], rtol=1e-5)  # sums of halves round differently
+    np.testing.assert_array_equal(curves[0]["RR10"], curves[1]["RR10"])
+
+
 @pytest.mark.parametrize("head", ["tree", "pawa"])
 def test_two_processes_learn_as_one(tmp_path: Path, head: str) -> None:
     write_msmarco_folder(tmp_path / "data")
-    curves = []
-    for processes, accumulation in ((1, 1), (2, 2)):
-        config = tmp_path / "c.yaml"
-        config.write_text(CONFIG.format(data=tmp_path / "data", head=head, accumulation=accumulation))
-        options = [str(config), "--runs", str(tmp_path / f"runs{processes}")]
-        for verb in ("ingest", "tokenize", "expand", "assign"):
-            assert main([verb, *options]) == 0
-        run_processes(processes, ["train", *options])
-        curve = tmp_path / f"runs{processes}" / "c" / "model" / "dev_curve.tsv"
-        curves.append(np.genfromtxt(curve, names=True, delimiter="\t"))
-    one, two = curves
-    np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-5)  # sums of halves round differently
-    np.testing.assert_array_equal(one["RR10"], two["RR10"])
+    one = train(tmp_path, 1, "semantic_2d", head)
+    check_same_curves(one, train(tmp_path, 2, "semantic_2d", head, accumulation=2))
+
+
+def test_a_model_divided_by_fsdp_learns_the_same_and_loads_in_one_process(tmp_path: Path) -> None:
+    write_msmarco_folder(tmp_path / "data")
+    one = train(tmp_path, 1, "atomic", "plain")
+    two = train(tmp_path, 2, "atomic", "plain", script=Path(__file__).with_name("fsdp_on_cpu.py"))
+    check_same_curves(one, two)
+    query = " ".join(tiny_documents()[3].text.split()[:4])
+    rankings = [dsi.load(model.parent).search([query])[0] for model in (one, two)]
+    assert [hit.doc_id for hit in rankings[0]] == [hit.doc_id for hit in rankings[1]]
+    scores = [[hit.score for hit in ranking] for ranking in rankings]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)

@@ -57,6 +57,7 @@ class DifferentiableSearchIndex(T5Model):
 
     def __init__(self, config: DsiConfig) -> None:
         super().__init__(config)
+        self.set_input_embeddings(self.shared)  # one module, not three that share a weight, which FSDP refuses
         inputs = config.docid_tokens if config.docid_length > 1 else 0
         self.docid_embedding = nn.Embedding(START + 1 + inputs, config.d_model)
         self.docid_head: Head = HEADS[config.docid_head](config)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -94,11 +98,57 @@ class DocidTrainer(Trainer):
         """Retrieval on the dev queries, logged beside the loss; the Trainer keeps the best checkpoint by it."""
         metrics = {"eval_seconds": round(time.monotonic() - self.started, 2)}
         if self.evaluate_dev is not None:
-            metrics |= {f"eval_{name}": value for name, value in self.evaluate_dev(self.model).items()}
+            metrics |= {f"eval_{name}": value for name, value in self._dev_measures(self.evaluate_dev).items()}
         self.log(metrics)
         self.last_log = (time.monotonic(), *self.batches.served)  # speed is that of training
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _dev_measures(self, evaluate_dev: Callable[[DifferentiableSearchIndex], dict[str, float]]) -> dict[str, float]:
+        """Of the model; where FSDP divides it, the first process puts it together and tells the others."""
+        if not self.is_fsdp_enabled:
+            return evaluate_dev(self.index)
+        weights = self._gathered_weights()
+        measures: list[Any] = [None]
+        if self.args.process_index == 0:
+            whole = DifferentiableSearchIndex(self.index.config)
+            whole.load_state_dict(weights)
+            measures = [evaluate_dev(whole)]
+        return broadcast_object_list(measures)[0]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """One whole checkpoint, also of a model that FSDP divides."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        weights = self._gathered_weights()
+        if self.args.should_save:
+            self._save(output_dir, state_dict=weights)
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled:
+            self._spread_weights(Path(self.state.best_model_checkpoint))
+        else:
+            super()._load_best_model()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled:
+            self._spread_weights(Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _spread_weights(self, checkpoint: Path) -> None:
+        """Give every process its part of a whole checkpoint."""
+        names = {name for name, _ in self.index.named_parameters()}  # a shared weight only once
+        read = (load_file(file) for file in checkpoint.glob("*.safetensors"))
+        weights = {name: tensor for part in read for name, tensor in part.items() if name in names}
+        options = StateDictOptions(full_state_dict=True, strict=False)
+        set_model_state_dict(self.model_wrapped, weights, options=options)
+
+    def _gathered_weights(self) -> dict[str, Any]:
+        """All weights, on the CPU of the first process. (accelerate's get_state_dict gives divided ones there.)"""
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        return get_model_state_dict(self.model_wrapped, options=options)
 
 
 class TrainingLog(TrainerCallback):
