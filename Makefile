@@ -38,7 +38,7 @@ $(RUN)/doc2query/manifest.json: | $(RUN)/generator/manifest.json
 $(RUN)/docids/manifest.json: | $(RUN)/tokenizer/manifest.json
 $(RUN)/model/manifest.json: | $(RUN)/docids/manifest.json $(RUN)/doc2query/manifest.json
 $(RUN)/search/manifest.json: | $(RUN)/model/manifest.json
-$(RUN)/baselines/manifest.json: | $(RUN)/corpus/manifest.json
+$(RUN)/baselines/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/doc2query/manifest.json
 $(RUN)/evaluation/manifest.json: | $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json
 $(RUN)/report/manifest.json: | $(RUN)/evaluation/manifest.json
 

@@ -329,10 +329,13 @@ class Bm25Config(Section):
 
 
 class BaselinesConfig(Section):
-    systems: list[Literal["bm25"]] = ["bm25"]
-    """bm25: Lucene through pyserini, English analyzer."""
+    systems: list[Literal["bm25", "bm25_doc2query", "dense"]] = ["bm25"]
+    """bm25: Lucene through pyserini, English analyzer; bm25_doc2query: the same over passages with their synthetic
+    queries; dense: a sentence-transformers model, exact inner product."""
     bm25: Bm25Config = Bm25Config()
     """Defaults are Lucene's in pyserini and Anserini."""
+    dense_model: str = "sentence-transformers/gtr-t5-base"
+    """dense: name or folder of the model; the paper's is GTR-Base."""
     depth: Count = 100
     """Documents returned a query."""
 
@@ -342,6 +345,8 @@ class EvaluationConfig(Section):
     """Queries to search and report. Null: test, or dev where the corpus has no test."""
     measures: Annotated[list[str], Field(min_length=1)] = ["RR@10", "Success@1", "Success@10", "R@100", "nDCG@10"]
     """Names as ir-measures spells them."""
+    baseline: str | None = None
+    """System that the others are compared with, e.g. bm25. Null: the first baseline."""
 
 
 USUAL_SPLITS = ("train", "dev", "test")

@@ -101,7 +101,7 @@ STAGES = {
             "compare",
             "dsi.baselines.compare",
             ("baselines", "evaluation.split"),
-            ("corpus",),
+            ("corpus", "doc2query"),
             help="answer them with the baselines",
         ),
         Stage(
@@ -110,6 +110,7 @@ STAGES = {
             "dsi.evaluation.evaluate",
             ("evaluation",),
             ("corpus", "search", "baselines"),
+            version=2,
             help="measure every system",
         ),
         Stage(
@@ -195,6 +196,7 @@ class Run:
             "generator": [config.generator.checkpoint],
             "generator.checkpoint": [config.generator.checkpoint],
             "doc2query": [config.doc2query.predictions.path],
+            "baselines": [config.baselines.dense_model if "dense" in config.baselines.systems else None],
             "docids": [config.docids.embedding_model, config.docids.embedding_file],
         }
         for key in self._sections(stage):
@@ -229,6 +231,8 @@ class Run:
     def _upstream(self, stage: Stage) -> tuple[str, ...]:
         """Stages it reads with this configuration."""
         if stage.name == "doc2query" and not self.config.doc2query.t5.queries:
+            return ("corpus",)
+        if stage.name == "baselines" and "bm25_doc2query" not in self.config.baselines.systems:
             return ("corpus",)
         if stage.name == "generator" and self.config.generator.checkpoint is not None:
             return ("corpus",)

@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import sys
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from conftest import Stages
 
-from dsi.baselines import java
-from dsi.baselines.compare import compare
+from dsi.baselines import dense, java
+from dsi.baselines.compare import compare, contents
 from dsi.config import BaselinesConfig, Bm25Config
-from dsi.corpus.store import Document, Qrel, Query, write_rows
+from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
+from dsi.doc2query.shards import shard_path, write_shard
+from dsi.docids import embeddings
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.runfile import read_run
@@ -140,3 +147,73 @@ def test_starting_java_leaves_the_environment_as_it_was() -> None:
     java.start_java()
     java.start_java()
     assert dict(os.environ) == before
+
+
+def test_bm25_finds_a_document_by_its_synthetic_queries(tmp_path: Path, small_corpus: Path) -> None:
+    (tmp_path / "doc2query").mkdir()
+    # Documents 1 and 3 have some, the latter two; the others none.
+    write_shard(shard_path(tmp_path / "doc2query", 0), 0, [[], ["zebra crossing"], []])
+    write_shard(shard_path(tmp_path / "doc2query", 1), 3, [["amazon", "zebra zebra"], []])
+    config = BaselinesConfig(systems=["bm25", "bm25_doc2query"])
+    facts = compare(tmp_path, baselines=config, split=None, corpus=small_corpus, doc2query=tmp_path / "doc2query")
+    runs = {name: read_run(tmp_path / f"{name}.run") for name in config.systems}
+    assert "q3" not in runs["bm25"]
+    assert list(runs["bm25_doc2query"]["q3"]) == ["0", "日本#2"]
+    assert list(runs["bm25_doc2query"]["q2"]) == ["日本#2"]
+    assert facts["bm25_doc2query"]["documents"] == len(DOCUMENTS)
+    texts = dict(contents(Corpus(small_corpus), tmp_path / "doc2query"))
+    assert texts["0"] == "Rivers Rivers run to the sea. amazon zebra zebra"
+    assert texts["00"] == "Rivers Rivers run to the sea."
+
+
+class WordVectors(torch.nn.Module):
+    """A sentence encoder that hashes words."""
+
+    def encode(self, texts: list[str], show_progress_bar: bool) -> np.ndarray:
+        vectors = np.zeros((len(texts), 64), dtype=np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower()):
+                vector[zlib.crc32(word.encode()) % 64] += 1
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "sentence_encoder", lambda name, key: WordVectors())
+    monkeypatch.setattr(dense, "DOCUMENTS_A_CHUNK", 7)
+    facts = compare(tmp_path, baselines=BaselinesConfig(systems=["dense"], depth=5), split=None, corpus=tiny.corpus)
+    corpus, encoder = Corpus(tiny.corpus), WordVectors()
+    vectors = encoder.encode(list(corpus.contents()), False)
+    run = read_run(tmp_path / "dense.run")
+    for query in corpus.queries("test"):
+        scores = vectors @ encoder.encode([query.text], False)[0]
+        by_id = dict(zip(corpus.documents["doc_id"], scores, strict=True))
+        found = run[query.query_id]
+        np.testing.assert_allclose(list(found.values()), np.sort(scores)[::-1][:5], atol=2e-3)  # kept as float16
+        np.testing.assert_allclose(list(found.values()), [by_id[doc_id] for doc_id in found], atol=2e-3)
+    assert facts["dense"]["index_bytes"] == len(corpus) * 64 * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["dense.run"]
+
+
+def test_encoding_goes_on_where_it_was(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, calls = Corpus(tiny.corpus), []
+
+    class Counting(WordVectors):
+        def encode(self, texts: list[str], show_progress_bar: bool) -> np.ndarray:
+            calls.append(len(texts))
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+            return super().encode(texts, show_progress_bar)
+
+    monkeypatch.setattr(embeddings, "CHUNK", 20)
+    with pytest.raises(KeyboardInterrupt):
+        embeddings.encode_corpus(tmp_path, Counting(), corpus)
+    calls.clear()
+    vectors = embeddings.encode_corpus(tmp_path, Counting(), corpus)
+    assert calls == [20]
+    np.testing.assert_allclose(vectors, WordVectors().encode(list(corpus.contents()), False), atol=1e-3)
+
+
+def test_without_sentence_transformers_the_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(DsiError, match=r"baselines\.dense_model needs sentence-transformers: pip install"):
+        embeddings.sentence_encoder("any", "baselines.dense_model")

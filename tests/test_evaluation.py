@@ -109,7 +109,12 @@ def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> 
     )
     config = EvaluationConfig(split="dev", measures=["RR@10", "Success@1"])
     counts = evaluate(tmp_path, evaluation=config, corpus=corpus, search=tmp_path, baselines=baselines)
-    assert counts == json.loads((tmp_path / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert counts.items() <= metrics.items()
+    assert metrics["baseline"] == "bm25"
+    assert metrics["comparisons"]["RR@10"]["dsi"]["difference"] == -0.125
+    low, high = metrics["intervals"]["bm25"]["RR@10"]
+    assert 0 <= low <= 0.375 <= high <= 1
     assert counts == {
         "systems": {"dsi": {"RR@10": 0.25, "Success@1": 0.25}, "bm25": {"RR@10": 0.375, "Success@1": 0.25}},
         "queries": 4,
@@ -119,6 +124,14 @@ def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> 
     lines = (tmp_path / "per_query.tsv").read_text().splitlines()
     assert lines[:3] == ["query_id\tsystem\tRR@10\tSuccess@1", "q1\tdsi\t1.0\t1.0", "q1\tbm25\t0.5\t0.0"]
     assert len(lines) == 1 + 4 * 2
+
+
+def test_a_baseline_that_was_not_run_is_an_error(tmp_path: Path, corpus: Path) -> None:
+    write_run(tmp_path / "dsi.run", "dsi", [("q1", [("a", 1.0)])])
+    (tmp_path / "none").mkdir()
+    config = EvaluationConfig(split="dev", measures=["RR@10"], baseline="bm25")
+    with pytest.raises(DsiError, match=r"evaluation\.baseline: 'bm25' was not run; there are: dsi"):
+        evaluate(tmp_path, evaluation=config, corpus=corpus, search=tmp_path, baselines=tmp_path / "none")
 
 
 def test_a_split_without_judgements_is_an_error(tmp_path: Path, corpus: Path) -> None:

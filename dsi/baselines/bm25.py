@@ -18,7 +18,7 @@ import numpy as np
 
 from dsi.baselines.java import start_java
 from dsi.config import BaselinesConfig, Bm25Config
-from dsi.corpus.store import Corpus, Query
+from dsi.corpus.store import Query
 from dsi.progress import progress
 from dsi.runfile import write_run
 
@@ -34,8 +34,11 @@ BUFFER_MB = 256
 LATENCY_QUERIES = 100
 
 
-def bm25(out: Path, corpus: Corpus, queries: list[Query], config: BaselinesConfig) -> dict[str, Any]:
-    """Write `bm25.run`: the answers to `queries`, none for a query that finds nothing. The index is not kept.
+def bm25(
+    out: Path, name: str, contents: Iterable[tuple[str, str]], queries: list[Query], config: BaselinesConfig
+) -> dict[str, Any]:
+    """Write `NAME.run`: the answers to `queries` over (doc_id, text) pairs, none for a query that finds nothing. The
+    index is not kept.
 
     Returns:
         What it cost: seconds_index, index_bytes, latency_ms (p50 and p95 of the first 100 queries, asked again one at a
@@ -45,12 +48,11 @@ def bm25(out: Path, corpus: Corpus, queries: list[Query], config: BaselinesConfi
         DsiError: there is no Java to run Lucene on.
     """
     start_java()
-    index = out / "bm25.index"
+    index = out / f"{name}.index"
     shutil.rmtree(index, ignore_errors=True)  # of an interrupted attempt
     try:
         start = time.monotonic()
-        contents = ((document.doc_id, document.content()) for document in corpus)
-        build_index(index, progress(contents, "bm25 index", total=len(corpus)))
+        build_index(index, progress(contents, f"{name} index"))
         facts: dict[str, Any] = {
             "seconds_index": round(time.monotonic() - start, 2),
             "index_bytes": sum(file.stat().st_size for file in index.iterdir()),
@@ -58,7 +60,7 @@ def bm25(out: Path, corpus: Corpus, queries: list[Query], config: BaselinesConfi
         searcher = open_index(index, config.bm25)
         found = search(searcher, [query.text for query in queries], config.depth)
         answers = zip((query.query_id for query in queries), found, strict=True)
-        write_run(out / "bm25.run", "bm25", progress(answers, "bm25 search", total=len(queries), unit="queries"))
+        write_run(out / f"{name}.run", name, progress(answers, f"{name} search", total=len(queries), unit="queries"))
         facts |= {
             "latency_ms": latency_ms(searcher, queries[:LATENCY_QUERIES], config.depth),
             "documents": searcher.get_total_num_docs(),

@@ -1,22 +1,28 @@
-"""Answer the evaluation queries with the baselines."""
+"""Answer the evaluation queries with the baselines.
+
+bm25               Lucene
+bm25_doc2query     Lucene over passages to which their synthetic queries are appended (docTTTTTquery, Nogueira and Lin
+                   2019): the run's own queries, so that both sides have read the same
+dense              a sentence-transformers model, exact inner product
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from dsi.baselines.bm25 import bm25
+from dsi.baselines.dense import dense
 from dsi.config import BaselinesConfig
-from dsi.corpus.store import Corpus, Query
-
-System = Callable[[Path, Corpus, list[Query], BaselinesConfig], dict[str, Any]]
-
-SYSTEMS: dict[str, System] = {"bm25": bm25}
-"""Each writes `NAME.run` to the folder it is given and returns its costs."""
+from dsi.corpus.store import Corpus
+from dsi.doc2query.shards import read_shards
 
 
-def compare(out: Path, *, baselines: BaselinesConfig, split: str | None, corpus: Path) -> dict[str, Any]:
+def compare(
+    out: Path, *, baselines: BaselinesConfig, split: str | None, corpus: Path, doc2query: Path | None = None
+) -> dict[str, Any]:
     """Write `SYSTEM.run` for every system of the configuration and return the costs of each.
 
     Raises:
@@ -24,4 +30,28 @@ def compare(out: Path, *, baselines: BaselinesConfig, split: str | None, corpus:
     """
     documents = Corpus(corpus)
     queries = documents.queries(documents.evaluation_split(split))
-    return {name: SYSTEMS[name](out, documents, queries, baselines) for name in baselines.systems}
+    costs: dict[str, Any] = {}
+    for name in baselines.systems:
+        if name == "dense":
+            costs[name] = dense(out, name, documents, queries, baselines)
+        else:
+            assert doc2query is not None or name == "bm25"  # the pipeline passes it
+            texts = contents(documents, doc2query if name == "bm25_doc2query" else None)
+            costs[name] = bm25(out, name, texts, queries, baselines)
+    return costs
+
+
+def contents(corpus: Corpus, doc2query: Path | None) -> Iterator[tuple[str, str]]:
+    """(doc_id, text) of every document, with its synthetic queries if their stage is given."""
+    if doc2query is None:
+        yield from ((document.doc_id, document.content()) for document in corpus)
+        return
+    pairs = (pair for chunk, texts in read_shards(doc2query) for pair in zip(chunk.tolist(), texts, strict=True))
+    by_document = groupby(pairs, key=lambda pair: pair[0])
+    number, queries = next(by_document, (-1, iter(())))
+    for doc_index, document in enumerate(corpus):
+        text = document.content()
+        if number == doc_index:
+            text = " ".join([text, *(query for _, query in queries)])
+            number, queries = next(by_document, (-1, iter(())))
+        yield document.doc_id, text

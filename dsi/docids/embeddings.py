@@ -15,7 +15,7 @@ from sklearn.preprocessing import normalize
 
 from dsi.config import DocidsConfig, ModelConfig
 from dsi.corpus.store import Corpus
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
 from dsi.progress import progress
 
 WORDS = 100_000
@@ -37,7 +37,7 @@ def embed(
     if config.embeddings == "tfidf":
         return tfidf_embeddings(corpus, config.seed)
     if config.embeddings == "sentence_transformers":
-        return sentence_embeddings(out, corpus, config.embedding_model)
+        return encode_corpus(out, sentence_encoder(config.embedding_model, "docids.embedding_model"), corpus)
     if config.embeddings == "file":
         return file_embeddings(config.embedding_file, len(corpus))
     from dsi.model.build import build_body
@@ -61,10 +61,8 @@ def tfidf_embeddings(corpus: Corpus, seed: int) -> NDArray[np.float32]:
     return np.asarray(normalize(vectors), dtype=np.float32)
 
 
-def sentence_embeddings(out: Path, corpus: Corpus, name: str) -> Embeddings:
-    """Vectors of a sentence-transformers model (the paper: SentenceT5-Base), float16, in `out`/embeddings.npy.
-
-    Interrupted, it goes on where it was.
+def sentence_encoder(name: str, key: str) -> Any:
+    """The sentence-transformers model with this name or in this folder; `key` names it in the configuration.
 
     Raises:
         DsiError: the package is not installed, or there is no such model.
@@ -72,19 +70,21 @@ def sentence_embeddings(out: Path, corpus: Corpus, name: str) -> Embeddings:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
-        raise DsiError(
-            "docids.embeddings=sentence_transformers needs its package: pip install 'dsi[sentence-transformers]'"
-        ) from None
+        raise DsiError(f"{key} needs sentence-transformers: pip install 'dsi[sentence-transformers]'") from None
     try:
-        model = SentenceTransformer(name)
+        return SentenceTransformer(name)
     except (OSError, ValueError) as error:
-        raise DsiError(f"docids.embedding_model: cannot load {name!r}: {error}") from None
+        raise DsiError(f"{key}: cannot load {name!r}: {first_line(error)}") from None
+
+
+def encode_corpus(out: Path, model: Any, corpus: Corpus) -> Embeddings:
+    """Vectors of all documents, float16, in `out`/embeddings.npy. Interrupted, it goes on where it was."""
     path, counter = out / "embeddings.npy", out / "embeddings.done"
     if counter.exists():
         done, vectors = int(counter.read_text()), open_memmap(path, mode="r+")
     else:
-        shape = (len(corpus), model.get_sentence_embedding_dimension())
-        done, vectors = 0, open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        width = len(model.encode([""], show_progress_bar=False)[0])
+        done, vectors = 0, open_memmap(path, mode="w+", dtype=np.float16, shape=(len(corpus), width))
     for start in progress(range(done, len(corpus), CHUNK), "embed", unit=f"x {CHUNK} docs"):
         contents = [document.content() for document in corpus.rows(start, start + CHUNK)]
         vectors[start : start + CHUNK] = model.encode(contents, show_progress_bar=False)

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dsi.artifacts import write_json
 from dsi.config import EvaluationConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_queries
+from dsi.evaluation.significance import compare_all, interval
 from dsi.runfile import read_run
 
 DSI = "dsi"
@@ -18,12 +21,13 @@ DSI = "dsi"
 
 
 def evaluate(out: Path, *, evaluation: EvaluationConfig, corpus: Path, search: Path, baselines: Path) -> dict[str, Any]:
-    """Write `metrics.json` (means over all judged queries) and `per_query.tsv` (query_id, system, measures).
+    """Write `metrics.json` (means over all judged queries, their intervals, comparisons with a baseline) and
+    `per_query.tsv` (query_id, system, measures).
 
     The systems are `search`/dsi.run and every `baselines`/SYSTEM.run.
 
     Raises:
-        DsiError: an unknown measure, or a split without judgements.
+        DsiError: an unknown measure, a split without judgements, or a baseline that was not run.
     """
     measures = parse_measures(evaluation.measures)
     documents = Corpus(corpus)
@@ -38,9 +42,30 @@ def evaluate(out: Path, *, evaluation: EvaluationConfig, corpus: Path, search: P
     queries = list(values[DSI])
     rows = ([query, system, *values[system][query].values()] for query in queries for system in runs)
     _write_table(out / "per_query.tsv", ["query_id", "system", *measures], rows)
-    metrics = {"systems": means, "queries": len(queries), "documents": len(documents), "split": split}
+    baseline = _baseline(evaluation.baseline, list(runs))
+    by_measure = {
+        measure: {system: np.array([values[system][query][measure] for query in queries]) for system in runs}
+        for measure in measures
+    }
+    metrics = {
+        "systems": means,
+        "intervals": {
+            system: {measure: interval(by_measure[measure][system]) for measure in measures} for system in runs
+        },
+        "baseline": baseline,
+        "comparisons": {measure: compare_all(found, baseline) for measure, found in by_measure.items()},
+        "queries": len(queries),
+        "documents": len(documents),
+        "split": split,
+    }
     write_json(out / "metrics.json", metrics)
-    return metrics
+    return {"systems": means, "queries": len(queries), "documents": len(documents), "split": split}
+
+
+def _baseline(asked: str | None, systems: list[str]) -> str:
+    if asked is not None and asked not in systems:
+        raise DsiError(f"evaluation.baseline: {asked!r} was not run; there are: {', '.join(systems)}")
+    return asked or next((system for system in systems if system != DSI), DSI)
 
 
 def _write_table(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> None:

@@ -13,6 +13,7 @@ from dsi.evaluation.evaluate import DSI
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.tables import markdown_table, text_table
 
+TESTS = ("t_test", "randomisation", "holm")
 CURVE_POINTS = 12
 """Shown of the dev curve; the file has all."""
 
@@ -121,6 +122,7 @@ def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str
         context(metrics, manifests) + ".",
         "",
         markdown_table(*results(metrics, mark="**{}**")),
+        *_significance(metrics),
         f"Metrics per system are means over {count(metrics['queries'])} {metrics['split']} queries; a query without"
         " results counts as 0. The best value is in bold.",
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
@@ -174,6 +176,30 @@ def _bm25(manifests: Manifests) -> list[str]:
         f"bm25 is Lucene with k1={parameters['k1']}, b={parameters['b']}; its index takes"
         f" {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to build."
     ]
+
+
+def _significance(metrics: dict[str, Any]) -> list[str]:
+    """Differences from the baseline on the first measure, with their p-values; every mean with its interval."""
+    if not metrics.get("comparisons"):
+        return []
+    measure, comparisons = next(iter(metrics["comparisons"].items()))
+    rows = []
+    for name, values in metrics["systems"].items():
+        low, high = metrics["intervals"][name][measure]
+        compared = comparisons.get(name)
+        cells = [f"{compared['difference']:+.3f}", *(_p(compared[test]) for test in TESTS)] if compared else ["-"] * 4
+        rows.append([name, decimal(values[measure]), f"{low:.3f} to {high:.3f}", *cells])
+    header = ["system", measure, "95% interval", f"against {metrics['baseline']}", "t-test", "randomisation", "Holm"]
+    return [
+        markdown_table(header, rows),
+        "Intervals are bootstraps over queries; p-values are of paired two-sided tests, Holm's after correction of the"
+        " randomisation test for the number of systems.",
+        "",
+    ]
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
 
 
 def _search(counts: dict[str, Any]) -> list[str]:

@@ -1,0 +1,84 @@
+"""Dense retrieval with a sentence-transformers model, exact: the inner product of a query with every passage.
+
+The paper's is GTR-Base (`sentence-transformers/gtr-t5-base`): T5 encoder, mean pooling, projection, unit length.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsi.config import BaselinesConfig
+from dsi.corpus.store import Corpus, Query
+from dsi.docids.embeddings import encode_corpus, sentence_encoder
+from dsi.progress import progress
+from dsi.runfile import write_run
+
+DOCUMENTS_A_CHUNK = 1 << 16
+"""Scored at once, so that memory does not grow with queries x documents."""
+QUERIES_A_BATCH = 256
+LATENCY_QUERIES = 100
+
+
+def dense(out: Path, name: str, corpus: Corpus, queries: list[Query], config: BaselinesConfig) -> dict[str, Any]:
+    """Write `NAME.run`.
+
+    Returns:
+        What it cost: seconds_index, index_bytes, parameters, latency_ms of one query at a time, encoding included, and
+        the numbers of documents and queries.
+
+    Raises:
+        DsiError: the package is not installed, or there is no such model.
+    """
+    model = sentence_encoder(config.dense_model, "baselines.dense_model")
+    start = time.monotonic()
+    index = encode_corpus(out, model, corpus)
+    seconds = time.monotonic() - start
+    doc_ids = corpus.documents["doc_id"]
+
+    def search(texts: list[str]) -> Iterator[list[tuple[str, float]]]:
+        vectors = torch.from_numpy(np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32))
+        scores, numbers = _best(vectors, index, config.depth)
+        for row, found in zip(scores.tolist(), numbers.tolist(), strict=True):
+            yield [(doc_ids[number], score) for number, score in zip(found, row, strict=True)]
+
+    batches = range(0, len(queries), QUERIES_A_BATCH)
+    answers = (
+        (query.query_id, hits)
+        for first in progress(batches, f"{name} search", unit=f"x {QUERIES_A_BATCH} queries")
+        for batch in [queries[first : first + QUERIES_A_BATCH]]
+        for query, hits in zip(batch, search([query.text for query in batch]), strict=True)
+    )
+    write_run(out / f"{name}.run", name, answers)
+    times = []
+    for query in queries[:LATENCY_QUERIES]:
+        start_query = time.perf_counter()
+        list(search([query.text]))
+        times.append(1000 * (time.perf_counter() - start_query))
+    costs = {
+        "seconds_index": round(seconds, 2),
+        "index_bytes": index.nbytes,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "latency_ms": {f"p{share}": round(float(np.percentile(times, share)), 2) for share in (50, 95)},
+        "documents": len(corpus),
+        "queries": len(queries),
+    }
+    (out / "embeddings.npy").unlink()
+    return costs
+
+
+def _best(vectors: torch.Tensor, index: np.ndarray[Any, Any], depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and numbers of the `depth` best documents for each vector, best first."""
+    scores, numbers = torch.empty(len(vectors), 0), torch.empty(len(vectors), 0, dtype=torch.long)
+    for start in range(0, len(index), DOCUMENTS_A_CHUNK):
+        chunk = torch.from_numpy(np.asarray(index[start : start + DOCUMENTS_A_CHUNK], dtype=np.float32))
+        pool = torch.cat([scores, vectors @ chunk.T], dim=1)
+        names = torch.arange(start, start + len(chunk)).expand(len(vectors), -1)
+        scores, best = pool.topk(min(depth, pool.shape[1]), dim=1)
+        numbers = torch.cat([numbers, names], dim=1).gather(1, best)
+    return scores, numbers
