@@ -20,7 +20,7 @@ VENV ?= .venv
 RUN := runs/$(NAME)
 DSI := $(VENV)/bin/dsi
 EXPERIMENT = '$(CONFIG)' --name '$(NAME)' $(if $(SET),--set $(SET))
-STAGES := corpus tokenizer generator doc2query docids model search baselines evaluation report
+STAGES := corpus tokenizer generator doc2query docids model search encoder baselines evaluation report
 MANIFESTS := $(STAGES:%=$(RUN)/%/manifest.json)
 .PRECIOUS: $(MANIFESTS)
 PLANS := $(STAGES:%=$(RUN)/plan/%)
@@ -29,7 +29,7 @@ all: $(RUN)/report/manifest.json  ## run the experiment CONFIG (default configs/
 	@cat $(RUN)/report/summary.txt
 	@echo "in full: $(RUN)/report/report.md"
 
-$(STAGES): %: $(RUN)/%/manifest.json  ## (corpus tokenizer generator doc2query docids model search baselines evaluation report) up to that stage
+$(STAGES): %: $(RUN)/%/manifest.json  ## (corpus tokenizer generator doc2query docids model search encoder baselines evaluation report) up to that stage
 
 # What each stage reads. Order only: the plan says whether the result is out of date.
 $(RUN)/tokenizer/manifest.json: | $(RUN)/corpus/manifest.json
@@ -38,7 +38,8 @@ $(RUN)/doc2query/manifest.json: | $(RUN)/generator/manifest.json
 $(RUN)/docids/manifest.json: | $(RUN)/tokenizer/manifest.json
 $(RUN)/model/manifest.json: | $(RUN)/docids/manifest.json $(RUN)/doc2query/manifest.json
 $(RUN)/search/manifest.json: | $(RUN)/model/manifest.json
-$(RUN)/baselines/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/doc2query/manifest.json
+$(RUN)/encoder/manifest.json: | $(RUN)/doc2query/manifest.json
+$(RUN)/baselines/manifest.json: | $(RUN)/encoder/manifest.json
 $(RUN)/evaluation/manifest.json: | $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json
 $(RUN)/report/manifest.json: | $(RUN)/evaluation/manifest.json
 
@@ -49,12 +50,13 @@ VERB_doc2query := expand
 VERB_docids := assign
 VERB_model := train
 VERB_search := search
+VERB_encoder := embed
 VERB_baselines := compare
 VERB_evaluation := evaluate
 VERB_report := report
 
 $(MANIFESTS): $(RUN)/%/manifest.json: $(RUN)/plan/%
-	@$(if $(filter generator doc2query model,$*),$(LAUNCH),$(DSI)) $(VERB_$*) $(EXPERIMENT)
+	@$(if $(filter generator doc2query model encoder,$*),$(LAUNCH),$(DSI)) $(VERB_$*) $(EXPERIMENT)
 
 # The empty recipe makes make look at the files' times again after the plan was written.
 $(PLANS): plan ;

@@ -97,11 +97,20 @@ STAGES = {
             help="answer the evaluation queries",
         ),
         Stage(
+            "encoder",
+            "embed",
+            "dsi.baselines.dual_encoder",
+            ("encoder", "model", "baselines.systems"),
+            ("corpus", "tokenizer", "doc2query"),
+            parallel=True,
+            help="train the dual encoder, if it is among the baselines",
+        ),
+        Stage(
             "baselines",
             "compare",
             "dsi.baselines.compare",
             ("baselines", "evaluation.split"),
-            ("corpus", "doc2query"),
+            ("corpus", "tokenizer", "doc2query", "encoder"),
             help="answer them with the baselines",
         ),
         Stage(
@@ -232,8 +241,12 @@ class Run:
         """Stages it reads with this configuration."""
         if stage.name == "doc2query" and not self.config.doc2query.t5.queries:
             return ("corpus",)
-        if stage.name == "baselines" and "bm25_doc2query" not in self.config.baselines.systems:
+        systems = self.config.baselines.systems
+        if stage.name == "encoder" and "dual_encoder" not in systems:
             return ("corpus",)
+        if stage.name == "baselines":
+            expanded = ("doc2query",) if "bm25_doc2query" in systems else ()
+            return ("corpus", *expanded, *(("tokenizer", "encoder") if "dual_encoder" in systems else ()))
         if stage.name == "generator" and self.config.generator.checkpoint is not None:
             return ("corpus",)
         return stage.upstream

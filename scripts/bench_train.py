@@ -40,6 +40,7 @@ from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
 from dsi.report.tables import text_table
 from dsi.training.batches import Batches
 from dsi.training.examples import write_examples
+from dsi.training.targets import DocidTargets
 from dsi.training.train import training_arguments
 from dsi.training.trainer import DocidTrainer
 
@@ -158,7 +159,7 @@ def ours(root: Path, docids: Docids, pairs: list[tuple[str, int]], text: Any) ->
     numbers = np.array([number for _, number in pairs], dtype=np.uint32)
     examples = write_examples(root / "examples", {"labelled": [(numbers, pieces)]}, TEXT_VOCABULARY)
     config = TrainingConfig(steps=WARM_UP + STEPS, batch_size=BATCH, eval_steps=1000, warmup_steps=0)
-    batches = Batches(examples, docids, BATCH, 0, 0, config.steps, {"labelled": 1.0})
+    batches = Batches(examples, DocidTargets(docids), BATCH, 0, 0, config.steps, {"labelled": 1.0})
 
     def trainer(folder: str) -> Trainer:
         arguments = training_arguments(config, Path(folder), has_dev=False)

@@ -3,18 +3,23 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import Stages
+from transformers import T5Config
 
+from dsi.baselines import compare as compare_module
 from dsi.baselines import dense, java
 from dsi.baselines.compare import compare, contents
-from dsi.config import BaselinesConfig, Bm25Config
+from dsi.baselines.dual_encoder import DualEncoder, embed
+from dsi.config import BaselinesConfig, Bm25Config, EncoderConfig, ModelConfig
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.doc2query.shards import shard_path, write_shard
 from dsi.docids import embeddings
@@ -178,7 +183,7 @@ class WordVectors(torch.nn.Module):
 
 
 def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense, "sentence_encoder", lambda name, key: WordVectors())
+    monkeypatch.setattr(compare_module, "sentence_encoder", lambda name, key: WordVectors())
     monkeypatch.setattr(dense, "DOCUMENTS_A_CHUNK", 7)
     facts = compare(tmp_path, baselines=BaselinesConfig(systems=["dense"], depth=5), split=None, corpus=tiny.corpus)
     corpus, encoder = Corpus(tiny.corpus), WordVectors()
@@ -217,3 +222,49 @@ def test_without_sentence_transformers_the_key_is_named(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(DsiError, match=r"baselines\.dense_model needs sentence-transformers: pip install"):
         embeddings.sentence_encoder("any", "baselines.dense_model")
+
+
+def test_the_dual_encoder_learns_to_find_documents(tiny: Stages, tmp_path: Path) -> None:
+    model = ModelConfig(d_model=32, d_kv=8, d_ff=32)
+    (tmp_path / "encoder").mkdir()
+    found = {}
+    for steps in (1, 200):
+        config = EncoderConfig(steps=steps, batch_size=32, save_steps=100)
+        sources = {"corpus": tiny.corpus, "tokenizer": tiny.tokenizer}
+        asked: dict[str, Any] = {"encoder": config, "model": model, "systems": ["dual_encoder"], **sources}
+        counts = embed(tmp_path / "encoder", doc2query=tiny.doc2query, **asked)
+        assert counts["steps"] == steps
+        (tmp_path / str(steps)).mkdir()
+        costs = compare(
+            tmp_path / str(steps),
+            baselines=BaselinesConfig(systems=["dual_encoder"]),
+            split="dev",
+            encoder=tmp_path / "encoder",
+            **sources,
+        )
+        run = read_run(tmp_path / str(steps) / "dual_encoder.run")
+        found[steps] = score_run(parse_measures(["RR@10"]), Corpus(tiny.corpus).qrels("dev"), run)["RR@10"]
+        shutil.rmtree(tmp_path / "encoder/work")
+    assert found[200] > found[1] + 0.2
+    assert costs["dual_encoder"]["parameters"] == counts["parameters"]
+
+
+def test_documents_of_a_batch_that_are_the_same_are_no_negatives() -> None:
+    config = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    encoder = DualEncoder(config).eval()
+    ids = torch.tensor([[3, 4, 1], [3, 4, 1], [5, 6, 1]])
+    mask = torch.ones_like(ids)
+    batch = {"input_ids": ids, "attention_mask": mask, "document_ids": ids, "document_mask": mask}
+    different = encoder(**batch, doc_index=torch.tensor([0, 1, 2])).loss
+    same = encoder(**batch, doc_index=torch.tensor([0, 0, 2])).loss
+    vectors = encoder.embed(ids, mask)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+    logits = vectors @ vectors.T / 0.01
+    expected = (logits[0, [0, 2]].logsumexp(0) - logits[0, 0]) * 2 + logits[2].logsumexp(0) - logits[2, 2]
+    torch.testing.assert_close(same, expected / 3)
+    assert different > same
+
+
+def test_no_dual_encoder_is_trained_unless_asked_for(tmp_path: Path, tiny: Stages) -> None:
+    assert embed(tmp_path, encoder=EncoderConfig(), model=ModelConfig(), systems=["bm25"], corpus=tiny.corpus) == {}
+    assert not list(tmp_path.iterdir())

@@ -26,6 +26,7 @@ from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
 from dsi.training.examples import write_examples
+from dsi.training.targets import DocidTargets
 from dsi.training.tasks import training_pairs
 from dsi.training.train import dev_evaluator
 
@@ -112,7 +113,7 @@ def test_loss_is_the_mean_by_hand(tiny: Stages, tmp_path: Path, head: str) -> No
     pairs = training_pairs(TasksConfig(), Corpus(tiny.corpus), tiny.doc2query, tiny.tokenizer, 12, seed=0)
     examples = write_examples(tmp_path / "examples", pairs, len(tiny.text))
     weights = {"d2q": 1.0}
-    batch = Batches(examples, docids, 8, pad=0, seed=0, steps=10, weights=weights, with_nodes=head == "tree")[0]
+    batch = Batches(examples, DocidTargets(docids, head == "tree"), 8, pad=0, seed=0, steps=10, weights=weights)[0]
     batch["input_ids"] %= model.config.vocab_size
     loss = model(**batch).loss
     loss.backward()

@@ -16,6 +16,7 @@ from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.training.batches import Batches, permuted
 from dsi.training.examples import Examples, write_examples
+from dsi.training.targets import DocidTargets
 from dsi.training.tasks import training_pairs
 
 
@@ -28,7 +29,7 @@ def write(folder: Path, tiny: Stages, **tasks: float) -> Examples:
 @pytest.fixture
 def batches(tiny: Stages, tmp_path: Path) -> Batches:
     examples = write(tmp_path, tiny, d2q=1.0)
-    return Batches(examples, tiny.docids, batch_size=8, pad=0, seed=0, steps=200, weights={"d2q": 1.0})
+    return Batches(examples, DocidTargets(tiny.docids), batch_size=8, pad=0, seed=0, steps=200, weights={"d2q": 1.0})
 
 
 def test_examples_hold_the_tokenised_queries(tiny: Stages, batches: Batches) -> None:
@@ -89,7 +90,13 @@ def test_every_example_comes_once_an_epoch_in_batches_of_similar_length(batches:
 def test_tasks_come_in_the_shares_asked_for(tiny: Stages, tmp_path: Path) -> None:
     examples = write(tmp_path, tiny, d2q=1.0, first_p=2.0, daq=5.0)
     mixed = Batches(
-        examples, tiny.docids, 8, pad=0, seed=0, steps=999, weights={"d2q": 1.0, "first_p": 2.0, "daq": 5.0}
+        examples,
+        DocidTargets(tiny.docids),
+        8,
+        pad=0,
+        seed=0,
+        steps=999,
+        weights={"d2q": 1.0, "first_p": 2.0, "daq": 5.0},
     )
     sizes = list(examples.tasks.values())
     for steps in (64, 640):
@@ -119,12 +126,16 @@ def test_permuted_shuffles_well() -> None:
 
 def test_processes_and_micro_batches_divide_a_batch(tiny: Stages, batches: Batches) -> None:
     def rows(**options: Any) -> list[tuple[int, ...]]:
-        part = Batches(batches.examples, tiny.docids, 8, pad=0, seed=0, steps=200, weights={"d2q": 1.0}, **options)
+        part = Batches(
+            batches.examples, DocidTargets(tiny.docids), 8, pad=0, seed=0, steps=200, weights={"d2q": 1.0}, **options
+        )
         items = [part[item] for item in range(options.get("accumulation", 1))]
         return [tuple(row) for item in items for row in np.pad(item["input_ids"].numpy(), ((0, 0), (0, 12)))[:, :12]]
 
     whole = sorted(rows())
     assert whole == sorted(rows(process=0, processes=2) + rows(process=1, processes=2))
     assert whole == sorted(rows(accumulation=4))
-    again = Batches(batches.examples, tiny.docids, 8, pad=0, seed=0, steps=200, weights={"d2q": 1.0}, first_step=5)
+    again = Batches(
+        batches.examples, DocidTargets(tiny.docids), 8, pad=0, seed=0, steps=200, weights={"d2q": 1.0}, first_step=5
+    )
     assert (again[0]["input_ids"] == batches[5]["input_ids"]).all()

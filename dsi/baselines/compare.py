@@ -3,7 +3,8 @@
 bm25               Lucene
 bm25_doc2query     Lucene over passages to which their synthetic queries are appended (docTTTTTquery, Nogueira and Lin
                    2019): the run's own queries, so that both sides have read the same
-dense              a sentence-transformers model, exact inner product
+dense              a sentence-transformers model; the paper's is GTR-Base (T5 encoder, mean pooling, projection)
+dual_encoder       the same recipe trained on the run's own synthetic queries
 """
 
 from __future__ import annotations
@@ -15,13 +16,22 @@ from typing import Any
 
 from dsi.baselines.bm25 import bm25
 from dsi.baselines.dense import dense
+from dsi.baselines.dual_encoder import TextEncoder
 from dsi.config import BaselinesConfig
 from dsi.corpus.store import Corpus
 from dsi.doc2query.shards import read_shards
+from dsi.docids.embeddings import sentence_encoder
 
 
 def compare(
-    out: Path, *, baselines: BaselinesConfig, split: str | None, corpus: Path, doc2query: Path | None = None
+    out: Path,
+    *,
+    baselines: BaselinesConfig,
+    split: str | None,
+    corpus: Path,
+    tokenizer: Path | None = None,
+    doc2query: Path | None = None,
+    encoder: Path | None = None,
 ) -> dict[str, Any]:
     """Write `SYSTEM.run` for every system of the configuration and return the costs of each.
 
@@ -33,7 +43,13 @@ def compare(
     costs: dict[str, Any] = {}
     for name in baselines.systems:
         if name == "dense":
-            costs[name] = dense(out, name, documents, queries, baselines)
+            model = sentence_encoder(baselines.dense_model, "baselines.dense_model")
+            costs[name] = dense(out, name, model, documents, queries, baselines.depth)
+        elif name == "dual_encoder":
+            assert encoder is not None  # the pipeline passes both
+            assert tokenizer is not None
+            trained = TextEncoder(encoder, tokenizer, baselines.document_length)
+            costs[name] = dense(out, name, trained, documents, queries, baselines.depth)
         else:
             assert doc2query is not None or name == "bm25"  # the pipeline passes it
             texts = contents(documents, doc2query if name == "bm25_doc2query" else None)

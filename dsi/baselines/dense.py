@@ -1,7 +1,4 @@
-"""Dense retrieval with a sentence-transformers model, exact: the inner product of a query with every passage.
-
-The paper's is GTR-Base (`sentence-transformers/gtr-t5-base`): T5 encoder, mean pooling, projection, unit length.
-"""
+"""Dense retrieval, exact: the inner product of a query's vector with every passage's."""
 
 from __future__ import annotations
 
@@ -13,9 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsi.config import BaselinesConfig
 from dsi.corpus.store import Corpus, Query
-from dsi.docids.embeddings import encode_corpus, sentence_encoder
+from dsi.docids.embeddings import encode_corpus
 from dsi.progress import progress
 from dsi.runfile import write_run
 
@@ -25,17 +21,13 @@ QUERIES_A_BATCH = 256
 LATENCY_QUERIES = 100
 
 
-def dense(out: Path, name: str, corpus: Corpus, queries: list[Query], config: BaselinesConfig) -> dict[str, Any]:
-    """Write `NAME.run`.
+def dense(out: Path, name: str, model: Any, corpus: Corpus, queries: list[Query], depth: int) -> dict[str, Any]:
+    """Write `NAME.run`: the answers of `model`, which encodes texts as sentence-transformers models do.
 
     Returns:
         What it cost: seconds_index, index_bytes, parameters, latency_ms of one query at a time, encoding included, and
         the numbers of documents and queries.
-
-    Raises:
-        DsiError: the package is not installed, or there is no such model.
     """
-    model = sentence_encoder(config.dense_model, "baselines.dense_model")
     start = time.monotonic()
     index = encode_corpus(out, model, corpus)
     seconds = time.monotonic() - start
@@ -43,7 +35,7 @@ def dense(out: Path, name: str, corpus: Corpus, queries: list[Query], config: Ba
 
     def search(texts: list[str]) -> Iterator[list[tuple[str, float]]]:
         vectors = torch.from_numpy(np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32))
-        scores, numbers = _best(vectors, index, config.depth)
+        scores, numbers = _best(vectors, index, depth)
         for row, found in zip(scores.tolist(), numbers.tolist(), strict=True):
             yield [(doc_ids[number], score) for number, score in zip(found, row, strict=True)]
 

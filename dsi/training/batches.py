@@ -7,8 +7,9 @@ needs little padding; the batches of a window are then shuffled again. Permutati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dsi.docids.store import Docids
 from dsi.training.examples import Examples
+from dsi.training.targets import Arrays
 
 WINDOW = 64
 """Batches sorted by length together."""
@@ -28,18 +29,17 @@ class Batches(Dataset[dict[str, Tensor]]):
     """Micro-batches of one process, ready for the model.
 
     Args:
-        docids: of all documents.
+        targets: what the model is to predict, from the doc_index of each example.
         batch_size: examples an optimiser step, over all processes and micro-batches; a multiple of their number.
         weights: share of each task in the examples, up to a common factor; a task without one is left out.
         first_step: optimiser steps already done, which item 0 follows.
         steps: optimiser steps in all.
-        with_nodes: whether to give trie nodes beside the codes, as the tree head needs.
     """
 
     def __init__(
         self,
         examples: Examples,
-        docids: Docids,
+        targets: Callable[[NDArray[np.integer[Any]]], Arrays],
         batch_size: int,
         pad: int,
         seed: int,
@@ -49,12 +49,8 @@ class Batches(Dataset[dict[str, Tensor]]):
         accumulation: int = 1,
         process: int = 0,
         processes: int = 1,
-        with_nodes: bool = False,
     ) -> None:
-        self.examples, self.batch_size, self.pad, self.seed = examples, batch_size, pad, seed
-        self.codes = np.asarray(docids.codes)
-        self.trie = docids.trie if with_nodes else None
-        self.paths = self.trie.paths(self.codes) if self.trie is not None else None
+        self.examples, self.targets, self.batch_size, self.pad, self.seed = examples, targets, batch_size, pad, seed
         self.steps, self.first_step = steps, first_step
         self.accumulation, self.process, self.processes = accumulation, process, processes
         self.shares = np.cumsum([weights.get(task, 0.0) for task in examples.tasks])
@@ -73,16 +69,10 @@ class Batches(Dataset[dict[str, Tensor]]):
             micro_batch * self.processes + self.process :: self.accumulation * self.processes
         ]
         ids, mask = self.examples.padded(rows, self.pad)
-        codes = self.codes[self.examples.doc_index[rows]].astype(np.int64)
-        used = int((codes >= 0).any(axis=0).sum())
-        self.served = (self.served[0] + int(mask.sum()), self.served[1] + int((codes >= 0).sum()))
-        batch = {"input_ids": ids, "attention_mask": mask.astype(np.int64), "codes": codes[:, :used]}
-        if self.trie is not None and self.paths is not None:
-            nodes = self.paths[self.examples.doc_index[rows], :used].astype(np.int64)
-            parents = np.where(nodes < 0, -1, np.pad(nodes, ((0, 0), (1, 0)))[:, :-1])
-            first = np.where(nodes < 0, 0, self.trie.first_child[parents].astype(np.int64))
-            siblings = np.where(nodes < 0, 0, self.trie.first_child[parents + 1].astype(np.int64) - first)
-            batch |= {"nodes": nodes, "first_sibling": first, "siblings": siblings}
+        batch = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+        batch |= self.targets(np.asarray(self.examples.doc_index[rows]))
+        docid_tokens = int((batch["codes"] >= 0).sum()) if "codes" in batch else 0
+        self.served = (self.served[0] + int(mask.sum()), self.served[1] + docid_tokens)
         return {name: torch.from_numpy(array) for name, array in batch.items()}
 
     def batch(self, step: int) -> NDArray[np.int64]:

@@ -25,10 +25,12 @@ from dsi.model.document_states import document_states
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
+from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.batches import Batches
 from dsi.training.examples import write_examples
+from dsi.training.targets import DocidTargets
 from dsi.training.tasks import training_pairs
-from dsi.training.trainer import DEV_MEASURE, DocidTrainer
+from dsi.training.trainer import DocidTrainer
 
 DEV_SPLIT = "dev"
 HEAD_RATE_TIMES_DOCUMENTS = 12.0
@@ -78,7 +80,7 @@ def train(
         training,
         Batches(
             examples,
-            identifiers,
+            DocidTargets(identifiers, with_nodes=model.head == "tree"),
             training.batch_size,
             index.config.pad_token_id,
             training.seed,
@@ -88,7 +90,6 @@ def train(
             accumulation=training.accumulation,
             process=arguments.process_index,
             processes=arguments.world_size,
-            with_nodes=model.head == "tree",
         ),
         dev_evaluator(documents, identifiers, tokenizer, training.dev_queries, model.query_length),
         head_rate=rate,

@@ -1,8 +1,7 @@
-"""The Hugging Face Trainer with our batches, our three learning rates, and retrieval on dev as its evaluation."""
+"""The trainer of the index: retrieval on dev as its evaluation, a record of its speed, checkpoints under FSDP."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,21 +11,16 @@ import torch
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
-from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainingArguments
 
 from dsi.config import TrainingConfig
-from dsi.errors import DsiError
-from dsi.model.architecture import DifferentiableSearchIndex, part_of
+from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.cost import TRAINING, forward_flops, multiplication_speed
-from dsi.model.trainer_arguments import optimizer_of
+from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
 
-SECONDS_BETWEEN_LINES = 30.0
-DEV_MEASURE = "RR@10"
 
-
-class DocidTrainer(Trainer):
+class DocidTrainer(BatchTrainer):
     """Trains the index; `evaluate_dev(model)` gives the dev measures, or is None where there is no dev split.
 
     Args:
@@ -34,7 +28,6 @@ class DocidTrainer(Trainer):
         seconds_before: training seconds spent before this start, for a resumed run.
     """
 
-    optimizer: torch.optim.Optimizer | None
     control: TrainerControl
 
     def __init__(
@@ -48,36 +41,21 @@ class DocidTrainer(Trainer):
         seconds_before: float,
         callbacks: list[TrainerCallback],
     ) -> None:
+        rates = {
+            "body": config.learning_rate,
+            "embeddings": config.embedding_learning_rate,
+            "head": head_rate,
+            "pawa": config.learning_rate,
+        }
         # The Trainer insists on an evaluation set where it is to evaluate; `evaluate` below has its own queries.
-        super().__init__(model=model, args=arguments, train_dataset=batches, eval_dataset=batches, callbacks=callbacks)
-        self.config, self.head_rate = config, head_rate
+        options = {"eval_dataset": batches, "callbacks": callbacks}
+        super().__init__(model, arguments, batches, "training", config.optimizer, rates, **options)
+        self.config = config
         self.evaluate_dev = evaluate_dev
         self.index, self.batches = model, batches
         self.speed = multiplication_speed(arguments.device)
         self.started = time.monotonic() - seconds_before
         self.last_log = (time.monotonic(), 0, 0)
-        self.remove_callback(PrinterCallback)
-        self.add_callback(TrainingLog(config.steps, config.batch_size))
-
-    def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
-        """Batches come ready-made and already divided among the processes, so accelerate must not divide them."""
-        return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available())
-
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """A learning rate a part: T5's embeddings need larger steps than its matrices."""
-        if self.optimizer is None:
-            rates = {
-                "body": self.config.learning_rate,
-                "embeddings": self.config.embedding_learning_rate,
-                "head": self.head_rate,
-                "pawa": self.config.learning_rate,
-            }
-            parts: dict[str, list[torch.nn.Parameter]] = {part: [] for part in rates}
-            for name, parameter in (model or self.model).named_parameters():
-                parts[part_of(name)].append(parameter)
-            groups = ((parts[part], rate) for part, rate in rates.items())
-            self.optimizer = optimizer_of(self.config.optimizer, *groups)
-        return self.optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Beside the loss, the speed since the last line, and its share of what the machine can multiply."""
@@ -149,39 +127,3 @@ class DocidTrainer(Trainer):
         """All weights, on the CPU of the first process. (accelerate's get_state_dict gives divided ones there.)"""
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         return get_model_state_dict(self.model_wrapped, options=options)
-
-
-class TrainingLog(TrainerCallback):
-    """A plain line now and then, with the loss, the dev measure and the time left. Stops at a loss that is not finite.
-
-    Raises:
-        DsiError: the loss is NaN or infinite; the last good checkpoint stays.
-    """
-
-    def __init__(self, steps: int, batch_size: int) -> None:
-        self.steps, self.batch_size = steps, batch_size
-        self.start: tuple[float, int] | None = None
-        self.last_line = time.monotonic()
-        self.loss = float("nan")
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
-        self.start = self.start or (time.monotonic(), state.global_step)
-        self.loss = logs.get("loss", self.loss)
-        if "loss" in logs and not torch.isfinite(torch.tensor(self.loss)):
-            raise DsiError(
-                f"training: the loss is {self.loss} at step {state.global_step}; lower training.learning_rate,"
-                " training.embedding_learning_rate or training.head_learning_rate and start again"
-            )
-        measure = logs.get(f"eval_{DEV_MEASURE}")
-        now = time.monotonic()
-        if not state.is_world_process_zero or (measure is None and now - self.last_line < SECONDS_BETWEEN_LINES):
-            return
-        self.last_line = now
-        seconds, steps = now - self.start[0], state.global_step - self.start[1]
-        line = f"step {state.global_step:,} of {self.steps:,}  loss {self.loss:.3f}"
-        if steps:
-            left = seconds / steps * (self.steps - state.global_step)
-            line += f"  {steps * self.batch_size / seconds:,.0f} examples a second  {left:.0f} s left"
-        print(line + (f"  dev {DEV_MEASURE} {measure:.4f}" if measure is not None else ""), file=sys.stderr, flush=True)

@@ -1,0 +1,188 @@
+"""A dual encoder trained on the run's own synthetic queries, from the same initialisation as the index.
+
+GTR's recipe (Ni et al. 2022): one T5 encoder for both sides, mean pooling, a projection, unit length, softmax over the
+documents of the batch at temperature 0.01. It is the baseline of equal compute that published comparisons lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoTokenizer, T5Config, T5EncoderModel, set_seed
+from transformers.utils import ModelOutput
+
+from dsi.artifacts import WORK
+from dsi.config import EncoderConfig, ModelConfig, TasksConfig
+from dsi.corpus.store import Corpus
+from dsi.errors import DsiError, first_line
+from dsi.model.build import random_shape
+from dsi.model.checkpoints import last_checkpoint
+from dsi.model.device import compute_device, is_bfloat16
+from dsi.model.trainer_arguments import trainer_arguments
+from dsi.training.batch_trainer import BatchTrainer
+from dsi.training.batches import Batches
+from dsi.training.examples import Examples, write_examples
+from dsi.training.targets import Arrays
+from dsi.training.tasks import training_pairs
+
+TEMPERATURE = 0.01
+TEXTS_A_BATCH = 64
+
+
+class DualEncoder(T5EncoderModel):
+    """T5's encoder and a projection."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__(config)
+        self.projection = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.post_init()
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Vectors of unit length, shape (texts, d_model) float32."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(2).to(states.dtype)
+        mean = (states * mask).sum(dim=1) / mask.sum(dim=1)
+        return functional.normalize(self.projection(mean).float(), dim=1)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, document_ids: Tensor, document_mask: Tensor, doc_index: Tensor
+    ) -> ModelOutput:
+        """Mean negative log-likelihood of each query's document among those of the batch, each of which counts once."""
+        queries, documents = self.embed(input_ids, attention_mask), self.embed(document_ids, document_mask)
+        logits = queries @ documents.T / TEMPERATURE
+        same = doc_index.unsqueeze(1) == doc_index
+        same.fill_diagonal_(False)
+        own = torch.arange(len(logits), device=logits.device)
+        return ModelOutput(loss=functional.cross_entropy(logits.masked_fill(same, -torch.inf), own))
+
+
+class DocumentTargets:
+    """The beginning of each example's document."""
+
+    def __init__(self, documents: Examples, pad: int) -> None:
+        self.documents, self.pad = documents, pad
+
+    def __call__(self, doc_index: NDArray[np.integer[Any]]) -> Arrays:
+        numbers = doc_index.astype(np.int64)
+        ids, mask = self.documents.padded(numbers, self.pad)
+        return {"document_ids": ids, "document_mask": mask.astype(np.int64), "doc_index": numbers}
+
+
+def embed(
+    out: Path,
+    *,
+    encoder: EncoderConfig,
+    model: ModelConfig,
+    systems: list[str],
+    corpus: Path,
+    tokenizer: Path | None = None,
+    doc2query: Path | None = None,
+) -> dict[str, Any]:
+    """Train from the last checkpoint in `out`, or from the start; nothing unless dual_encoder is among `systems`.
+
+    Raises:
+        DsiError: the loss is not finite, or the checkpoint to start from cannot be loaded.
+    """
+    if "dual_encoder" not in systems:
+        return {}
+    assert tokenizer is not None
+    assert doc2query is not None
+    documents, text = Corpus(corpus), AutoTokenizer.from_pretrained(tokenizer)
+    checkpoints = out / WORK / "checkpoints"
+    arguments = trainer_arguments(
+        checkpoints,
+        section="encoder",
+        batch_size=encoder.batch_size,
+        max_steps=encoder.steps,
+        warmup_steps=min(100, encoder.steps),
+        bf16=is_bfloat16("auto", "encoder"),
+        seed=encoder.seed,
+        logging_steps=50,
+        eval_strategy="no",
+        eval_steps=encoder.save_steps,
+        ignore_data_skip=True,
+    )
+
+    def examples(name: str, tasks: TasksConfig) -> Examples:
+        pairs = training_pairs(tasks, documents, doc2query, tokenizer, model.query_length, encoder.seed)
+        return write_examples(out / WORK / name, pairs, len(text))
+
+    with arguments.main_process_first():
+        queries = examples("queries", TasksConfig())
+        passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=model.document_length))
+    last = last_checkpoint(checkpoints)
+    trained = build_encoder(model, len(text), encoder.seed)
+    trainer = BatchTrainer(
+        trained,
+        arguments,
+        Batches(
+            queries,
+            DocumentTargets(passages, text.pad_token_id),
+            encoder.batch_size,
+            text.pad_token_id,
+            encoder.seed,
+            encoder.steps,
+            {"d2q": 1.0},
+            first_step=int(last.name.split("-")[-1]) if last else 0,
+            process=arguments.process_index,
+            processes=arguments.world_size,
+        ),
+        "encoder",
+        "adamw",
+        {"body": encoder.learning_rate, "embeddings": encoder.embedding_learning_rate},
+    )
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    trainer.save_model(str(out))
+    return {
+        "parameters": sum(parameter.numel() for parameter in trained.parameters()),
+        "steps": encoder.steps,
+        "training_seconds": round(trainer.state.log_history[-1].get("train_runtime", 0.0), 1),
+    }
+
+
+def build_encoder(config: ModelConfig, vocabulary: int, seed: int) -> DualEncoder:
+    """The untrained encoder: random weights with the index's sizes, or its checkpoint.
+
+    Raises:
+        DsiError: the checkpoint cannot be loaded.
+    """
+    set_seed(seed)
+    if config.checkpoint is None:
+        return DualEncoder(T5Config(**random_shape(config, vocabulary)))
+    try:
+        shape = AutoConfig.from_pretrained(config.checkpoint, dropout_rate=config.dropout)
+        model: DualEncoder = DualEncoder.from_pretrained(config.checkpoint, config=shape, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise DsiError(f"model.checkpoint: cannot load {config.checkpoint!r}: {first_line(error)}") from None
+    return model
+
+
+class TextEncoder:
+    """A trained dual encoder with the interface of a sentence-transformers model."""
+
+    def __init__(self, folder: Path, tokenizer: Path, length: int) -> None:
+        self.model = DualEncoder.from_pretrained(folder, dtype=torch.float32).to(compute_device()).eval()
+        self.text, self.length = AutoTokenizer.from_pretrained(tokenizer), length
+
+    def parameters(self) -> Any:
+        return self.model.parameters()
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], show_progress_bar: bool = False) -> NDArray[np.float32]:
+        """Vectors of texts, shape (texts, d_model)."""
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        vectors = np.empty((len(texts), self.model.config.d_model), dtype=np.float32)
+        for start in range(0, len(texts), TEXTS_A_BATCH):
+            rows = order[start : start + TEXTS_A_BATCH]
+            some = [texts[row] for row in rows]
+            batch = self.text(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
+            batch = batch.to(self.model.device)
+            vectors[rows] = self.model.embed(batch["input_ids"], batch["attention_mask"]).cpu().numpy()
+        return vectors

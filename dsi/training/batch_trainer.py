@@ -1,0 +1,98 @@
+"""The Hugging Face Trainer with ready-made batches, a learning rate for each part of a model, and a quiet log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dsi.errors import DsiError
+from dsi.model.architecture import part_of
+from dsi.model.trainer_arguments import optimizer_of
+from dsi.training.batches import Batches
+
+SECONDS_BETWEEN_LINES = 30.0
+DEV_MEASURE = "RR@10"
+
+
+class BatchTrainer(Trainer):
+    """Trains on `batches`.
+
+    Args:
+        section: of the configuration that has the learning rates, for messages.
+        optimizer: adamw or adafactor.
+        rates: learning rate of each part (see `part_of`).
+    """
+
+    optimizer: torch.optim.Optimizer | None
+
+    def __init__(
+        self,
+        model: nn.Module,
+        arguments: TrainingArguments,
+        batches: Batches,
+        section: str,
+        optimizer: str,
+        rates: Mapping[str, float],
+        **options: Any,
+    ) -> None:
+        super().__init__(model=model, args=arguments, train_dataset=batches, **options)
+        self.rates, self.optimizer_kind = rates, optimizer
+        self.remove_callback(PrinterCallback)
+        self.add_callback(TrainingLog(section, batches.steps, batches.batch_size))
+
+    def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
+        """Batches come ready-made and already divided among the processes, so accelerate must not divide them."""
+        return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available())
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """A learning rate a part: T5's embeddings need larger steps than its matrices."""
+        if self.optimizer is None:
+            parts: dict[str, list[nn.Parameter]] = {part: [] for part in self.rates}
+            for name, parameter in (model or self.model).named_parameters():
+                parts[part_of(name)].append(parameter)
+            groups = ((parts[part], rate) for part, rate in self.rates.items())
+            self.optimizer = optimizer_of(self.optimizer_kind, *groups)
+        return self.optimizer
+
+
+class TrainingLog(TrainerCallback):
+    """A plain line now and then, with the loss, the dev measure and the time left. Stops at a loss that is not finite.
+
+    Raises:
+        DsiError: the loss is NaN or infinite; the last good checkpoint stays.
+    """
+
+    def __init__(self, section: str, steps: int, batch_size: int) -> None:
+        self.section, self.steps, self.batch_size = section, steps, batch_size
+        self.start: tuple[float, int] | None = None
+        self.last_line = time.monotonic()
+        self.loss = float("nan")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        self.start = self.start or (time.monotonic(), state.global_step)
+        self.loss = logs.get("loss", self.loss)
+        if "loss" in logs and not torch.isfinite(torch.tensor(self.loss)):
+            raise DsiError(
+                f"{self.section}: the loss is {self.loss} at step {state.global_step}; lower"
+                f" {self.section}.learning_rate, or the other learning rates there, and start again"
+            )
+        measure = logs.get(f"eval_{DEV_MEASURE}")
+        now = time.monotonic()
+        if not state.is_world_process_zero or (measure is None and now - self.last_line < SECONDS_BETWEEN_LINES):
+            return
+        self.last_line = now
+        seconds, steps = now - self.start[0], state.global_step - self.start[1]
+        line = f"step {state.global_step:,} of {self.steps:,}  loss {self.loss:.3f}"
+        if steps:
+            left = seconds / steps * (self.steps - state.global_step)
+            line += f"  {steps * self.batch_size / seconds:,.0f} examples a second  {left:.0f} s left"
+        print(line + (f"  dev {DEV_MEASURE} {measure:.4f}" if measure is not None else ""), file=sys.stderr, flush=True)
