@@ -94,6 +94,7 @@ def test_another_docid_kind_shares_the_earlier_stages(project: Path, kind: str) 
         "corpus",
         "tokenizer",
         "generator",
+        "encoder",
         "doc2query",
         "baselines",
     }

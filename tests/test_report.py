@@ -94,8 +94,8 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
         "| bm25 | **0.820** | 0.970 |",
         "| dsi | 0.322 | **0.987** |",
         "dsi / bm25 on RR@10: 0.39  ",
-        "| dsi | 8.1 | 9.2 | 123.4 |",
-        "| bm25 | 1.8 | 4.2 | - |",
+        "| dsi | 18.1M | 5 min 0 s | - | 8.1 | 9.2 | 123.4 |",
+        "| bm25 | - | - | 3.4 MB | 1.8 | 4.2 | - |",
         "bm25 is Lucene with k1=0.9, b=0.4; its index takes 3.4 MB and 6.5 s to build.",
         "| dev queries | 10 | 200 | 900 | 400 | 80 |",
         "| doc2query | 1 min 40 s | 1.1 GB |",
@@ -131,7 +131,7 @@ def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
     assert counts["ratio"] == {}
     assert text.startswith("# dsi: RR@10 0.322; there is no baseline to compare it with.\n")
     assert "- docids; - synthetic queries; - parameters, trained in -." in text
-    assert "| dsi | - | - | - |" in text
+    assert "| dsi | - | - | - | - | - | - |" in text
     assert "There is no dev curve." in text
 
 

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from dsi.artifacts import read_manifest
 from dsi.baselines.bm25 import bm25
 from dsi.baselines.dense import dense
 from dsi.baselines.dual_encoder import TextEncoder
@@ -50,6 +51,8 @@ def compare(
             assert tokenizer is not None
             trained = TextEncoder(encoder, tokenizer, baselines.document_length)
             costs[name] = dense(out, name, trained, documents, queries, baselines.depth)
+            manifest = read_manifest(encoder) or {"counts": {}}
+            costs[name] |= {key: manifest["counts"].get(key) for key in ("steps", "training_seconds")}
         else:
             assert doc2query is not None or name == "bm25"  # the pipeline passes it
             texts = contents(documents, doc2query if name == "bm25_doc2query" else None)

@@ -130,7 +130,7 @@ def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str
         "",
         *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
     ]
-    lines += ["", "## Answering a query", "", _latency(metrics, manifests), *_bm25(manifests)]
+    lines += ["", "## Cost", "", _latency(metrics, manifests), *_bm25(manifests)]
     lines += _search(manifests["search"]["counts"])
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]
@@ -156,15 +156,21 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _latency(metrics: dict[str, Any], manifests: Manifests) -> str:
-    costs = {DSI: manifests["search"]["counts"], **manifests["baselines"]["counts"]}
+    own = {key: manifests["model"]["counts"].get(key) for key in ("parameters", "training_seconds")}
+    costs = {DSI: {**manifests["search"]["counts"], **own}, **manifests["baselines"]["counts"]}
     rows = []
     for name in metrics["systems"]:
         cost = costs.get(name, {})
         latency = cost.get("latency_ms", {})
         numbers = (latency.get("p50"), latency.get("p95"), cost.get("queries_per_second"))
-        rows.append([name, *(decimal(number, 1) for number in numbers)])
-    table = markdown_table(["system", "p50 ms", "p95 ms", "queries a second"], rows)
-    return f"{table}\nLatency is of one query at a time, throughput of many together."
+        training, index = cost.get("training_seconds"), cost.get("index_bytes")
+        sizes = (large(cost.get("parameters")), duration(training), size(index))
+        rows.append([name, *sizes, *(decimal(number, 1) for number in numbers)])
+    header = ["system", "parameters", "training", "index", "p50 ms", "p95 ms", "queries a second"]
+    return (
+        f"{markdown_table(header, rows)}\nLatency is of one query at a time, throughput of many together. The index is"
+        " what must be kept to answer queries: the model and its docids, Lucene's files, the vectors."
+    )
 
 
 def _bm25(manifests: Manifests) -> list[str]:

@@ -63,6 +63,11 @@ def search(
     )
     counts: dict[str, Any] = {
         "split": split,
+        "index_bytes": sum(
+            file.stat().st_size
+            for folder, kind in ((model, "*.safetensors"), (docids, "*.npy"))
+            for file in folder.glob(kind)
+        ),
         "queries": len(queries),
         "queries_per_second": round(len(queries) / seconds, 1),
         "latency_ms": {f"p{share}": round(float(np.percentile(alone, share)), 2) for share in (50, 95)}
