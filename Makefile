@@ -77,6 +77,9 @@ lint: install  ## check style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
+sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
+	$(DSI) sweep '$(SWEEP)' $(if $(SET),--set $(SET))
+
 bench-doc2query: $(RUN)/tokenizer/manifest.json  ## queries a second against Hugging Face generate, on CONFIG's passages
 	$(VENV)/bin/python scripts/bench_doc2query.py $(RUN)
 
@@ -101,4 +104,4 @@ help:  ## list the targets
 	@echo "(a value with blanks or brackets in quotes of its own: SET=\"'evaluation.measures=[RR@10, R@1000]'\")"
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 
-.PHONY: all $(STAGES) plan install test lint bench-doc2query bench-search bench-trie bench-kmeans bench-train clean help
+.PHONY: all $(STAGES) plan install test lint sweep bench-doc2query bench-search bench-trie bench-kmeans bench-train clean help

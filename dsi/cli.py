@@ -61,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
     query.add_argument("-k", type=_positive, default=10, help="documents to show (default: 10)")
+    sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
+    sweep.add_argument("sweep", type=Path, help="YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml")
+    sweep.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    sweep.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
@@ -101,6 +105,13 @@ def _plan(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> None:
     print(describe())
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from dsi.sweep import sweep
+
+    folder = sweep(options.sweep, options.set, options.runs)
+    print((folder / "sweep.md").read_text(encoding="utf-8"))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -1,0 +1,93 @@
+"""Sweeps of tiny experiments through the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import write_msmarco_folder
+
+from dsi.cli import main
+from dsi.config import load_config
+from dsi.sweep import load_sweep
+
+SWEEPS = sorted((Path(__file__).parents[1] / "configs/sweeps").glob("*.yaml"))
+
+EXPERIMENT = """
+corpus: {{source: msmarco, path: {path}}}
+tokenizer: {{vocabulary: 200}}
+doc2query: {{known_item: {{queries: 5}}}}
+docids: {{clusters: 3, leaf_size: 5}}
+model: {{d_model: 16, d_kv: 4, d_ff: 16}}
+training: {{steps: 4, batch_size: 16, eval_steps: 2, warmup_steps: 1}}
+search: {{latency_queries: 0}}
+baselines: {{systems: []}}
+"""
+SWEEP = """
+config: base.yaml
+grid:
+  corpus.size: [20, 60]
+  docids: {atomic: {docids.kind: atomic}, tree: {docids.kind: semantic, model.head: tree}}
+  training.seed: [0, 1]
+x: corpus.size
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_msmarco_folder(tmp_path / "data")
+    (tmp_path / "base.yaml").write_text(EXPERIMENT.format(path=tmp_path / "data"))
+    (tmp_path / "grid.yaml").write_text(SWEEP)
+    return tmp_path
+
+
+def test_a_sweep_runs_every_combination_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sweep", str(project / "grid.yaml"), "--runs", str(project / "runs"), "--set", "search.beam=7"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "8 of 8: 60_tree_1" in printed
+    lines = (project / "runs/grid/sweep.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == ["corpus.size", "system", "RR@10", "low", "high", "training_seconds"]
+    assert sorted({tuple(line.split("\t")[:2]) for line in lines[1:]}) == [
+        ("20", "dsi atomic"), ("20", "dsi tree"), ("60", "dsi atomic"), ("60", "dsi tree"),
+    ]  # fmt: skip
+    assert len(lines) == 1 + 8
+    text = (project / "runs/grid/sweep.md").read_text()
+    assert "| corpus.size | 20 | 60 |" in text
+    assert "</svg>" in (project / "runs/grid/sweep.svg").read_text()
+    store = project / "runs/.store"
+    assert len(list(store.glob("corpus-*/manifest.json"))) == 2  # shared between docids and seeds
+    assert len(list(store.glob("doc2query-*/manifest.json"))) == 2
+    assert len(list(store.glob("model-*/manifest.json"))) == 8
+    times = {path: path.stat().st_mtime_ns for path in store.glob("model-*/model.safetensors")}
+    assert main(command) == 0
+    assert times == {path: path.stat().st_mtime_ns for path in store.glob("model-*/model.safetensors")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("x: corpus.size", "x: size", "x: size is not in the grid; it has: corpus.size, docids, training.seed"),
+        ("config: base.yaml", "config: nowhere.yaml", "cannot read the configuration"),
+        ("corpus.size: [20, 60]", "corpus.sise: [20, 60]", "sise: unknown key; did you mean size"),
+        ("grid:", "gird:", "grid: Field required"),
+    ],
+)
+def test_mistakes_show_before_anything_is_run(
+    project: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str
+) -> None:
+    sweep = SWEEP.replace(old, new)
+    if "sise" in new:
+        sweep = sweep.replace("x: corpus.size", "x: corpus.sise")
+    (project / "grid.yaml").write_text(sweep)
+    assert main(["sweep", str(project / "grid.yaml"), "--runs", str(project / "runs")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (project / "runs").exists()
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_sweeps_of_the_project_are_valid(path: Path) -> None:
+    sweep = load_sweep(path)
+    for chosen in sweep.combinations():
+        keys = [f"{key}={value}" for _, values in chosen.values() for key, value in values.items()]
+        load_config(path.parent / sweep.config, ["corpus.path=somewhere", *keys])
