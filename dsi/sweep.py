@@ -141,12 +141,9 @@ def write_results(folder: Path, config: SweepConfig, results: list[Result]) -> N
     """The rows, a table of means by x, and the plot of it."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = ["\t".join([config.x, "system", config.measure, "low", "high", "training_seconds"])]
-    rows += [
-        "\t".join(
-            map(str, (r.x, r.series, r.mean, r.low, r.high, "" if r.training_seconds is None else r.training_seconds))
-        )
-        for r in results
-    ]
+    for r in results:
+        seconds = "" if r.training_seconds is None else r.training_seconds
+        rows.append("\t".join(map(str, (r.x, r.series, r.mean, r.low, r.high, seconds))))
     (folder / "sweep.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     found: dict[str, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
