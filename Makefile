@@ -27,7 +27,7 @@ PLANS := $(STAGES:%=$(RUN)/plan/%)
 
 all: $(RUN)/report/manifest.json  ## run the experiment CONFIG (default configs/demo.yaml) and show its table
 	@cat $(RUN)/report/summary.txt
-	@echo "in full: $(RUN)/report/report.md"
+	@echo "in full: $(RUN)/report/report.html"
 
 $(STAGES): %: $(RUN)/%/manifest.json  ## (corpus tokenizer generator doc2query docids model search encoder baselines evaluation report) up to that stage
 

@@ -128,6 +128,7 @@ STAGES = {
             "dsi.report.report",
             (),
             ("corpus", "doc2query", "docids", "model", "search", "baselines", "evaluation"),
+            version=2,
             help="write the tables",
         ),
     )

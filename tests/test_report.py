@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.errors import DsiError
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.report import headline, report
 from dsi.report.tables import markdown_table, text_table
+from dsi.runfile import write_run
 
+QUERIES = {"q1": "what is <b>bold</b>?", "q2": "second query"}
 METRICS: dict[str, Any] = {
     "systems": {
         "dsi": {"RR@10": 0.3216, "R@100": 0.9871},
@@ -19,6 +25,11 @@ METRICS: dict[str, Any] = {
     "queries": 1590,
     "documents": 36594,
     "split": "dev",
+    "baseline": "bm25",
+    "intervals": {name: {"RR@10": [0.31, 0.33], "R@100": [0.9, 1.0]} for name in ("dsi", "bm25")},
+    "comparisons": {
+        "RR@10": {"dsi": {"difference": -0.4986, "t_test": 0.03, "randomisation": 0.00002, "holm": 0.00004}}
+    },
 }
 COUNTS: dict[str, dict[str, Any]] = {
     "corpus": {"documents": 36594},
@@ -58,6 +69,19 @@ def make_stages(root: Path, counts: dict[str, dict[str, Any]], metrics: dict[str
         }
         (folder / "manifest.json").write_text(json.dumps(manifest))
     (folders["evaluation"] / "metrics.json").write_text(json.dumps(metrics))
+    rows = [
+        f"{query}\t{system}\t{value}\t1.0"
+        for query, value in (("q1", 1.0), ("q2", 0.0))
+        for system in metrics["systems"]
+    ]
+    (folders["evaluation"] / "per_query.tsv").write_text("\n".join(["query_id\tsystem\tRR@10\tR@100", *rows]) + "\n")
+    corpus, split = folders["corpus"], metrics["split"]
+    write_rows(corpus / "documents.arrow", Document, [Document(f"D{n}", "", f"text {n} </script>") for n in range(4)])
+    write_rows(corpus / f"queries.{split}.arrow", Query, [Query(*query) for query in QUERIES.items()])
+    write_rows(corpus / f"qrels.{split}.arrow", Qrel, [Qrel("q1", "D1", 1), Qrel("q2", "D3", 1), Qrel("q2", "D0", 0)])
+    for system in metrics["systems"]:
+        folder = folders["search" if system == "dsi" else "baselines"]
+        write_run(folder / f"{system}.run", system, [("q1", [("D2", 2.0), ("D1", 1.0)])])
     return folders
 
 
@@ -92,6 +116,7 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
     _, text = make_report(tmp_path, **folders)
     for line in (
         "| bm25 | **0.820** | 0.970 |",
+        "| dsi | 0.322 | 0.310 to 0.330 | -0.499 | 0.0300 | <0.0001 | <0.0001 |",
         "| dsi | 0.322 | **0.987** |",
         "dsi / bm25 on RR@10: 0.39  ",
         "| dsi | 18.1M | 5 min 0 s | - | 8.1 | 9.2 | 123.4 |",
@@ -126,7 +151,8 @@ def test_what_search_says_about_itself(tmp_path: Path) -> None:
 
 def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
     bare: dict[str, dict[str, Any]] = {stage: {} for stage in COUNTS}
-    metrics = METRICS | {"systems": {"dsi": METRICS["systems"]["dsi"]}, "split": "test"}
+    alone = {"systems": {"dsi": METRICS["systems"]["dsi"]}, "baseline": "dsi", "comparisons": {"RR@10": {}}}
+    metrics = METRICS | alone | {"split": "test"}
     counts, text = make_report(tmp_path, **make_stages(tmp_path, bare, metrics))
     assert counts["ratio"] == {}
     assert text.startswith("# dsi: RR@10 0.322; there is no baseline to compare it with.\n")
@@ -178,3 +204,45 @@ def test_tables_line_up() -> None:
         == "a             b\nlong name     1\nx          22.5\n"
     )
     assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |\n"
+
+
+class Links(HTMLParser):
+    """What a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [f"{tag} {name}={value}" for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_page_holds_everything(tmp_path: Path) -> None:
+    folders = make_stages(tmp_path, COUNTS)
+    (folders["model"] / "dev_curve.tsv").write_text("step\tseconds\tRR@10\n1\t60\t0.1\n2\t120\t0.2\n")
+    make_report(tmp_path, **folders)
+    page = (tmp_path / "report.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert links.found == []
+    assert "{{" not in page
+    assert "<table>" in page
+    assert "minutes of training" in page
+    assert "k1: 0.9" in page
+    data = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
+    assert [query["text"] for query in data["queries"]] == list(QUERIES.values())
+    assert data["queries"][0]["relevant"] == ["D1"]
+    assert data["queries"][0]["found"]["dsi"] == ["D2", "D1"]
+    assert data["queries"][1]["found"]["bm25"] == []
+    assert data["documents"] == {f"D{number}": f"text {number} </script>" for number in (1, 2, 3)}
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
+    make_report(tmp_path, **make_stages(tmp_path, COUNTS))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    url = f"file://{tmp_path / 'report.html'}"
+    dom = subprocess.run([*command, url], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "2 queries</small>" in dom
+    assert '<li class="relevant"><small>D1 </small>text 1' in dom
+    assert "<b>what is &lt;b&gt;bold&lt;/b&gt;?</b>" in dom

@@ -1,4 +1,4 @@
-"""The answer to a run: who wins, by how much, at what cost; `summary.txt` for the terminal, `report.md` in full."""
+"""The answer to a run: who wins, by how much, at what cost; for a terminal, in Markdown and as a page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dsi.artifacts import read_manifest
 from dsi.errors import DsiError
 from dsi.evaluation.evaluate import DSI
+from dsi.report.page import write_page
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.tables import markdown_table, text_table
 
@@ -39,7 +42,7 @@ def report(
     baselines: Path,
     evaluation: Path,
 ) -> dict[str, Any]:
-    """Write `summary.txt` and `report.md`; return the first line, in words and as a number.
+    """Write `summary.txt`, `report.md` and `report.html`; return the first line, in words and as a number.
 
     Raises:
         DsiError: a stage's folder has no manifest.
@@ -59,7 +62,12 @@ def report(
     table = text_table(*results(metrics, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
     (out / "summary.txt").write_text(summary, encoding="utf-8")
-    (out / "report.md").write_text(markdown(metrics, manifests, curve), encoding="utf-8")
+    text = markdown(metrics, manifests, curve)
+    (out / "report.md").write_text(text, encoding="utf-8")
+    runs = {system: (search if system == DSI else baselines) / f"{system}.run" for system in metrics["systems"]}
+    write_page(
+        out / "report.html", text, curve, metrics, evaluation / "per_query.tsv", corpus, runs, _configuration(manifests)
+    )
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 
 
@@ -146,6 +154,14 @@ def read_curve(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _configuration(manifests: Manifests) -> str:
+    """Every section of the configuration that the stages read, as YAML."""
+    sections: dict[str, Any] = {}
+    for manifest in manifests.values():
+        sections |= {key: value for key, value in manifest["inputs"].items() if isinstance(value, dict)}
+    return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
