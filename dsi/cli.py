@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -29,10 +30,27 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, e.g. head, has seen enough
         sys.stderr.close()
         return 0
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        print(
+            "dsi: error: the disk is full; what is finished is kept: make room and give the same command again",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("dsi: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether it, or what led to it, is that no space is left; safetensors says so in words only."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:

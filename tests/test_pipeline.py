@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,12 @@ import ir_measures
 import pytest
 import yaml
 from conftest import DOCUMENTS, tiny_documents, write_msmarco_folder
+from safetensors import SafetensorError
 
 import dsi
 from dsi.cli import main
 from dsi.pipeline import STAGES
+from dsi.training.trainer import DocidTrainer
 
 CONFIG = """
 corpus: {{source: msmarco, path: {path}}}
@@ -228,3 +231,38 @@ def test_expansion_killed_gives_the_same_shards(project: Path) -> None:
     assert len(shards) == DOCUMENTS
     for shard in shards:
         assert shard.read_bytes() == (project / "other/whole/doc2query" / shard.name).read_bytes()
+
+
+def test_a_full_disk_is_said_and_loses_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    options = ("--name", "full", "--set", "training.steps=6", "training.eval_steps=3", "training.seed=3")
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.modeling_utils.safe_save_file", full)
+        assert run(project, "run", *options) == 2
+    assert "the disk is full; what is finished is kept" in capsys.readouterr().err
+    assert (project / "runs/full/docids/manifest.json").exists()
+    assert not (project / "runs/full/model").exists()
+    assert run(project, "run", *options) == 0
+
+
+def test_a_deleted_best_checkpoint_is_an_error(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--name", "gone", "--set", "training.steps=6", "training.eval_steps=3", "training.seed=4")
+    load = DocidTrainer._load_best_model
+
+    def delete_first(trainer: DocidTrainer) -> None:
+        shutil.rmtree(trainer.state.best_model_checkpoint)
+        load(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DocidTrainer, "_load_best_model", delete_first)
+        assert run(project, "train", *options) == 2
+    error = capsys.readouterr().err
+    assert "the best checkpoint, " in error
+    shutil.rmtree(error.split(" is gone; remove ")[1].split(" to train again")[0])
+    assert run(project, "train", *options) == 0

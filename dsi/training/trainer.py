@@ -14,6 +14,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from transformers import TrainerCallback, TrainerControl, TrainingArguments
 
 from dsi.config import TrainingConfig
+from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.cost import TRAINING, forward_flops, multiplication_speed
 from dsi.training.batch_trainer import BatchTrainer
@@ -104,8 +105,11 @@ class DocidTrainer(BatchTrainer):
             self._save(output_dir, state_dict=weights)
 
     def _load_best_model(self) -> None:
+        best = Path(self.state.best_model_checkpoint)
+        if not best.exists():  # the Trainer would keep the last model instead, and say so in a warning
+            raise DsiError(f"training: the best checkpoint, {best}, is gone; remove {best.parent} to train again")
         if self.is_fsdp_enabled:
-            self._spread_weights(Path(self.state.best_model_checkpoint))
+            self._spread_weights(best)
         else:
             super()._load_best_model()
 
