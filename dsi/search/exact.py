@@ -44,6 +44,7 @@ def exact_search(
             floor = last[queries] - ROUNDING
             wider = beam_search(model, trie, input_ids[queries], attention_mask[queries], beam, floor)
             _merge(found, wider, queries)
+            found.dropped[queries] = torch.maximum(wider.dropped, floor)
     return found
 
 
@@ -57,4 +58,3 @@ def _merge(found: Found, wider: Found, queries: Tensor) -> None:
     scores, best = scores.masked_fill(repeated, -torch.inf).topk(found.scores.shape[1], dim=1)
     found.nodes[queries] = nodes.gather(1, best)
     found.scores[queries] = scores
-    found.dropped[queries] = wider.dropped
