@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from models import random_model, random_queries
 from torch.nn import functional
@@ -81,6 +81,7 @@ def best_of(expected: np.ndarray, count: int) -> np.ndarray:
 @pytest.mark.parametrize("ff", ["relu", "gated-gelu"])
 @settings(max_examples=15)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 300), beam=st.integers(1, 40))
+@example(seed=9, count=300, beam=40)
 def test_exact_search_equals_brute_force(tmp_path_factory, ff: str, seed: int, count: int, beam: int) -> None:  # type: ignore[no-untyped-def]
     docids = write(tmp_path_factory.mktemp("docids"), "naive", variable_docids(count, 7, seed), 7)
     model = random_model(7, docids.vocabulary.length, seed, feed_forward_proj=ff)
