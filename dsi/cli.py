@@ -129,7 +129,8 @@ def _sweep(options: argparse.Namespace) -> None:
     from dsi.sweep import sweep
 
     folder = sweep(options.sweep, options.set, options.runs)
-    print((folder / "sweep.md").read_text(encoding="utf-8"))
+    if is_first_process():
+        print((folder / "sweep.md").read_text(encoding="utf-8"))
 
 
 def _export(options: argparse.Namespace) -> None:

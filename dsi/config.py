@@ -320,6 +320,10 @@ class SearchConfig(Section):
     def _one_way(self) -> Self:
         if self.exact and not self.constrained:
             raise ValueError("search.exact follows docids that exist; search.constrained must be true")
+        if self.precision == "int8" and (self.exact or self.loss_queries):
+            raise ValueError(
+                "search.precision=int8 rounds by the batch; search.exact and search.loss_queries need another"
+            )
         return self
 
 
@@ -350,8 +354,6 @@ class BaselinesConfig(Section):
     """Defaults are Lucene's in pyserini and Anserini."""
     dense_model: str = "sentence-transformers/gtr-t5-base"
     """dense: name or folder of the model; the paper's is GTR-Base."""
-    document_length: Count = 96
-    """dual_encoder: input tokens of a document, the rest is cut."""
     depth: Count = 100
     """Documents returned a query."""
 
@@ -403,6 +405,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _baseline_is_run(self) -> Self:
+        systems = ["dsi", *self.baselines.systems]
+        if self.evaluation.baseline is not None and self.evaluation.baseline not in systems:
+            raise ValueError(
+                f"evaluation.baseline={self.evaluation.baseline} is not run; there are: {', '.join(systems)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _evaluation_split_is_read(self) -> Self:
         split, corpus = self.evaluation.split, self.corpus
         if split is None or split in USUAL_SPLITS or split in corpus.splits:
@@ -435,7 +446,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise DsiError(f"--set {override!r}: expected section.key=value")
-        _assign(values, key, _parse_yaml(value, f"--set {override}"))
+        _assign(values, key, parse_yaml(value, f"--set {override}"))
         overridden.add(key)
     try:
         return Config.model_validate(values)
@@ -448,7 +459,7 @@ def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DsiError(f"cannot read the configuration {path}: {error}") from None
-    values = _parse_yaml(text, str(path))
+    values = parse_yaml(text, str(path))
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -502,7 +513,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _parse_yaml(text: str, origin: str) -> Any:
+def parse_yaml(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:

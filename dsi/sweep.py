@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from dsi.artifacts import read_manifest
-from dsi.config import Section, load_config
+from dsi.config import Section, load_config, parse_yaml
 from dsi.errors import DsiError, first_line
 from dsi.evaluation.evaluate import DSI
 from dsi.pipeline import STAGES, Run
+from dsi.processes import is_first_process
 from dsi.report.tables import markdown_table
 
 SEEDS = ("training.seed", "corpus.seed", "doc2query.seed", "docids.seed", "encoder.seed")
@@ -85,8 +85,8 @@ def load_sweep(path: Path) -> SweepConfig:
         DsiError: the file cannot be read, or a key of it is wrong.
     """
     try:
-        return SweepConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return SweepConfig.model_validate(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+    except (OSError, UnicodeDecodeError) as error:
         raise DsiError(f"cannot read the sweep {path}: {first_line(error)}") from None
     except ValidationError as error:
         wrong = error.errors()[0]
@@ -107,16 +107,21 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
         keys = {key: value for _, values in chosen.values() for key, value in values.items()}
         settings = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in keys.items())]
         name = "/".join([path.stem, "_".join(label.replace("/", "-") for label, _ in chosen.values())])
-        experiments.append(Run(load_config(path.parent / config.config, settings), name, runs))
+        experiment = load_config(path.parent / config.config, settings)
+        if config.measure not in experiment.evaluation.measures:
+            raise DsiError(f"{path}: measure: {config.measure} is not among evaluation.measures of the experiment")
+        experiments.append(Run(experiment, name, runs))
     results: list[Result] = []
     for number, (chosen, run) in enumerate(zip(combinations, experiments, strict=True), start=1):
         print(f"==== {number} of {len(experiments)}: {run.folder.name}", flush=True)
         run.plan()
         for stage in STAGES.values():
             run.build(stage)
-        results += read_results(run.folder, config, chosen)
+        if is_first_process():
+            results += read_results(run.folder, config, chosen)
     folder = runs / path.stem
-    write_results(folder, config, results)
+    if is_first_process():
+        write_results(folder, config, results)
     return folder
 
 
@@ -128,8 +133,6 @@ def read_results(folder: Path, config: SweepConfig, chosen: dict[str, Choice]) -
     seconds = {DSI: counts["model"], "dual_encoder": counts["encoder"]}
     results = []
     for system, means in metrics["systems"].items():
-        if config.measure not in means:
-            raise DsiError(f"measure: {config.measure} is not among evaluation.measures: {', '.join(means)}")
         low, high = metrics["intervals"][system][config.measure]
         series = " ".join([system, *labels]) if system == DSI else system
         training = seconds.get(system, {}).get("training_seconds")

@@ -66,6 +66,8 @@ def test_a_file_extends_another(tmp_path: Path) -> None:
         ("model: {head: pawa}", [], "model.head=pawa needs docids.kind semantic_2d or residual, not atomic"),
         ("model: {head: tree}", [], "model.head=tree needs docids of several tokens"),
         ("search: {exact: true, constrained: false}", [], "search.constrained must be true"),
+        ("search: {exact: true, precision: int8}", [], "search.precision=int8 rounds by the batch"),
+        ("evaluation: {baseline: splade}", [], "evaluation.baseline=splade is not run; there are: dsi, bm25"),
         ("training: {steps: many}", [], "training.steps: input should be a valid integer, found 'many'"),
         ("search: {beam: 0}", [], "search.beam: input should be greater than or equal to 1, found 0"),
         ("search: {beam: 3}", ["search.beam=x"], "--set search.beam: input should be a valid integer"),

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dsi.config import DocidsConfig, ModelConfig, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.assign import assign, by_position
+from dsi.docids.semantic import tree_codes
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import DifferentiableSearchIndex, symmetric_divergence
 from dsi.model.build import DocidShape, build_model
@@ -103,6 +104,25 @@ def test_wide_beam_equals_the_sum_by_hand(tmp_path: Path, head: str) -> None:
         expected = by_hand(model, query, docids)
         assert sorted(ranking.doc_index) == list(range(len(docids.codes)))
         np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_narrow_beams_of_several_queries(tmp_path: Path, head: str) -> None:
+    random = np.random.default_rng(0)
+    codes = by_position(tree_codes(random.normal(size=(300, 4)).astype(np.float32), 3, 6, seed=0))
+    sizes = np.diff([0, *(int(column.max()) + 1 for column in codes.T)]).tolist()
+    vocabulary = Vocabulary("semantic_2d", int(codes.max()) + 1, codes.shape[1], sizes=sizes)
+    write_docids(tmp_path, vocabulary, codes)
+    docids, queries = Docids(tmp_path), random_queries(8)
+    model = model_for(docids, head)
+    for beam in (1, 5, 20):  # of which queries of a batch use different numbers
+        together = Searcher(model, docids).search(queries, beam, 8)
+        for query, ranking in zip(queries, together, strict=True):
+            [alone] = Searcher(model, docids).search([query], beam, 1)
+            np.testing.assert_array_equal(ranking.doc_index, alone.doc_index)
+    if head != "tree":
+        free = Searcher(model, docids, constrained=False).search(queries, 20, 8)
+        assert all(len(ranking.is_docid) > 0 for ranking in free)
 
 
 @pytest.mark.parametrize("head", HEADS)

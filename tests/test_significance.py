@@ -39,6 +39,12 @@ def test_chance_is_told_from_a_difference() -> None:
     assert "bm25" not in found
 
 
+@pytest.mark.parametrize("queries", [1, 2, 3])
+def test_few_queries_prove_little(queries: int) -> None:
+    found = compare_all({"bm25": np.zeros(queries), "dsi": np.ones(queries)}, "bm25")["dsi"]
+    assert found["randomisation"] == found["t_test"] == 2 / 2**queries
+
+
 def test_holm() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]

@@ -102,7 +102,7 @@ def test_tasks_come_in_the_shares_asked_for(tiny: Stages, tmp_path: Path) -> Non
     for steps in (64, 640):
         rows = np.concatenate([mixed.batch(step) for step in range(steps)])
         task = np.searchsorted(np.cumsum(sizes), rows, side="right")
-        np.testing.assert_allclose(np.bincount(task) / len(rows), [1 / 8, 2 / 8, 5 / 8], atol=2 / len(rows))
+        np.testing.assert_allclose(np.bincount(task) / len(rows), [1 / 8, 2 / 8, 5 / 8], atol=1 / 512)
     for number, start in enumerate(np.cumsum(sizes) - sizes):  # and each task's examples equally often
         times = np.bincount(rows[task == number] - start, minlength=sizes[number])
         assert np.ptp(times) <= 1

@@ -49,7 +49,7 @@ def compare(
         elif name == "dual_encoder":
             assert encoder is not None  # the pipeline passes both
             assert tokenizer is not None
-            trained = TextEncoder(encoder, tokenizer, baselines.document_length)
+            trained = TextEncoder(encoder, tokenizer)
             costs[name] = dense(out, name, trained, documents, queries, baselines.depth)
             manifest = read_manifest(encoder) or {"counts": {}}
             costs[name] |= {key: manifest["counts"].get(key) for key in ("steps", "training_seconds")}

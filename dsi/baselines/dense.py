@@ -29,7 +29,7 @@ def dense(out: Path, name: str, model: Any, corpus: Corpus, queries: list[Query]
         the numbers of documents and queries.
     """
     start = time.monotonic()
-    index = encode_corpus(out, model, corpus)
+    index = encode_corpus(out, name, model, corpus)
     seconds = time.monotonic() - start
     doc_ids = corpus.documents["doc_id"]
 
@@ -60,7 +60,6 @@ def dense(out: Path, name: str, model: Any, corpus: Corpus, queries: list[Query]
         "documents": len(corpus),
         "queries": len(queries),
     }
-    (out / "embeddings.npy").unlink()
     return costs
 
 

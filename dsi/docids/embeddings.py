@@ -13,6 +13,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from dsi.artifacts import WORK
 from dsi.config import DocidsConfig, ModelConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError, first_line
@@ -37,7 +38,9 @@ def embed(
     if config.embeddings == "tfidf":
         return tfidf_embeddings(corpus, config.seed)
     if config.embeddings == "sentence_transformers":
-        return encode_corpus(out, sentence_encoder(config.embedding_model, "docids.embedding_model"), corpus)
+        return encode_corpus(
+            out, "embeddings", sentence_encoder(config.embedding_model, "docids.embedding_model"), corpus
+        )
     if config.embeddings == "file":
         return file_embeddings(config.embedding_file, len(corpus))
     from dsi.model.build import build_body
@@ -77,9 +80,13 @@ def sentence_encoder(name: str, key: str) -> Any:
         raise DsiError(f"{key}: cannot load {name!r}: {first_line(error)}") from None
 
 
-def encode_corpus(out: Path, model: Any, corpus: Corpus) -> Embeddings:
-    """Vectors of all documents, float16, in `out`/embeddings.npy. Interrupted, it goes on where it was."""
-    path, counter = out / "embeddings.npy", out / "embeddings.done"
+def encode_corpus(out: Path, name: str, model: Any, corpus: Corpus) -> Embeddings:
+    """Vectors of all documents, float16, memory-mapped from a file of this name among the stage's working files.
+
+    Interrupted, it goes on where it was; started again, it is there already.
+    """
+    (out / WORK).mkdir(exist_ok=True)
+    path, counter = out / WORK / f"{name}.npy", out / WORK / f"{name}.done"
     if counter.exists():
         done, vectors = int(counter.read_text()), open_memmap(path, mode="r+")
     else:
@@ -90,7 +97,6 @@ def encode_corpus(out: Path, model: Any, corpus: Corpus) -> Embeddings:
         vectors[start : start + CHUNK] = model.encode(contents, show_progress_bar=False)
         vectors.flush()
         counter.write_text(str(start + CHUNK))
-    counter.unlink(missing_ok=True)
     return vectors
 
 

@@ -82,8 +82,9 @@ def _tests(differences: Values, seed: int) -> tuple[float, float]:
     """p of the t-test and of the randomisation test that the mean difference is 0."""
     if not differences.any():
         return 1.0, 1.0
-    if np.ptp(differences) == 0:
-        return 0.0, 0.0
+    if np.ptp(differences) == 0:  # the t-test has no spread to go by; all flips are as large, two in 2^n are as extreme
+        p = max(2.0 ** (1 - len(differences)), 1 / (RESAMPLES + 1))
+        return p, p
     flipped = stats.permutation_test(
         (differences,),
         np.mean,

@@ -65,6 +65,7 @@ class DifferentiableSearchIndex(T5Model):
             shape = deepcopy(config)
             shape.is_decoder, shape.num_layers = True, config.pawa_layers
             self.prefix_decoder = T5Stack(shape)
+            self.prefix_decoder.embed_tokens = None  # it reads docid embeddings only
         self.post_init()
 
     @property

@@ -165,7 +165,8 @@ class PawaHead(nn.Module):
             0, states.shape[:2]
         )
         within = moves.tokens - sum(self.sizes[:level])
-        return scores.gather(2, torch.where(moves.exist, within, 0))
+        legal = (within >= 0) & (within < self.sizes[level])  # tokens of other positions are impossible here
+        return scores.gather(2, torch.where(legal, within, 0)).masked_fill(~legal, -torch.inf)
 
     def _logits(self, states: Tensor, position: int) -> Tensor:
         """(rows, tokens of the position) float32."""

@@ -157,7 +157,7 @@ def read_curve(path: Path) -> list[dict[str, str]]:
 
 
 def _configuration(manifests: Manifests) -> str:
-    """Every section of the configuration that the stages read, as YAML."""
+    """The sections of the configuration that these stages read, as YAML."""
     sections: dict[str, Any] = {}
     for manifest in manifests.values():
         sections |= {key: value for key, value in manifest["inputs"].items() if isinstance(value, dict)}

@@ -18,7 +18,7 @@ WIDER = 4
 """Factor between one beam and the next."""
 ROWS = 4_096
 """Hypotheses decoded at once, which bounds the memory."""
-ROUNDING = 1e-4
+ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 """By which scores of the same docid may differ between two searches."""
 
 
@@ -41,7 +41,7 @@ def exact_search(
             break
         beam = min(WIDER * beam, budget)
         for queries in uncertain.split(max(1, ROWS // beam)):
-            floor = last[queries] - ROUNDING
+            floor = last[queries] - ROUNDING[model.dtype]
             wider = beam_search(model, trie, input_ids[queries], attention_mask[queries], beam, floor)
             _merge(found, wider, queries)
             found.dropped[queries] = torch.maximum(wider.dropped, floor)

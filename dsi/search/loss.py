@@ -42,7 +42,7 @@ def search_loss(
             beam,
             _mean(_missed(exact[number], found[number], 1) for number in certain),
             _mean(_missed(exact[number], found[number], CERTAIN) for number in certain),
-            _mean(is_certain(found[number]) for number in certain),
+            _mean(found[number].certain >= min(CERTAIN, len(docids.codes)) for number in certain),
         )
         for beam, found in rankings.items()
     ]
@@ -50,7 +50,7 @@ def search_loss(
 
 
 def is_certain(ranking: Ranking) -> bool:
-    """Whether its first ten documents, or all if there are fewer, are certainly the most probable ones."""
+    """Whether its first ten documents, or all that were asked for, are certainly the most probable ones."""
     return ranking.certain >= min(CERTAIN, len(ranking.doc_index))
 
 

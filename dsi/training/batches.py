@@ -7,7 +7,7 @@ needs little padding; the batches of a window are then shuffled again. Permutati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -53,8 +53,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self.examples, self.targets, self.batch_size, self.pad, self.seed = examples, targets, batch_size, pad, seed
         self.steps, self.first_step = steps, first_step
         self.accumulation, self.process, self.processes = accumulation, process, processes
-        self.shares = np.cumsum([weights.get(task, 0.0) for task in examples.tasks])
-        self.shares /= self.shares[-1]
+        self.quotas = quotas([weights.get(task, 0.0) for task in examples.tasks], WINDOW * batch_size)
         self.window = lru_cache(maxsize=1)(self._window)
         self.served = (0, 0)  # text pieces and docid tokens so far
 
@@ -82,14 +81,9 @@ class Batches(Dataset[dict[str, Tensor]]):
         return rows
 
     def _window(self, window: int) -> NDArray[np.int64]:
-        # What each task has given by the beginning and by the end; shares sum to 1, so together exactly a window.
-        begin, end = (
-            np.diff(np.floor(self.shares * (number * WINDOW * self.batch_size)).astype(np.int64), prepend=0)
-            for number in (window, window + 1)
-        )
-        first, parts = 0, []
-        for task, size in enumerate(self.examples.tasks.values()):
-            epochs, within = np.divmod(np.arange(begin[task], end[task]), size)
+        first, parts = 0, [np.empty(0, dtype=np.int64)]
+        for task, (size, quota) in enumerate(zip(self.examples.tasks.values(), self.quotas, strict=True)):
+            epochs, within = np.divmod(np.arange(window * quota, (window + 1) * quota), size)
             for epoch in np.unique(epochs):
                 key = np.random.default_rng([self.seed, 0, task, int(epoch)]).integers(1 << 32, size=ROUNDS)
                 parts.append(first + permuted(within[epochs == epoch], size, key))
@@ -97,6 +91,21 @@ class Batches(Dataset[dict[str, Tensor]]):
         rows = np.concatenate(parts)
         by_length = rows[np.argsort(self.examples.lengths[rows], kind="stable")].reshape(WINDOW, self.batch_size)
         return np.random.default_rng([self.seed, 1, window]).permutation(by_length, axis=0)
+
+
+def quotas(weights: Sequence[float], examples: int) -> list[int]:
+    """How many of so many examples come from each task; at least one where the weight is above 0.
+
+    >>> quotas([1.0, 2.0, 0.0, 1e-9], 8)
+    [3, 4, 0, 1]
+    """
+    shares = np.cumsum(weights) / np.sum(weights)
+    counts = np.diff(np.round(shares * examples).astype(np.int64), prepend=0)
+    for task, weight in enumerate(weights):
+        if weight > 0 and counts[task] == 0:
+            counts[counts.argmax()] -= 1
+            counts[task] = 1
+    return counts.tolist()
 
 
 def permuted(positions: NDArray[np.int64], size: int, key: NDArray[np.int64]) -> NDArray[np.int64]:

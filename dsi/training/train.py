@@ -1,4 +1,4 @@
-"""Train the index: synthetic query -> docid, the paper's best recipe on MS MARCO (D2Q only; section 5, Table 3)."""
+"""Train the index: texts of the chosen tasks -> docids."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def train(
     arguments = training_arguments(training, checkpoints, has_dev)
     # PAWA's projections of late positions have no gradient where a batch's docids are short
     arguments.ddp_find_unused_parameters = model.head == "pawa"
-    with arguments.main_process_first():
+    with arguments.main_process_first(local=False):
         pairs = training_pairs(training.tasks, documents, doc2query, tokenizer, model.query_length, training.seed)
         vocabulary_size = len(AutoTokenizer.from_pretrained(tokenizer))
         examples = write_examples(out / WORK / "examples", pairs, vocabulary_size)

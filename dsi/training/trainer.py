@@ -63,7 +63,8 @@ class DocidTrainer(BatchTrainer):
         if "loss" in logs:
             now, texts, docids = time.monotonic(), *self.batches.served
             seconds, before = now - self.last_log[0], self.last_log[1:]
-            flops = TRAINING * forward_flops(self.index, texts - before[0], docids - before[1])
+            passes = TRAINING * (2 if self.config.consistency else 1)
+            flops = passes * forward_flops(self.index, texts - before[0], docids - before[1])
             logs |= {
                 "seconds": round(now - self.started, 2),
                 "examples_per_second": self.args.logging_steps * self.config.batch_size / seconds,
@@ -92,7 +93,7 @@ class DocidTrainer(BatchTrainer):
         if self.args.process_index == 0:
             whole = DifferentiableSearchIndex(self.index.config)
             whole.load_state_dict(weights)
-            measures = [evaluate_dev(whole)]
+            measures = [evaluate_dev(whole.to(self.args.device))]
         return broadcast_object_list(measures)[0]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
