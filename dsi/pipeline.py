@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,17 @@ from dsi.errors import DsiError
 from dsi.processes import is_first_process
 
 DATA_FILES = {".tsv", ".jsonl", ".gz", ".tgz"}
+
+
+Condition = Callable[[Config], bool]
+
+
+def _asks_generator(config: Config) -> bool:
+    return config.doc2query.t5.queries > 0
+
+
+def _asks_for(system: str) -> Condition:
+    return lambda config: system in config.baselines.systems
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class Stage:
     """Dotted configuration keys it depends on; the last part is the keyword the verb gets it by."""
     upstream: tuple[str, ...]
     """Stages it reads."""
+    only_if: Mapping[str, Condition] = field(default_factory=dict)
+    """For those of its sections and upstream stages that only some configurations need: which."""
     version: int = 1
     """Of the folder's format; raise it when older folders must not be reused."""
     parallel: bool = False
@@ -58,6 +71,7 @@ STAGES = {
             "dsi.doc2query.finetune",
             ("generator",),
             ("corpus", "tokenizer"),
+            only_if={"tokenizer": lambda config: config.generator.checkpoint is None},
             parallel=True,
             help="train the query generator, if asked to",
         ),
@@ -67,6 +81,7 @@ STAGES = {
             "dsi.doc2query.expand",
             ("doc2query", "generator.checkpoint"),
             ("corpus", "generator"),
+            only_if={"generator.checkpoint": _asks_generator, "generator": _asks_generator},
             parallel=True,
             help="generate synthetic queries for every document",
         ),
@@ -76,6 +91,7 @@ STAGES = {
             "dsi.docids.assign",
             ("docids", "model"),
             ("corpus", "tokenizer"),
+            only_if={"model": lambda config: config.docids.embeddings == "document_states"},
             version=2,
             help="give every document its identifier",
         ),
@@ -102,6 +118,7 @@ STAGES = {
             "dsi.baselines.dual_encoder",
             ("encoder", "model", "baselines.systems"),
             ("corpus", "tokenizer", "doc2query"),
+            only_if={"tokenizer": _asks_for("dual_encoder"), "doc2query": _asks_for("dual_encoder")},
             parallel=True,
             help="train the dual encoder, if it is among the baselines",
         ),
@@ -111,6 +128,11 @@ STAGES = {
             "dsi.baselines.compare",
             ("baselines", "evaluation.split"),
             ("corpus", "tokenizer", "doc2query", "encoder"),
+            only_if={
+                "tokenizer": _asks_for("dual_encoder"),
+                "doc2query": _asks_for("bm25_doc2query"),
+                "encoder": _asks_for("dual_encoder"),
+            },
             help="answer them with the baselines",
         ),
         Stage(
@@ -232,25 +254,15 @@ class Run:
                 name.unlink()
 
     def _sections(self, stage: Stage) -> tuple[str, ...]:
-        if stage.name == "docids" and self.config.docids.embeddings != "document_states":
-            return ("docids",)
-        if stage.name == "doc2query" and not self.config.doc2query.t5.queries:
-            return ("doc2query",)
-        return stage.sections
+        """Configuration keys it depends on with this configuration."""
+        return self._needed(stage, stage.sections)
 
     def _upstream(self, stage: Stage) -> tuple[str, ...]:
         """Stages it reads with this configuration."""
-        if stage.name == "doc2query" and not self.config.doc2query.t5.queries:
-            return ("corpus",)
-        systems = self.config.baselines.systems
-        if stage.name == "encoder" and "dual_encoder" not in systems:
-            return ("corpus",)
-        if stage.name == "baselines":
-            expanded = ("doc2query",) if "bm25_doc2query" in systems else ()
-            return ("corpus", *expanded, *(("tokenizer", "encoder") if "dual_encoder" in systems else ()))
-        if stage.name == "generator" and self.config.generator.checkpoint is not None:
-            return ("corpus",)
-        return stage.upstream
+        return self._needed(stage, stage.upstream)
+
+    def _needed(self, stage: Stage, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in names if name not in stage.only_if or stage.only_if[name](self.config))
 
     @staticmethod
     def _write_if_changed(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +34,7 @@ from dsi.evaluation.evaluate import DSI
 from dsi.pipeline import STAGES, Run
 from dsi.processes import is_first_process
 from dsi.report.tables import markdown_table
+from dsi.tsv import write_tsv
 
 SEEDS = ("training.seed", "corpus.seed", "doc2query.seed", "docids.seed", "encoder.seed")
 """Axes over which results are averaged."""
@@ -129,13 +130,13 @@ def read_results(folder: Path, config: SweepConfig, chosen: dict[str, Choice]) -
     """Every system of a finished run."""
     metrics = json.loads((folder / "evaluation/metrics.json").read_text(encoding="utf-8"))
     labels = [label for axis, (label, _) in chosen.items() if axis != config.x and axis not in SEEDS]
-    counts = {stage: (read_manifest(folder / stage) or {}).get("counts", {}) for stage in ("model", "encoder")}
-    seconds = {DSI: counts["model"], "dual_encoder": counts["encoder"]}
+    trained, compared = ((read_manifest(folder / stage) or {}).get("counts", {}) for stage in ("model", "baselines"))
+    costs = {DSI: trained, **compared}
     results = []
     for system, means in metrics["systems"].items():
         low, high = metrics["intervals"][system][config.measure]
         series = " ".join([system, *labels]) if system == DSI else system
-        training = seconds.get(system, {}).get("training_seconds")
+        training = costs.get(system, {}).get("training_seconds")
         results.append(Result(chosen[config.x][0], series, means[config.measure], low, high, training))
     return results
 
@@ -143,11 +144,9 @@ def read_results(folder: Path, config: SweepConfig, chosen: dict[str, Choice]) -
 def write_results(folder: Path, config: SweepConfig, results: list[Result]) -> None:
     """The rows, a table of means by x, and the plot of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = ["\t".join([config.x, "system", config.measure, "low", "high", "training_seconds"])]
-    for r in results:
-        seconds = "" if r.training_seconds is None else r.training_seconds
-        rows.append("\t".join(map(str, (r.x, r.series, r.mean, r.low, r.high, seconds))))
-    (folder / "sweep.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    header = [config.x, "system", config.measure, "low", "high", "training_seconds"]
+    rows = (["" if value is None else value for value in astuple(result)] for result in results)
+    write_tsv(folder / "sweep.tsv", header, rows)
     found: dict[str, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
         found[result.series][result.x].append(result)

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from docid_shapes import kmeans_shaped
+from docid_shapes import dict_trie, kmeans_shaped
 from transformers import T5Config, T5ForConditionalGeneration, set_seed
 
 from dsi.docids.store import Docids, Vocabulary, write_docids
@@ -58,9 +58,9 @@ def main() -> None:
         tokens = int(codes.max()) + 1
         write_docids(Path(name), Vocabulary("semantic", tokens, codes.shape[1]), codes)
         docids = Docids(Path(name))
-        docid_lists = [[token for token in code if token >= 0] for code in codes.tolist()]
-        trie = dict_trie(docid_lists, FIRST_TOKEN, END)
-        small_trie = dict_trie(docid_lists, 2, END)
+        trie, small_trie = (
+            dict_trie([*(code[code >= 0] + shift).tolist(), END] for code in codes) for shift in (FIRST_TOKEN, 2)
+        )
         for shape in options.shapes:
             t5, narrow, model = models(SHAPES[shape], tokens, codes.shape[1])
             quantised = to_precision(deepcopy(model), "int8", "precision")
@@ -110,16 +110,6 @@ def models(
     # the encoder must read all text pieces
     narrow.encoder.embed_tokens = torch.nn.Embedding.from_pretrained(t5.shared.weight)
     return t5, narrow, model
-
-
-def dict_trie(docids: list[list[int]], shift: int, end: int) -> dict[int, Any]:
-    root: dict[int, Any] = {}
-    for docid in docids:
-        node = root
-        for token in docid:
-            node = node.setdefault(token + shift, {})
-        node[end] = {}
-    return root
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from docid_shapes import kmeans_shaped
+from docid_shapes import dict_trie, kmeans_shaped
 
 from dsi.docids.store import smallest_signed
 from dsi.docids.trie import build_trie
@@ -40,7 +40,7 @@ def main() -> None:
             rows.append(["arrays", f"{documents:,}", f"{seconds:.2f}", f"{peak:.2f}", f"{size / documents:.1f}"])
             if documents == PASSAGES:
                 result = f"seconds={seconds:.2f} peak_gib={peak:.2f} bytes_per_docid={size / documents:.2f}"
-        seconds, peak, size = apart(dict_trie, folder)
+        seconds, peak, size = apart(nested_dicts, folder)
         rows.append(["dict of dicts, in memory", f"{FEW:,}", f"{seconds:.2f}", f"{peak:.2f}", f"{size / FEW:.1f}"])
     print(f"k={CLUSTERS}, c={LEAF_SIZE}; seconds from codes on disk to the trie; peak of the whole process")
     print(text_table(["trie", "docids", "seconds", "peak GiB", "bytes a docid"], rows))
@@ -65,16 +65,13 @@ def array_trie(folder: Path) -> tuple[float, float, int]:
     return seconds, peak_gib(), sum(path.stat().st_size for path in folder.glob("trie.*"))
 
 
-def dict_trie(folder: Path) -> tuple[float, float, int]:
+def nested_dicts(folder: Path) -> tuple[float, float, int]:
     """The same for nested dicts, and how much the process has grown by them."""
     codes = np.load(folder / "codes.npy")
     before, start = peak_gib(), time.perf_counter()
-    root: dict[int, Any] = {}
-    for code in codes:
-        node = root
-        for token in code[code >= 0].tolist():
-            node = node.setdefault(token, {})
+    trie = dict_trie(code[code >= 0].tolist() for code in codes)
     seconds, after = time.perf_counter() - start, peak_gib()
+    del trie
     return seconds, after, round((after - before) * GIB)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,3 +28,13 @@ def kmeans_shaped(documents: int, clusters: int, leaf_size: int, seed: int = 0) 
         ends = start + np.cumsum(sizes)
         open_clusters += [(int(end - size), int(end), level + 1) for end, size in zip(ends, sizes, strict=True) if size]
     return random.permutation(codes[:, : int((codes >= 0).any(axis=0).sum())])
+
+
+def dict_trie(docids: Iterable[list[int]]) -> dict[int, Any]:
+    """A trie as published code has it: a dict of token to dict."""
+    root: dict[int, Any] = {}
+    for docid in docids:
+        node = root
+        for token in docid:
+            node = node.setdefault(token, {})
+    return root

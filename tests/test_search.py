@@ -21,7 +21,7 @@ from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.device import to_precision
 from dsi.search import atomic
 from dsi.search.loss import is_certain, search_loss
-from dsi.search.searcher import Searcher
+from dsi.search.searcher import Ranking, Searcher
 
 END = 0
 
@@ -78,6 +78,11 @@ def best_of(expected: np.ndarray, count: int) -> np.ndarray:
     return np.sort(expected)[::-1][:count]
 
 
+def check_certain(ranking: Ranking, expected: np.ndarray) -> None:
+    """What a ranking calls certain are the best of the scores `expected` of all documents."""
+    np.testing.assert_allclose(ranking.score[: ranking.certain], best_of(expected, ranking.certain), atol=1e-4)
+
+
 @pytest.mark.parametrize("ff", ["relu", "gated-gelu"])
 @settings(max_examples=15)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 300), beam=st.integers(1, 40))
@@ -91,8 +96,7 @@ def test_exact_search_equals_brute_force(tmp_path_factory, ff: str, seed: int, c
         wanted = min(count, beam, 10)
         assert is_certain(ranking)
         np.testing.assert_allclose(ranking.score[:wanted], best_of(expected, wanted), atol=1e-4)
-        certain = best_of(expected, ranking.certain)  # further results may be, and are not called so if they are not
-        np.testing.assert_allclose(ranking.score[: ranking.certain], certain, atol=1e-4)
+        check_certain(ranking, expected)  # further results may be, and are not called so if they are not
         np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
         assert len(set(ranking.doc_index.tolist())) == len(ranking.doc_index)
 
@@ -104,8 +108,7 @@ def test_what_a_beam_calls_certain_is(tmp_path_factory, seed: int, beam: int) ->
     model = random_model(7, docids.vocabulary.length, seed)
     queries = random_queries(4, seed)
     for query, ranking in zip(queries, Searcher(model, docids).search(queries, beam, 4), strict=True):
-        best = best_of(brute_force(model, query, docids), ranking.certain)
-        np.testing.assert_allclose(ranking.score[: ranking.certain], best, atol=1e-4)
+        check_certain(ranking, brute_force(model, query, docids))
 
 
 def test_exact_search_beyond_its_budget_says_so_and_keeps_what_the_beam_found(tmp_path: Path) -> None:
@@ -117,8 +120,7 @@ def test_exact_search_beyond_its_budget_says_so_and_keeps_what_the_beam_found(tm
     assert not all(is_certain(ranking) for ranking in small)
     for query, narrow, wide in zip(queries, beam, small, strict=True):
         assert (wide.score >= narrow.score - 1e-4).all()
-        best = best_of(brute_force(model, query, docids), wide.certain)
-        np.testing.assert_allclose(wide.score[: wide.certain], best, atol=1e-4)
+        check_certain(wide, brute_force(model, query, docids))
 
 
 def test_search_loss_against_brute_force(tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dsi.baselines.java import start_java
 from dsi.config import BaselinesConfig, Bm25Config
 from dsi.corpus.store import Query
+from dsi.latency import milliseconds, percentiles
 from dsi.progress import progress
 from dsi.runfile import write_run
 
@@ -35,10 +34,15 @@ LATENCY_QUERIES = 100
 
 
 def bm25(
-    out: Path, name: str, contents: Iterable[tuple[str, str]], queries: list[Query], config: BaselinesConfig
+    out: Path,
+    name: str,
+    contents: Iterable[tuple[str, str]],
+    documents: int,
+    queries: list[Query],
+    config: BaselinesConfig,
 ) -> dict[str, Any]:
-    """Write `NAME.run`: the answers to `queries` over (doc_id, text) pairs, none for a query that finds nothing. The
-    index is not kept.
+    """Write `NAME.run`: the answers to `queries` over so many (doc_id, text) pairs, none where nothing is found.
+    The index is not kept.
 
     Returns:
         What it cost: seconds_index, index_bytes, latency_ms (p50 and p95 of the first 100 queries, asked again one at a
@@ -52,7 +56,7 @@ def bm25(
     shutil.rmtree(index, ignore_errors=True)  # of an interrupted attempt
     try:
         start = time.monotonic()
-        build_index(index, progress(contents, f"{name} index"))
+        build_index(index, progress(contents, f"{name} index", total=documents))
         facts: dict[str, Any] = {
             "seconds_index": round(time.monotonic() - start, 2),
             "index_bytes": sum(file.stat().st_size for file in index.iterdir()),
@@ -108,12 +112,7 @@ def latency_ms(searcher: Any, queries: list[Query], depth: int) -> dict[str, flo
 
     Lucene's hits are not handed to Python here, which would take longer than finding them.
     """
-    times = []
-    for query in queries:
-        start = time.perf_counter()
-        _find(searcher, [query.text], depth, threads=1)
-        times.append(1000 * (time.perf_counter() - start))
-    return {f"p{share}": round(float(np.percentile(times, share)), 2) for share in (50, 95)} if times else {}
+    return percentiles(milliseconds(lambda query: _find(searcher, [query.text], depth, threads=1), queries))
 
 
 def _find(searcher: Any, texts: list[str], depth: int, threads: int) -> Any:

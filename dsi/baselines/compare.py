@@ -56,7 +56,7 @@ def compare(
         else:
             assert doc2query is not None or name == "bm25"  # the pipeline passes it
             texts = contents(documents, doc2query if name == "bm25_doc2query" else None)
-            costs[name] = bm25(out, name, texts, queries, baselines)
+            costs[name] = bm25(out, name, texts, len(documents), queries, baselines)
     return costs
 
 

@@ -12,11 +12,13 @@ import torch
 
 from dsi.corpus.store import Corpus, Query
 from dsi.docids.embeddings import encode_corpus
+from dsi.latency import milliseconds, percentiles
 from dsi.progress import progress
 from dsi.runfile import write_run
+from dsi.search.best import best_of_chunks
 
 DOCUMENTS_A_CHUNK = 1 << 16
-"""Scored at once, so that memory does not grow with queries x documents."""
+"""Scored at once."""
 QUERIES_A_BATCH = 256
 LATENCY_QUERIES = 100
 
@@ -35,7 +37,11 @@ def dense(out: Path, name: str, model: Any, corpus: Corpus, queries: list[Query]
 
     def search(texts: list[str]) -> Iterator[list[tuple[str, float]]]:
         vectors = torch.from_numpy(np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32))
-        scores, numbers = _best(vectors, index, depth)
+        chunks = (
+            vectors @ torch.from_numpy(np.asarray(index[start : start + DOCUMENTS_A_CHUNK], dtype=np.float32)).T
+            for start in range(0, len(index), DOCUMENTS_A_CHUNK)
+        )
+        numbers, scores = best_of_chunks(chunks, depth)
         for row, found in zip(scores.tolist(), numbers.tolist(), strict=True):
             yield [(doc_ids[number], score) for number, score in zip(found, row, strict=True)]
 
@@ -47,29 +53,12 @@ def dense(out: Path, name: str, model: Any, corpus: Corpus, queries: list[Query]
         for query, hits in zip(batch, search([query.text for query in batch]), strict=True)
     )
     write_run(out / f"{name}.run", name, answers)
-    times = []
-    for query in queries[:LATENCY_QUERIES]:
-        start_query = time.perf_counter()
-        list(search([query.text]))
-        times.append(1000 * (time.perf_counter() - start_query))
-    costs = {
+    times = milliseconds(lambda query: list(search([query.text])), queries[:LATENCY_QUERIES])
+    return {
         "seconds_index": round(seconds, 2),
         "index_bytes": index.nbytes,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "latency_ms": {f"p{share}": round(float(np.percentile(times, share)), 2) for share in (50, 95)},
+        "latency_ms": percentiles(times),
         "documents": len(corpus),
         "queries": len(queries),
     }
-    return costs
-
-
-def _best(vectors: torch.Tensor, index: np.ndarray[Any, Any], depth: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores and numbers of the `depth` best documents for each vector, best first."""
-    scores, numbers = torch.empty(len(vectors), 0), torch.empty(len(vectors), 0, dtype=torch.long)
-    for start in range(0, len(index), DOCUMENTS_A_CHUNK):
-        chunk = torch.from_numpy(np.asarray(index[start : start + DOCUMENTS_A_CHUNK], dtype=np.float32))
-        pool = torch.cat([scores, vectors @ chunk.T], dim=1)
-        names = torch.arange(start, start + len(chunk)).expand(len(vectors), -1)
-        scores, best = pool.topk(min(depth, pool.shape[1]), dim=1)
-        numbers = torch.cat([numbers, names], dim=1).gather(1, best)
-    return scores, numbers

@@ -15,15 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoTokenizer, T5Config, T5EncoderModel, set_seed
+from transformers import AutoTokenizer, T5Config, T5EncoderModel, set_seed
 from transformers.utils import ModelOutput
 
 from dsi.artifacts import WORK
 from dsi.config import EncoderConfig, ModelConfig, TasksConfig
 from dsi.corpus.store import Corpus
-from dsi.errors import DsiError, first_line
-from dsi.model.build import random_shape
-from dsi.model.checkpoints import last_checkpoint
+from dsi.model.build import from_checkpoint, random_shape
+from dsi.model.checkpoints import last_checkpoint, steps_done
 from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.training.batch_trainer import BatchTrainer
@@ -112,7 +111,7 @@ def embed(
     )
 
     def examples(name: str, tasks: TasksConfig) -> Examples:
-        pairs = training_pairs(tasks, documents, doc2query, tokenizer, model.query_length, encoder.seed)
+        pairs = training_pairs(tasks, documents, doc2query, text, model.query_length, encoder.seed)
         return write_examples(out / WORK / name, pairs, len(text))
 
     with arguments.main_process_first(local=False):
@@ -132,7 +131,7 @@ def embed(
             encoder.seed,
             encoder.steps,
             {"d2q": 1.0},
-            first_step=int(last.name.split("-")[-1]) if last else 0,
+            first_step=steps_done(last),
             process=arguments.process_index,
             processes=arguments.world_size,
         ),
@@ -153,17 +152,12 @@ def build_encoder(config: ModelConfig, vocabulary: int, seed: int) -> DualEncode
     """The untrained encoder: random weights with the index's sizes, or its checkpoint.
 
     Raises:
-        DsiError: the checkpoint cannot be loaded.
+        DsiError: the checkpoint cannot be loaded or is not a T5.
     """
     set_seed(seed)
     if config.checkpoint is None:
         return DualEncoder(T5Config(**random_shape(config, vocabulary)))
-    try:
-        shape = AutoConfig.from_pretrained(config.checkpoint, dropout_rate=config.dropout)
-        model: DualEncoder = DualEncoder.from_pretrained(config.checkpoint, config=shape, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise DsiError(f"model.checkpoint: cannot load {config.checkpoint!r}: {first_line(error)}") from None
-    return model
+    return from_checkpoint(DualEncoder, T5Config, config.checkpoint, {"dropout_rate": config.dropout})
 
 
 class TextEncoder:

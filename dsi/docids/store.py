@@ -60,6 +60,11 @@ class Docids:
     def trie(self) -> Trie:
         return Trie.load(self.folder)
 
+    @cached_property
+    def paths(self) -> NDArray[np.int32]:
+        """(documents, length) trie nodes that the codes lead to."""
+        return self.trie.paths(self.codes)
+
     @property
     def is_atomic(self) -> bool:
         return self.vocabulary.kind == "atomic"

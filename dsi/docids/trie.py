@@ -76,6 +76,14 @@ class Trie:
             parent[going_on] = paths[going_on, level] = first + found
         return paths
 
+    def siblings(self, paths: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First sibling of each node of `paths`, and how many there are, itself included; 0 where there is no node."""
+        nodes = paths.astype(np.int64)
+        parents = np.where(nodes < 0, 0, np.pad(nodes, ((0, 0), (1, 0)))[:, :-1])
+        first = self.first_child[parents].astype(np.int64)
+        count = self.first_child[parents + 1].astype(np.int64) - first
+        return np.where(nodes < 0, 0, first), np.where(nodes < 0, 0, count)
+
     def save(self, folder: Path) -> None:
         for name in self.__dataclass_fields__:
             np.save(folder / f"trie.{name}.npy", getattr(self, name))

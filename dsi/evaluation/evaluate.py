@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_queries
 from dsi.evaluation.significance import compare_all, interval
 from dsi.runfile import read_run
+from dsi.tsv import write_tsv
 
 DSI = "dsi"
 """Name of our system among the others."""
@@ -41,7 +41,7 @@ def evaluate(out: Path, *, evaluation: EvaluationConfig, corpus: Path, search: P
         means[system], values[system] = score_queries(measures, qrels, read_run(path))
     queries = list(values[DSI])
     rows = ([query, system, *values[system][query].values()] for query in queries for system in runs)
-    _write_table(out / "per_query.tsv", ["query_id", "system", *measures], rows)
+    write_tsv(out / "per_query.tsv", ["query_id", "system", *measures], rows)
     baseline = _baseline(evaluation.baseline, list(runs))
     by_measure = {
         measure: {system: np.array([values[system][query][measure] for query in queries]) for system in runs}
@@ -66,10 +66,3 @@ def _baseline(asked: str | None, systems: list[str]) -> str:
     if asked is not None and asked not in systems:
         raise DsiError(f"evaluation.baseline: {asked!r} was not run; there are: {', '.join(systems)}")
     return asked or next((system for system in systems if system != DSI), DSI)
-
-
-def _write_table(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write tab-separated values; floats with enough digits to read them back as they were."""
-    with path.open("w", encoding="utf-8") as file:
-        for row in (header, *rows):
-            file.write("\t".join(map(str, row)) + "\n")

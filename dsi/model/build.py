@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from transformers import AutoConfig, AutoTokenizer, set_seed
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, T5Config, set_seed
 
 from dsi.config import GeneratorConfig, ModelConfig, T5Sizes
 from dsi.docids.store import Docids
 from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,7 @@ class DocidShape:
         nodes, siblings = 1, 1.0
         if head == "tree":
             nodes = len(docids.trie.token)
-            paths = docids.trie.paths(np.asarray(docids.codes))
-            parents = np.concatenate([np.zeros_like(paths[:, :1]), paths[:, :-1]], axis=1)[paths >= 0]
-            fan_out = np.diff(docids.trie.first_child.astype(np.int64))
-            siblings = float(fan_out[parents].mean())
+            siblings = float(docids.trie.siblings(docids.paths)[1][docids.paths >= 0].mean())
         return cls(vocabulary.tokens, vocabulary.length, nodes, siblings, vocabulary.sizes, vocabulary.pieces)
 
 
@@ -70,7 +68,8 @@ def build_model(
         shape = random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer)))
         model = DifferentiableSearchIndex(DsiConfig(**shape, **ours))
     else:
-        model = _from_checkpoint(config.checkpoint, {"dropout_rate": config.dropout, **ours})
+        changes = {"dropout_rate": config.dropout, **ours}
+        model = from_checkpoint(DifferentiableSearchIndex, DsiConfig, config.checkpoint, changes)
     with torch.no_grad():
         rows, text = model.docid_embedding.weight, model.shared.weight
         rows[START] = text[model.config.decoder_start_token_id]
@@ -96,14 +95,20 @@ def build_body(config: ModelConfig, tokenizer: Path, seed: int) -> Differentiabl
     return build_model(config.model_copy(update={"head": "plain"}), tokenizer, seed, DocidShape())
 
 
-def _from_checkpoint(checkpoint: str, ours: dict[str, Any]) -> DifferentiableSearchIndex:
+def from_checkpoint(
+    model_class: type[Model], config_class: type[T5Config], checkpoint: str, changes: dict[str, Any]
+) -> Model:
+    """A model of this class with the weights of a T5 checkpoint, in float32, and with `changes` to its configuration.
+
+    Raises:
+        DsiError: the checkpoint cannot be loaded or is not a T5.
+    """
     try:
         t5 = AutoConfig.from_pretrained(checkpoint)
         if t5.model_type not in ("t5", "mt5"):
             raise DsiError(f"model.checkpoint: {checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
-        model: DifferentiableSearchIndex = DifferentiableSearchIndex.from_pretrained(
-            checkpoint, config=DsiConfig(**{**t5.to_dict(), **ours}), dtype=torch.float32
-        )
+        config = config_class(**{**t5.to_dict(), **changes})
+        model: Model = model_class.from_pretrained(checkpoint, config=config, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise DsiError(f"model.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
     return model

@@ -11,7 +11,12 @@ from transformers.trainer import TRAINER_STATE_NAME
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint: the Trainer writes its state file last."""
     complete = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _is_json(path)]
-    return max(complete, key=lambda path: int(path.name.split("-")[-1]), default=None)
+    return max(complete, key=steps_done, default=None)
+
+
+def steps_done(checkpoint: Path | None) -> int:
+    """Optimiser steps before a checkpoint; 0 before there is one."""
+    return int(checkpoint.name.split("-")[-1]) if checkpoint is not None else 0
 
 
 def _is_json(path: Path) -> bool:

@@ -7,7 +7,6 @@ START does, so that the states of all steps agree. What a row has in common with
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +20,7 @@ def warm_start(model: DifferentiableSearchIndex, docids: Docids, states: Tensor)
     if docids.is_atomic:
         model.docid_head.weight.copy_(states)
         return
-    paths = torch.from_numpy(docids.trie.paths(np.asarray(docids.codes))).long()
+    paths = torch.from_numpy(docids.paths).long()
     sums = torch.zeros(model.config.docid_nodes, states.shape[1])
     below = torch.zeros(model.config.docid_nodes, 1)
     for nodes in paths.T:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from dsi.corpus.store import Corpus
 from dsi.evaluation.evaluate import DSI
 from dsi.runfile import read_run
+from dsi.tsv import read_tsv
 
 TEMPLATE = Path(__file__).with_name("page.html")
 MOST_QUERIES = 1_000
@@ -62,11 +63,8 @@ def browsable(
     """The queries on which dsi and the baseline differ most, and the beginning of each document that they need."""
     measure = next(iter(metrics["systems"][DSI]))
     values: dict[str, dict[str, float]] = {}
-    with per_query.open(encoding="utf-8") as file:
-        header = file.readline().rstrip("\n").split("\t")
-        for line in file:
-            row = dict(zip(header, line.rstrip("\n").split("\t"), strict=True))
-            values.setdefault(row["query_id"], {})[row["system"]] = float(row[measure])
+    for row in read_tsv(per_query):
+        values.setdefault(row["query_id"], {})[row["system"]] = float(row[measure])
     baseline = metrics["baseline"]
     difference = {query: found[DSI] - found[baseline] for query, found in values.items()}
     chosen = sorted(values, key=lambda query: -abs(difference[query]))[:MOST_QUERIES]

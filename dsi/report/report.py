@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from dsi.evaluation.evaluate import DSI
 from dsi.report.page import write_page
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.tables import markdown_table, text_table
+from dsi.tsv import read_tsv
 
 TESTS = ("t_test", "randomisation", "holm")
 CURVE_POINTS = 12
@@ -152,8 +152,7 @@ def read_curve(path: Path) -> list[dict[str, str]]:
     """The points of a dev curve, the columns as text; none where there is no file."""
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+    return list(read_tsv(path))
 
 
 def _configuration(manifests: Manifests) -> str:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsi.config import SearchConfig
-from dsi.docids.store import Docids
+from dsi.latency import milliseconds, percentiles
 from dsi.progress import progress
 from dsi.runfile import write_run
 from dsi.search.index import Index
 from dsi.search.loss import is_certain, search_loss
+from dsi.tsv import write_tsv
 
 WARM_UP = 5
 """Queries searched before latency is measured."""
@@ -37,13 +38,13 @@ def search(
     doc_ids = index.corpus.documents["doc_id"]
 
     index.searcher.search(pieces[:WARM_UP], search.beam, 1)
-    alone = []
-    for query in progress(queries[: search.latency_queries], "latency", unit="queries"):
-        start = time.perf_counter()
-        index.searcher.search(index.encode([query.text]), search.beam, 1)
-        alone.append(1000 * (time.perf_counter() - start))
-    lines = [f"{query.query_id}\t{ms:.3f}\n" for query, ms in zip(queries, alone, strict=False)]
-    (out / "latency.tsv").write_text("".join(["query_id\tmilliseconds\n", *lines]), encoding="utf-8")
+    asked = queries[: search.latency_queries]
+    alone = milliseconds(
+        lambda query: index.searcher.search(index.encode([query.text]), search.beam, 1),
+        progress(asked, "latency", unit="queries"),
+    )
+    rows = ((query.query_id, f"{ms:.3f}") for query, ms in zip(asked, alone, strict=True))
+    write_tsv(out / "latency.tsv", ["query_id", "milliseconds"], rows)
 
     start = time.perf_counter()
     step = search.batch_size * 32
@@ -70,9 +71,7 @@ def search(
         ),
         "queries": len(queries),
         "queries_per_second": round(len(queries) / seconds, 1),
-        "latency_ms": {f"p{share}": round(float(np.percentile(alone, share)), 2) for share in (50, 95)}
-        if alone
-        else {},
+        "latency_ms": percentiles(alone),
     }
     if not search.constrained:
         counts["invalid_docids"] = _share(~ranking.is_docid for ranking in rankings)
@@ -80,8 +79,8 @@ def search(
     elif index.searcher.trie is not None:
         counts["certain_ten"] = _share([np.array([is_certain(ranking)]) for ranking in rankings])
     if search.loss_queries and index.searcher.trie is not None:
-        searched = pieces[: search.loss_queries]
-        losses, certain = search_loss(index.searcher.model, Docids(docids), searched, search.budget, search.batch_size)
+        searched, searcher = pieces[: search.loss_queries], index.searcher
+        losses, certain = search_loss(searcher.model, searcher.docids, searched, search.budget, search.batch_size)
         counts["search_loss"] = {
             "queries": len(searched),
             "certain": round(certain, 4),

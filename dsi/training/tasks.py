@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoTokenizer
+from transformers import PreTrainedTokenizerBase
 
 from dsi.config import TasksConfig
 from dsi.corpus.store import Corpus
@@ -30,14 +30,14 @@ CHUNK = 10_000
 
 
 def training_pairs(
-    config: TasksConfig, corpus: Corpus, doc2query: Path, tokenizer: Path, query_length: int, seed: int
+    config: TasksConfig, corpus: Corpus, doc2query: Path, text: PreTrainedTokenizerBase, query_length: int, seed: int
 ) -> dict[str, Pairs]:
-    """The pairs of every task that has a weight, read as they are asked for; queries are cut to `query_length` pieces.
+    """The pairs of every task that has a weight, read as they are asked for; queries are cut to `query_length`
+    pieces of the tokenizer `text`.
 
     Raises:
         DsiError: there is no pair for a task.
     """
-    text = AutoTokenizer.from_pretrained(tokenizer)
 
     def cut(texts: list[str], length: int) -> list[list[int]]:
         pieces: list[list[int]] = text(texts, truncation=True, max_length=length)["input_ids"] if texts else []

@@ -19,7 +19,7 @@ from dsi.evaluation.measures import parse_measures, score_run
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_model
 from dsi.model.card import write_card
-from dsi.model.checkpoints import last_checkpoint
+from dsi.model.checkpoints import last_checkpoint, steps_done
 from dsi.model.device import is_bfloat16
 from dsi.model.document_states import document_states
 from dsi.model.trainer_arguments import trainer_arguments
@@ -31,6 +31,7 @@ from dsi.training.examples import write_examples
 from dsi.training.targets import DocidTargets
 from dsi.training.tasks import training_pairs
 from dsi.training.trainer import DocidTrainer
+from dsi.tsv import write_tsv
 
 DEV_SPLIT = "dev"
 HEAD_RATE_TIMES_DOCUMENTS = 12.0
@@ -55,16 +56,15 @@ def train(
     Raises:
         DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
     """
-    documents, identifiers = Corpus(corpus), Docids(docids)
+    documents, identifiers, text = Corpus(corpus), Docids(docids), AutoTokenizer.from_pretrained(tokenizer)
     checkpoints = out / WORK / "checkpoints"
     has_dev = DEV_SPLIT in documents.splits
     arguments = training_arguments(training, checkpoints, has_dev)
     # PAWA's projections of late positions have no gradient where a batch's docids are short
     arguments.ddp_find_unused_parameters = model.head == "pawa"
     with arguments.main_process_first(local=False):
-        pairs = training_pairs(training.tasks, documents, doc2query, tokenizer, model.query_length, training.seed)
-        vocabulary_size = len(AutoTokenizer.from_pretrained(tokenizer))
-        examples = write_examples(out / WORK / "examples", pairs, vocabulary_size)
+        pairs = training_pairs(training.tasks, documents, doc2query, text, model.query_length, training.seed)
+        examples = write_examples(out / WORK / "examples", pairs, len(text))
     last = last_checkpoint(checkpoints)
     rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(documents), 1e-4), 2e-3)
     shape = DocidShape.of(identifiers, model.head)
@@ -73,7 +73,6 @@ def train(
         index.to(arguments.device)
         warm_start(index, identifiers, document_states(index, tokenizer, documents, model.document_length))
     history = json.loads((last / TRAINER_STATE_NAME).read_text())["log_history"] if last else []
-    steps_done = int(last.name.split("-")[-1]) if last else 0
     trainer = DocidTrainer(
         index,
         arguments,
@@ -86,7 +85,7 @@ def train(
             training.seed,
             training.steps,
             training.tasks.model_dump(),
-            first_step=steps_done,
+            first_step=steps_done(last),
             accumulation=training.accumulation,
             process=arguments.process_index,
             processes=arguments.world_size,
@@ -111,8 +110,8 @@ def train(
         **({DEV_MEASURE: best[DEV_MEASURE]} if DEV_MEASURE in best else {}),
     }
     if arguments.process_index == 0:
-        write_table(out / "dev_curve.tsv", curve)
-        write_table(out / "training.tsv", training_record(trainer.state.log_history))
+        write_points(out / "dev_curve.tsv", curve)
+        write_points(out / "training.tsv", training_record(trainer.state.log_history))
         source = (read_manifest(corpus) or {}).get("inputs", {}).get("corpus", {})
         indexed = {
             "source": source.get("dataset") or source.get("source") or "a corpus",
@@ -197,7 +196,7 @@ def training_record(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: entry[name] for name in kept if name in entry} for entry in history if "loss" in entry]
 
 
-def write_table(path: Path, points: list[dict[str, Any]]) -> None:
-    lines = ["\t".join(point) for point in points[:1]]
-    lines += ["\t".join(f"{value:.7g}" for value in point.values()) for point in points]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def write_points(path: Path, points: list[dict[str, Any]]) -> None:
+    """A row a point; an empty file of none."""
+    rows = ([f"{value:.7g}" for value in point.values()] for point in points)
+    write_tsv(path, list(points[0]) if points else [], rows)
