@@ -212,10 +212,20 @@ class DocidsConfig(Section):
         return self
 
 
-class ModelConfig(T5Sizes):
+class BodyConfig(T5Sizes):
+    """What an index and the dual encoder that it is compared with have in common."""
+
     checkpoint: str | None = None
-    """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes above."""
+    """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes above. Or
+    runs/NAME/model, a trained index: an atomic one of the same corpus passes on its output rows as document states."""
     dropout: Share = 0.0
+    query_length: Count = 32
+    """Input tokens of a query, the rest is cut."""
+    document_length: Count = 96
+    """Input tokens of a document, the rest is cut."""
+
+
+class ModelConfig(BodyConfig):
     head: Literal["plain", "tree", "pawa"] = "plain"
     """plain: an output row a docid token. tree: a row a node of the docid trie, softmax over siblings. pawa: rows that
     change with the prefix (docids.kind semantic_2d or residual)."""
@@ -224,11 +234,11 @@ class ModelConfig(T5Sizes):
     pawa_layers: Count = 1
     """pawa: layers of the decoder that reads the prefix and the query."""
     warm_start: bool = True
-    """atomic and head=tree: start each output row from the untrained model's states for its documents."""
-    query_length: Count = 32
-    """Input tokens of a query, the rest is cut."""
-    document_length: Count = 96
-    """Input tokens of a document, the rest is cut."""
+    """atomic and head=tree: start each output row from the model's states for its documents before any training."""
+
+    @property
+    def body(self) -> BodyConfig:
+        return BodyConfig(**{key: getattr(self, key) for key in BodyConfig.model_fields})
 
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -356,6 +366,10 @@ class BaselinesConfig(Section):
     """dense: name or folder of the model; the paper's is GTR-Base."""
     depth: Count = 100
     """Documents returned a query."""
+
+    @property
+    def has_dual_encoder(self) -> bool:
+        return "dual_encoder" in self.systems
 
 
 class EvaluationConfig(Section):

@@ -19,7 +19,7 @@ from dsi.baselines import compare as compare_module
 from dsi.baselines import dense, java
 from dsi.baselines.compare import compare, contents
 from dsi.baselines.dual_encoder import DualEncoder, embed
-from dsi.config import BaselinesConfig, Bm25Config, EncoderConfig, ModelConfig
+from dsi.config import BaselinesConfig, Bm25Config, BodyConfig, EncoderConfig
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.doc2query.shards import shard_path, write_shard
 from dsi.docids import embeddings
@@ -174,6 +174,9 @@ def test_bm25_finds_a_document_by_its_synthetic_queries(tmp_path: Path, small_co
 class WordVectors(torch.nn.Module):
     """A sentence encoder that hashes words."""
 
+    def tokenizer(self, texts: list[str]) -> dict[str, list[list[str]]]:
+        return {"input_ids": [text.split() for text in texts]}
+
     def encode(self, texts: list[str], show_progress_bar: bool) -> np.ndarray:
         vectors = np.zeros((len(texts), 64), dtype=np.float32)
         for vector, text in zip(vectors, texts, strict=True):
@@ -225,13 +228,13 @@ def test_without_sentence_transformers_the_key_is_named(monkeypatch: pytest.Monk
 
 
 def test_the_dual_encoder_learns_to_find_documents(tiny: Stages, tmp_path: Path) -> None:
-    model = ModelConfig(d_model=32, d_kv=8, d_ff=32)
+    body = BodyConfig(d_model=32, d_kv=8, d_ff=32)
     (tmp_path / "encoder").mkdir()
     found = {}
     for steps in (1, 200):
         config = EncoderConfig(steps=steps, batch_size=32, save_steps=100)
         sources = {"corpus": tiny.corpus, "tokenizer": tiny.tokenizer}
-        asked: dict[str, Any] = {"encoder": config, "model": model, "systems": ["dual_encoder"], **sources}
+        asked: dict[str, Any] = {"encoder": config, "body": body, "has_dual_encoder": True, **sources}
         counts = embed(tmp_path / "encoder", doc2query=tiny.doc2query, **asked)
         assert counts["steps"] == steps
         (tmp_path / str(steps)).mkdir()
@@ -266,5 +269,5 @@ def test_documents_of_a_batch_that_are_the_same_are_no_negatives() -> None:
 
 
 def test_no_dual_encoder_is_trained_unless_asked_for(tmp_path: Path, tiny: Stages) -> None:
-    assert embed(tmp_path, encoder=EncoderConfig(), model=ModelConfig(), systems=["bm25"], corpus=tiny.corpus) == {}
+    assert embed(tmp_path, encoder=EncoderConfig(), body=BodyConfig(), has_dual_encoder=False, corpus=tiny.corpus) == {}
     assert not list(tmp_path.iterdir())

@@ -218,7 +218,7 @@ def test_quality_sheet(tiny: Stages, tmp_path: Path) -> None:
     queries = [[" ".join(own[:2]), " ".join(own[:2]), " ".join([*own[3:6], "elsewhere"])] for own in words]
     write_shard(shard_path(tmp_path, 0), 0, queries[:40])
     write_shard(shard_path(tmp_path, 1), 40, queries[40:])
-    sheet = quality_sheet(corpus, [shard_path(tmp_path, 0), shard_path(tmp_path, 1)], 40)
+    sheet = quality_sheet(corpus, tmp_path)
     assert sheet == {
         "sampled_queries": 180,
         "unique": 0.6667,

@@ -10,7 +10,7 @@ from conftest import Stages, tiny_documents
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsi.config import DocidsConfig, ModelConfig
+from dsi.config import BodyConfig, DocidsConfig
 from dsi.docids.assign import assign, by_position
 from dsi.docids.naive import END, spell
 from dsi.docids.residual import residual_codes
@@ -102,8 +102,8 @@ def test_near_documents_share_the_beginning_of_their_docids() -> None:
     ids=lambda config: f"{config.kind}-{config.embeddings}",
 )
 def test_assign_writes_what_docids_reads(tiny: Stages, tmp_path: Path, config: DocidsConfig) -> None:
-    model = ModelConfig(d_model=16, d_kv=4, d_ff=16)
-    counts = assign(tmp_path, docids=config, corpus=tiny.corpus, tokenizer=tiny.tokenizer, model=model)
+    body = BodyConfig(d_model=16, d_kv=4, d_ff=16)
+    counts = assign(tmp_path, docids=config, corpus=tiny.corpus, tokenizer=tiny.tokenizer, body=body)
     docids = Docids(tmp_path)
     assert counts["documents"] == len(docids.codes) == len(tiny_documents())
     assert docids.codes.max() < docids.vocabulary.tokens == counts["tokens"]

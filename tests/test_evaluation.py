@@ -9,8 +9,10 @@ import pytest
 import pytrec_eval
 
 from dsi.config import EvaluationConfig
-from dsi.corpus.store import Document, Qrel, Query, write_rows
+from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
+from dsi.doc2query.shards import shard_path, write_shard
 from dsi.errors import DsiError
+from dsi.evaluation.breakdown import by_kind, kinds
 from dsi.evaluation.evaluate import evaluate
 from dsi.evaluation.measures import parse_measures, score_queries, score_run
 from dsi.runfile import write_run
@@ -100,6 +102,10 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
+def stages(corpus: Path, made: Path) -> dict[str, Path]:
+    return {"corpus": corpus, "doc2query": made, "search": made}
+
+
 def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> None:
     write_run(tmp_path / "dsi.run", "dsi", [("q1", [("a", 1.0)])])
     baselines = tmp_path / "baselines"
@@ -108,7 +114,9 @@ def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> 
         baselines / "bm25.run", "bm25", [(q, sorted(hits.items(), key=lambda hit: -hit[1])) for q, hits in RUN.items()]
     )
     config = EvaluationConfig(split="dev", measures=["RR@10", "Success@1"])
-    counts = evaluate(tmp_path, evaluation=config, corpus=corpus, search=tmp_path, baselines=baselines)
+    counts = evaluate(
+        tmp_path, evaluation=config, corpus=corpus, doc2query=tmp_path, search=tmp_path, baselines=baselines
+    )
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert counts.items() <= metrics.items()
     assert metrics["baseline"] == "bm25"
@@ -121,9 +129,34 @@ def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> 
         "documents": 6,
         "split": "dev",
     }
+    assert metrics["against_baseline"] == {"won": 1, "lost": 1, "level": 2}
+    assert metrics["breakdowns"] == {
+        "words": {"1 to 3": {"queries": 3, "dsi": pytest.approx(1 / 3), "bm25": 0.5}},
+        "similarity": {"0.0 to 0.2": {"queries": 3, "dsi": pytest.approx(1 / 3), "bm25": 0.5}},
+    }
     lines = (tmp_path / "per_query.tsv").read_text().splitlines()
     assert lines[:3] == ["query_id\tsystem\tRR@10\tSuccess@1", "q1\tdsi\t1.0\t1.0", "q1\tbm25\t0.5\t0.0"]
     assert len(lines) == 1 + 4 * 2
+
+
+def test_kinds_of_queries(tmp_path: Path, corpus: Path) -> None:
+    write_rows(corpus / "queries.train.arrow", Query, [Query("t", "any")])
+    write_rows(corpus / "qrels.train.arrow", Qrel, [Qrel("t", "c", 1)])
+    asked = [Query("q1", "one two three four"), Query("q2", "a b c d e f g h i j k"), Query("q3", "one two")]
+    write_rows(corpus / "queries.dev.arrow", Query, asked)
+    write_shard(shard_path(tmp_path, 0), 0, [["one two", "two"], [], ["a b c d e f g h i j k"]])
+    found = kinds(Corpus(corpus), "dev", tmp_path)
+    assert found == {
+        "training": {"q1": "no document seen", "q2": "a document seen", "q3": "no document seen"},
+        "words": {"q1": "4 to 6", "q2": "10 and more", "q3": "1 to 3"},
+        "similarity": {"q1": "0.4 to 0.6", "q2": "0.8 to 1.0", "q3": "0.0 to 0.2"},
+    }
+    table = by_kind(found["words"], {"dsi": {"q1": 0.5, "q2": 1.0, "q3": 0.0}})
+    assert list(table.items()) == [
+        ("1 to 3", {"queries": 1, "dsi": 0.0}),
+        ("4 to 6", {"queries": 1, "dsi": 0.5}),
+        ("10 and more", {"queries": 1, "dsi": 1.0}),
+    ]
 
 
 def test_a_baseline_that_was_not_run_is_an_error(tmp_path: Path, corpus: Path) -> None:
@@ -131,9 +164,18 @@ def test_a_baseline_that_was_not_run_is_an_error(tmp_path: Path, corpus: Path) -
     (tmp_path / "none").mkdir()
     config = EvaluationConfig(split="dev", measures=["RR@10"], baseline="bm25")
     with pytest.raises(DsiError, match=r"evaluation\.baseline: 'bm25' was not run; there are: dsi"):
-        evaluate(tmp_path, evaluation=config, corpus=corpus, search=tmp_path, baselines=tmp_path / "none")
+        evaluate(
+            tmp_path, evaluation=config, corpus=corpus, doc2query=tmp_path, search=tmp_path, baselines=tmp_path / "none"
+        )
 
 
 def test_a_split_without_judgements_is_an_error(tmp_path: Path, corpus: Path) -> None:
     with pytest.raises(DsiError, match="split 'test' has no judgements"):
-        evaluate(tmp_path, evaluation=EvaluationConfig(), corpus=corpus, search=tmp_path, baselines=tmp_path)
+        evaluate(
+            tmp_path,
+            evaluation=EvaluationConfig(),
+            corpus=corpus,
+            doc2query=tmp_path,
+            search=tmp_path,
+            baselines=tmp_path,
+        )

@@ -30,6 +30,8 @@ METRICS: dict[str, Any] = {
     "comparisons": {
         "RR@10": {"dsi": {"difference": -0.4986, "t_test": 0.03, "randomisation": 0.00002, "holm": 0.00004}}
     },
+    "against_baseline": {"won": 120, "lost": 980, "level": 490},
+    "breakdowns": {"words": {"1 to 3": {"queries": 90, "dsi": 0.25, "bm25": 0.5}}},
 }
 COUNTS: dict[str, dict[str, Any]] = {
     "corpus": {"documents": 36594},
@@ -45,7 +47,7 @@ COUNTS: dict[str, dict[str, Any]] = {
     },
     "docids": {"kind": "atomic"},
     "model": {"parameters": 18_100_000, "training_seconds": 300.0},
-    "search": {"queries_per_second": 123.4, "latency_ms": {"p50": 8.05, "p95": 9.15}},
+    "search": {"flops_per_query": 1.2e7, "queries_per_second": 123.4, "latency_ms": {"p50": 8.05, "p95": 9.15}},
     "baselines": {"bm25": {"latency_ms": {"p50": 1.75, "p95": 4.25}, "index_bytes": 3397679, "seconds_index": 6.5}},
     "evaluation": {},
 }
@@ -119,8 +121,10 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
         "| dsi | 0.322 | 0.310 to 0.330 | -0.499 | 0.0300 | <0.0001 | <0.0001 |",
         "| dsi | 0.322 | **0.987** |",
         "dsi / bm25 on RR@10: 0.39  ",
-        "| dsi | 18.1M | 5 min 0 s | - | 8.1 | 9.2 | 123.4 |",
-        "| bm25 | - | - | 3.4 MB | 1.8 | 4.2 | - |",
+        "| dsi | 18.1M | 5 min 0 s | - | 12.0M | 8.1 | 9.2 | 123.4 |",
+        "| bm25 | - | - | 3.4 MB | - | 1.8 | 4.2 | - |",
+        "On RR@10, dsi is better than bm25 for 120 queries, worse for 980, level for 490.",
+        "| 1 to 3 | 90 | 0.250 | 0.500 |",
         "bm25 is Lucene with k1=0.9, b=0.4; its index takes 3.4 MB and 6.5 s to build.",
         "| dev queries | 10 | 200 | 900 | 400 | 80 |",
         "| doc2query | 1 min 40 s | 1.1 GB |",
@@ -151,13 +155,18 @@ def test_what_search_says_about_itself(tmp_path: Path) -> None:
 
 def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
     bare: dict[str, dict[str, Any]] = {stage: {} for stage in COUNTS}
-    alone = {"systems": {"dsi": METRICS["systems"]["dsi"]}, "baseline": "dsi", "comparisons": {"RR@10": {}}}
+    alone = {
+        "systems": {"dsi": METRICS["systems"]["dsi"]},
+        "baseline": "dsi",
+        "comparisons": {"RR@10": {}},
+        "breakdowns": {},
+    }
     metrics = METRICS | alone | {"split": "test"}
     counts, text = make_report(tmp_path, **make_stages(tmp_path, bare, metrics))
     assert counts["ratio"] == {}
     assert text.startswith("# dsi: RR@10 0.322; there is no baseline to compare it with.\n")
     assert "- docids; - synthetic queries; - parameters, trained in -." in text
-    assert "| dsi | - | - | - | - | - | - |" in text
+    assert "| dsi | - | - | - | - | - | - | - |" in text
     assert "There is no dev curve." in text
 
 

@@ -13,6 +13,7 @@ import torch
 from dsi.corpus.store import Corpus, Query
 from dsi.docids.embeddings import encode_corpus
 from dsi.latency import milliseconds, percentiles
+from dsi.model.cost import encoder_flops
 from dsi.progress import progress
 from dsi.runfile import write_run
 from dsi.search.best import best_of_chunks
@@ -54,11 +55,13 @@ def dense(out: Path, name: str, model: Any, corpus: Corpus, queries: list[Query]
     )
     write_run(out / f"{name}.run", name, answers)
     times = milliseconds(lambda query: list(search([query.text])), queries[:LATENCY_QUERIES])
+    mean_length = float(np.mean([len(pieces) for pieces in model.tokenizer([q.text for q in queries])["input_ids"]]))
     return {
         "seconds_index": round(seconds, 2),
         "index_bytes": index.nbytes,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "latency_ms": percentiles(times),
+        "flops_per_query": encoder_flops(model, mean_length) + 2.0 * index.size,
         "documents": len(corpus),
         "queries": len(queries),
     }

@@ -19,10 +19,10 @@ from transformers import AutoTokenizer, T5Config, T5EncoderModel, set_seed
 from transformers.utils import ModelOutput
 
 from dsi.artifacts import WORK
-from dsi.config import EncoderConfig, ModelConfig, TasksConfig
+from dsi.config import BodyConfig, EncoderConfig, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.model.build import from_checkpoint, random_shape
-from dsi.model.checkpoints import last_checkpoint, steps_done
+from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
 from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.training.batch_trainer import BatchTrainer
@@ -79,18 +79,18 @@ def embed(
     out: Path,
     *,
     encoder: EncoderConfig,
-    model: ModelConfig,
-    systems: list[str],
+    body: BodyConfig,
+    has_dual_encoder: bool,
     corpus: Path,
     tokenizer: Path | None = None,
     doc2query: Path | None = None,
 ) -> dict[str, Any]:
-    """Train from the last checkpoint in `out`, or from the start; nothing unless dual_encoder is among `systems`.
+    """Train from the last checkpoint in `out`, or from the start; nothing unless it is asked for.
 
     Raises:
         DsiError: the loss is not finite, or the checkpoint to start from cannot be loaded.
     """
-    if "dual_encoder" not in systems:
+    if not has_dual_encoder:
         return {}
     assert tokenizer is not None
     assert doc2query is not None
@@ -111,15 +111,15 @@ def embed(
     )
 
     def examples(name: str, tasks: TasksConfig) -> Examples:
-        pairs = training_pairs(tasks, documents, doc2query, text, model.query_length, encoder.seed)
+        pairs = training_pairs(tasks, documents, doc2query, text, body.query_length, encoder.seed)
         return write_examples(out / WORK / name, pairs, len(text))
 
     with arguments.main_process_first(local=False):
         queries = examples("queries", TasksConfig())
-        passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=model.document_length))
+        passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=body.document_length))
     last = last_checkpoint(checkpoints)
-    trained = build_encoder(model, len(text), encoder.seed)
-    trained.config.document_length = model.document_length
+    trained = build_encoder(body, len(text), encoder.seed)
+    trained.config.document_length = body.document_length
     trainer = BatchTrainer(
         trained,
         arguments,
@@ -138,17 +138,18 @@ def embed(
         "encoder",
         "adamw",
         {"body": encoder.learning_rate, "embeddings": encoder.embedding_learning_rate},
+        seconds_before=seconds_done(last),
     )
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.save_model(str(out))
     return {
         "parameters": sum(parameter.numel() for parameter in trained.parameters()),
         "steps": encoder.steps,
-        "training_seconds": round(trainer.state.log_history[-1].get("train_runtime", 0.0), 1),
+        "training_seconds": trainer.state.log_history[-1]["seconds"],
     }
 
 
-def build_encoder(config: ModelConfig, vocabulary: int, seed: int) -> DualEncoder:
+def build_encoder(config: BodyConfig, vocabulary: int, seed: int) -> DualEncoder:
     """The untrained encoder: random weights with the index's sizes, or its checkpoint.
 
     Raises:
@@ -160,15 +161,13 @@ def build_encoder(config: ModelConfig, vocabulary: int, seed: int) -> DualEncode
     return from_checkpoint(DualEncoder, T5Config, config.checkpoint, {"dropout_rate": config.dropout})
 
 
-class TextEncoder:
+class TextEncoder(nn.Module):
     """A trained dual encoder with the interface of a sentence-transformers model."""
 
     def __init__(self, folder: Path, tokenizer: Path) -> None:
+        super().__init__()
         self.model = DualEncoder.from_pretrained(folder, dtype=torch.float32).to(compute_device()).eval()
-        self.text, self.length = AutoTokenizer.from_pretrained(tokenizer), self.model.config.document_length
-
-    def parameters(self) -> Any:
-        return self.model.parameters()
+        self.tokenizer, self.length = AutoTokenizer.from_pretrained(tokenizer), self.model.config.document_length
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], show_progress_bar: bool = False) -> NDArray[np.float32]:
@@ -178,7 +177,7 @@ class TextEncoder:
         for start in range(0, len(texts), TEXTS_A_BATCH):
             rows = order[start : start + TEXTS_A_BATCH]
             some = [texts[row] for row in rows]
-            batch = self.text(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
+            batch = self.tokenizer(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
             batch = batch.to(self.model.device)
             vectors[rows] = self.model.embed(batch["input_ids"], batch["attention_mask"]).cpu().numpy()
         return vectors

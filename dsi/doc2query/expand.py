@@ -75,7 +75,7 @@ def expand(
             "queries": sum(map(count_queries, paths)),
             "shards": len(paths),
             **counts,
-            "quality": quality_sheet(documents, paths, size),
+            "quality": quality_sheet(documents, out),
         }
     return {}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,8 @@ BUCKETS = 5
 """Equal parts of the Jaccard similarity from 0 to 1."""
 
 
-def quality_sheet(corpus: Corpus, shards: Sequence[Path], shard_size: int, split: str = "dev") -> dict[str, Any]:
-    """Measures of the queries in `shards` of `shard_size` documents each.
+def quality_sheet(corpus: Corpus, folder: Path, split: str = "dev") -> dict[str, Any]:
+    """Measures of the queries in the shards of `folder`.
 
     `unique`: share of a document's queries that are the first of their kind; `words`: mean length; `copied`: share of
     their words that occur in the document; both over a sample of documents. `max_jaccard`: similarity, as sets of
@@ -29,11 +27,7 @@ def quality_sheet(corpus: Corpus, shards: Sequence[Path], shard_size: int, split
     queries fall into each bucket (Pradeep et al. 2023, figure 1).
     """
     sample = range(0, len(corpus), -(-len(corpus) // SAMPLED_DOCUMENTS))
-    real = defaultdict[str, list[int]](list)
-    for query, number in corpus.relevant(split, DEV_QUERIES) if split in corpus.splits else ():
-        real[query.text].append(number)
-    wanted = sorted({*sample, *(number for numbers in real.values() for number in numbers)})
-    queries = read_queries_of(shards, shard_size, wanted)
+    queries = read_queries_of(folder, sample)
     texts = repeats = words = copied = 0
     for number in sample:
         own = set(words_of(corpus[number].content()))
@@ -47,15 +41,24 @@ def quality_sheet(corpus: Corpus, shards: Sequence[Path], shard_size: int, split
         "words": round(words / max(texts, 1), 2),
         "copied": round(copied / max(words, 1), 4),
     }
-    closest = []
-    for text, numbers in real.items():
-        asked = set(words_of(text))
-        similar = (_jaccard(asked, set(words_of(query))) for number in numbers for query in queries[number])
-        closest.append(max(similar, default=0.0))
+    closest = list(max_jaccard(corpus, folder, split, DEV_QUERIES).values()) if split in corpus.splits else []
     if closest:
         counts, _ = np.histogram(closest, bins=BUCKETS, range=(0.0, 1.0))
         sheet["max_jaccard"] = {"mean": round(float(np.mean(closest)), 4), "buckets": counts.tolist()}
     return sheet
+
+
+def max_jaccard(corpus: Corpus, folder: Path, split: str, limit: int | None = None) -> dict[str, float]:
+    """Similarity, as sets of words, of each real query to the closest synthetic query of its relevant documents, by
+    query_id; of the first `limit` relevant pairs."""
+    pairs = list(corpus.relevant(split, limit))
+    synthetic = read_queries_of(folder, {number for _, number in pairs})
+    closest: dict[str, float] = {}
+    for query, number in pairs:
+        asked = set(words_of(query.text))
+        similar = (_jaccard(asked, set(words_of(text))) for text in synthetic[number])
+        closest[query.query_id] = max(closest.get(query.query_id, 0.0), *similar, 0.0)
+    return closest
 
 
 def _jaccard(one: set[str], other: set[str]) -> float:

@@ -7,8 +7,7 @@ the configuration, the seed and the shard number, not on which process wrote it 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +45,12 @@ def read_shards(folder: Path) -> Iterator[tuple[NDArray[np.uint32], list[str]]]:
         yield table["doc_index"].to_numpy(), table["text"].to_pylist()
 
 
-def read_queries_of(shards: Sequence[Path], shard_size: int, documents: Sequence[int]) -> dict[int, list[str]]:
-    """Queries of the given documents, by doc_index; `shards` are all shards in order, `shard_size` documents each."""
+def read_queries_of(folder: Path, documents: Iterable[int]) -> dict[int, list[str]]:
+    """Queries of the given documents, by doc_index, without reading the shards of others."""
     queries: dict[int, list[str]] = {number: [] for number in documents}
-    for shard, own in groupby(sorted(documents), key=lambda number: number // shard_size):
-        table = pq.read_table(shards[shard])
-        table = table.filter(pc.is_in(table["doc_index"], pa.array(own, pa.uint32())))
+    wanted = pa.array(queries, pa.uint32())
+    for path in sorted(folder.glob("shard-*.parquet")):
+        table = pq.read_table(path, filters=pc.field("doc_index").isin(wanted))
         for number, text in zip(table["doc_index"].to_pylist(), table["text"].to_pylist(), strict=True):
             queries[number].append(text)
     return queries

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsi.config import DocidsConfig, ModelConfig
+from dsi.config import BodyConfig, DocidsConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.embeddings import embed
 from dsi.docids.naive import END, spell
@@ -20,9 +20,9 @@ Codes = NDArray[np.integer[Any]]
 
 
 def assign(
-    out: Path, *, docids: DocidsConfig, corpus: Path, tokenizer: Path, model: ModelConfig | None = None
+    out: Path, *, docids: DocidsConfig, corpus: Path, tokenizer: Path, body: BodyConfig | None = None
 ) -> dict[str, Any]:
-    """Write codes, docid vocabulary and trie; `model` is needed for embeddings that are document states.
+    """Write codes, docid vocabulary and trie; `body` is needed for embeddings that are document states.
 
     Raises:
         DsiError: the embeddings cannot be had.
@@ -35,7 +35,7 @@ def assign(
         strings, pieces, codes = spell((document.doc_id for document in documents), docids.alphabet, tokenizer)
         vocabulary = Vocabulary("naive", len(strings), codes.shape[1], end=END, strings=strings, pieces=pieces)
     else:
-        embeddings = embed(out, docids, documents, tokenizer, model)
+        embeddings = embed(out, docids, documents, tokenizer, body)
         if docids.kind == "residual":
             codes = residual_codes(embeddings, docids.levels, docids.codebook, docids.seed)
         else:

@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from dsi.artifacts import WORK
-from dsi.config import DocidsConfig, ModelConfig
+from dsi.config import BodyConfig, DocidsConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError, first_line
 from dsi.progress import progress
@@ -28,7 +28,7 @@ Embeddings = NDArray[np.floating[Any]]
 
 
 def embed(
-    out: Path, config: DocidsConfig, corpus: Corpus, tokenizer: Path, model: ModelConfig | None = None
+    out: Path, config: DocidsConfig, corpus: Corpus, tokenizer: Path, body: BodyConfig | None = None
 ) -> Embeddings:
     """Vectors of all documents, shape (documents, dimensions), float32 or float16, in memory or memory-mapped.
 
@@ -44,10 +44,11 @@ def embed(
     if config.embeddings == "file":
         return file_embeddings(config.embedding_file, len(corpus))
     from dsi.model.build import build_body
-    from dsi.model.document_states import document_states
+    from dsi.model.document_states import states_before_training
 
-    assert model is not None  # the pipeline passes the section whenever embeddings are document states
-    return document_states(build_body(model, tokenizer, config.seed), tokenizer, corpus, model.document_length).numpy()
+    assert body is not None  # the pipeline passes the section whenever embeddings are document states
+    states = states_before_training(body, build_body(body, tokenizer, config.seed), tokenizer, corpus)
+    return normalize(states.numpy())
 
 
 def tfidf_embeddings(corpus: Corpus, seed: int) -> NDArray[np.float32]:

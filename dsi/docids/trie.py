@@ -43,6 +43,11 @@ class Trie:
         levels = zip(self.level_start[:-2].tolist(), self.level_start[1:-1].tolist(), strict=True)
         return [int(children[start:stop].max()) for start, stop in levels]
 
+    def prefixes(self, beam: int) -> int:
+        """Prefixes that a beam of this width extends at most, over all levels: what a search has to compute."""
+        levels, _ = np.histogram(self.inner_nodes, bins=self.level_start.astype(np.int64))
+        return int(np.minimum(levels, beam).sum())
+
     def documents_of(self, leaves: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Documents of leaf nodes, those of a leaf in corpus order, and how many each leaf has."""
         numbers = leaves - np.searchsorted(self.inner_nodes, leaves)

@@ -11,6 +11,7 @@ from dsi.artifacts import write_json
 from dsi.config import EvaluationConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
+from dsi.evaluation.breakdown import by_kind, kinds
 from dsi.evaluation.measures import parse_measures, score_queries
 from dsi.evaluation.significance import compare_all, interval
 from dsi.runfile import read_run
@@ -20,9 +21,11 @@ DSI = "dsi"
 """Name of our system among the others."""
 
 
-def evaluate(out: Path, *, evaluation: EvaluationConfig, corpus: Path, search: Path, baselines: Path) -> dict[str, Any]:
-    """Write `metrics.json` (means over all judged queries, their intervals, comparisons with a baseline) and
-    `per_query.tsv` (query_id, system, measures).
+def evaluate(
+    out: Path, *, evaluation: EvaluationConfig, corpus: Path, doc2query: Path, search: Path, baselines: Path
+) -> dict[str, Any]:
+    """Write `metrics.json` (means over all judged queries, their intervals, comparisons with a baseline, and the first
+    measure by kinds of queries) and `per_query.tsv` (query_id, system, measures).
 
     The systems are `search`/dsi.run and every `baselines`/SYSTEM.run.
 
@@ -47,6 +50,8 @@ def evaluate(out: Path, *, evaluation: EvaluationConfig, corpus: Path, search: P
         measure: {system: np.array([values[system][query][measure] for query in queries]) for system in runs}
         for measure in measures
     }
+    first = next(iter(measures))
+    ours, theirs = by_measure[first][DSI], by_measure[first][baseline]
     metrics = {
         "systems": means,
         "intervals": {
@@ -54,6 +59,18 @@ def evaluate(out: Path, *, evaluation: EvaluationConfig, corpus: Path, search: P
         },
         "baseline": baseline,
         "comparisons": {measure: compare_all(found, baseline) for measure, found in by_measure.items()},
+        "breakdowns": {
+            name: by_kind(
+                kind_of,
+                {system: {query: found[first] for query, found in values[system].items()} for system in runs},
+            )
+            for name, kind_of in kinds(documents, split, doc2query).items()
+        },
+        "against_baseline": {
+            "won": int((ours > theirs).sum()),
+            "lost": int((ours < theirs).sum()),
+            "level": int((ours == theirs).sum()),
+        },
         "queries": len(queries),
         "documents": len(documents),
         "split": split,

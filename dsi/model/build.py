@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, T5Config, set_seed
 
-from dsi.config import GeneratorConfig, ModelConfig, T5Sizes
+from dsi.config import BodyConfig, GeneratorConfig, ModelConfig, T5Sizes
 from dsi.docids.store import Docids
 from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
@@ -70,16 +70,18 @@ def build_model(
     else:
         changes = {"dropout_rate": config.dropout, **ours}
         model = from_checkpoint(DifferentiableSearchIndex, DsiConfig, config.checkpoint, changes)
+    trained = trained_index(config.checkpoint)
     with torch.no_grad():
         rows, text = model.docid_embedding.weight, model.shared.weight
-        rows[START] = text[model.config.decoder_start_token_id]
+        start = text[model.config.decoder_start_token_id]
+        rows[START] = start if trained is None else trained.docid_embedding.weight[START]
         if docids.length > 1 and docids.pieces:
             borrowed = torch.tensor(docids.pieces)
             rows[START + 1 :][borrowed >= 0] = text[borrowed[borrowed >= 0]]
     return model
 
 
-def random_shape(config: ModelConfig | GeneratorConfig, vocabulary: int) -> dict[str, Any]:
+def random_shape(config: BodyConfig | GeneratorConfig, vocabulary: int) -> dict[str, Any]:
     """Keys of T5's configuration for a model from random weights: T5.1.1 with the sizes given."""
     return {
         **{size: getattr(config, size) for size in T5Sizes.model_fields},
@@ -90,9 +92,9 @@ def random_shape(config: ModelConfig | GeneratorConfig, vocabulary: int) -> dict
     }
 
 
-def build_body(config: ModelConfig, tokenizer: Path, seed: int) -> DifferentiableSearchIndex:
+def build_body(config: BodyConfig, tokenizer: Path, seed: int) -> DifferentiableSearchIndex:
     """The untrained model without docids, for document states."""
-    return build_model(config.model_copy(update={"head": "plain"}), tokenizer, seed, DocidShape())
+    return build_model(ModelConfig(**config.model_dump()), tokenizer, seed, DocidShape())
 
 
 def from_checkpoint(
@@ -108,7 +110,17 @@ def from_checkpoint(
         if t5.model_type not in ("t5", "mt5"):
             raise DsiError(f"model.checkpoint: {checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
         config = config_class(**{**t5.to_dict(), **changes})
-        model: Model = model_class.from_pretrained(checkpoint, config=config, dtype=torch.float32)
+        # the docid rows of an index that was trained for other docids have other shapes; T5's parts all fit
+        model: Model = model_class.from_pretrained(
+            checkpoint, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+        )
     except (OSError, ValueError) as error:
         raise DsiError(f"model.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
     return model
+
+
+def trained_index(checkpoint: str | None) -> DifferentiableSearchIndex | None:
+    """The index that a checkpoint is, or None if it is a T5 without docids."""
+    if checkpoint is None or not hasattr(AutoConfig.from_pretrained(checkpoint), "docid_tokens"):
+        return None
+    return DifferentiableSearchIndex.from_pretrained(checkpoint, dtype=torch.float32)

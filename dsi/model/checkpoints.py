@@ -19,6 +19,14 @@ def steps_done(checkpoint: Path | None) -> int:
     return int(checkpoint.name.split("-")[-1]) if checkpoint is not None else 0
 
 
+def seconds_done(checkpoint: Path | None) -> float:
+    """Training seconds before a checkpoint, of all starts; 0 before there is one."""
+    if checkpoint is None:
+        return 0.0
+    history = json.loads((checkpoint / TRAINER_STATE_NAME).read_text())["log_history"]
+    return max((entry.get("seconds", 0.0) for entry in history), default=0.0)
+
+
 def _is_json(path: Path) -> bool:
     try:
         json.loads(path.read_text())

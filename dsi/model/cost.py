@@ -10,7 +10,8 @@ import time
 import torch
 from torch import nn
 
-from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.docids.store import Docids
+from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
 
 TRAINING = 3
 """Forward and backward pass against the forward pass alone."""
@@ -26,6 +27,18 @@ def forward_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_to
         )
         multiplications += text_tokens * of_text + docid_tokens * (_matrices(stack) - of_text)
     return 2.0 * multiplications
+
+
+def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int) -> float:
+    """FLOPs of one query of so many pieces, at most: with every prefix that the beam can hold (paper, Table 4)."""
+    with torch.device("meta"):
+        model = DifferentiableSearchIndex(config)
+    return forward_flops(model, text_tokens, 1 if docids.is_atomic else docids.trie.prefixes(beam))
+
+
+def encoder_flops(encoder: nn.Module, text_tokens: float) -> float:
+    """FLOPs of an encoder that reads so many pieces."""
+    return 2.0 * text_tokens * _matrices(encoder)
 
 
 def multiplication_speed(device: torch.device, seconds: float = 0.2) -> float:

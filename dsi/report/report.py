@@ -10,6 +10,7 @@ import yaml
 
 from dsi.artifacts import read_manifest
 from dsi.errors import DsiError
+from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
 from dsi.report.page import write_page
 from dsi.report.quantities import count, decimal, duration, large, size
@@ -138,6 +139,7 @@ def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str
         "",
         *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
     ]
+    lines += ["", "## Kinds of queries", "", *_breakdowns(metrics)]
     lines += ["", "## Cost", "", _latency(metrics, manifests), *_bm25(manifests)]
     lines += _search(manifests["search"]["counts"])
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
@@ -179,12 +181,14 @@ def _latency(metrics: dict[str, Any], manifests: Manifests) -> str:
         latency = cost.get("latency_ms", {})
         numbers = (latency.get("p50"), latency.get("p95"), cost.get("queries_per_second"))
         training, index = cost.get("training_seconds"), cost.get("index_bytes")
-        sizes = (large(cost.get("parameters")), duration(training), size(index))
+        flops = cost.get("flops_per_query")
+        sizes = (large(cost.get("parameters")), duration(training), size(index), large(flops))
         rows.append([name, *sizes, *(decimal(number, 1) for number in numbers)])
-    header = ["system", "parameters", "training", "index", "p50 ms", "p95 ms", "queries a second"]
+    header = ["system", "parameters", "training", "index", "FLOPs a query", "p50 ms", "p95 ms", "queries a second"]
     return (
         f"{markdown_table(header, rows)}\nLatency is of one query at a time, throughput of many together. The index is"
-        " what must be kept to answer queries: the model and its docids, Lucene's files, the vectors."
+        " what must be kept to answer queries: the model and its docids, Lucene's files, the vectors. FLOPs are of"
+        " matrix products, dsi's at most: with every prefix that the beam can hold."
     )
 
 
@@ -221,6 +225,31 @@ def _significance(metrics: dict[str, Any]) -> list[str]:
 
 def _p(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
+
+
+BREAKDOWNS = {
+    "training": "By whether a training query has one of its documents",
+    "words": "By its number of words",
+    "similarity": "By its similarity to the closest synthetic query of its documents",
+}
+
+
+def _breakdowns(metrics: dict[str, Any]) -> list[str]:
+    """The first measure for each kind of query."""
+    systems, lines = list(metrics["systems"]), []
+    measure, found = next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
+    if metrics["baseline"] != DSI:
+        lines += [
+            f"On {measure}, dsi is better than {metrics['baseline']} for {count(found['won'])} queries, worse for"
+            f" {count(found['lost'])}, level for {count(found['level'])}.",
+            "",
+        ]
+    for name, rows in metrics["breakdowns"].items():
+        cells = [
+            [kind, count(row["queries"]), *(decimal(row[system]) for system in systems)] for kind, row in rows.items()
+        ]
+        lines += [f"{BREAKDOWNS[name]}, {measure}:", "", markdown_table(["", "queries", *systems], cells)]
+    return lines
 
 
 def _search(counts: dict[str, Any]) -> list[str]:
@@ -262,13 +291,12 @@ def _synthetic_queries(counts: dict[str, Any]) -> list[str]:
     ]
     if "max_jaccard" in sheet:
         buckets = sheet["max_jaccard"]["buckets"]
-        edges = [f"{number / len(buckets):.1f} to {(number + 1) / len(buckets):.1f}" for number in range(len(buckets))]
         lines += [
             "",
             "Similarity (Jaccard, of sets of words) of a real dev query to the closest synthetic query of its document:"
             f" {decimal(sheet['max_jaccard']['mean'], 2)} on average.",
             "",
-            markdown_table(["similarity", *edges], [["dev queries", *map(count, buckets)]]),
+            markdown_table(["similarity", *bucket_names()], [["dev queries", *map(count, buckets)]]),
         ]
     predictions = counts.get("predictions")
     if predictions:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dsi.config import SearchConfig
 from dsi.latency import milliseconds, percentiles
+from dsi.model.cost import search_flops
 from dsi.progress import progress
 from dsi.runfile import write_run
 from dsi.search.index import Index
@@ -62,6 +63,7 @@ def search(
             for query, ranking in zip(queries, rankings, strict=True)
         ),
     )
+    mean_length = float(np.mean([len(query) for query in pieces]))
     counts: dict[str, Any] = {
         "split": split,
         "index_bytes": sum(
@@ -72,6 +74,7 @@ def search(
         "queries": len(queries),
         "queries_per_second": round(len(queries) / seconds, 1),
         "latency_ms": percentiles(alone),
+        "flops_per_query": search_flops(index.searcher.model.config, index.searcher.docids, mean_length, search.beam),
     }
     if not search.constrained:
         counts["invalid_docids"] = _share(~ranking.is_docid for ranking in rankings)

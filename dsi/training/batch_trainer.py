@@ -28,6 +28,7 @@ class BatchTrainer(Trainer):
         section: of the configuration that has the learning rates, for messages.
         optimizer: adamw or adafactor.
         rates: learning rate of each part (see `part_of`).
+        seconds_before: training seconds spent before this start, for a resumed run.
     """
 
     optimizer: torch.optim.Optimizer | None
@@ -40,12 +41,22 @@ class BatchTrainer(Trainer):
         section: str,
         optimizer: str,
         rates: Mapping[str, float],
+        seconds_before: float,
         **options: Any,
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=batches, **options)
         self.rates, self.optimizer_kind = rates, optimizer
+        self.started = time.monotonic() - seconds_before
         self.remove_callback(PrinterCallback)
         self.add_callback(TrainingLog(section, batches.steps, batches.batch_size))
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, over all its starts."""
+        return round(time.monotonic() - self.started, 2)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log({"seconds": self.seconds, **logs}, start_time)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """Batches come ready-made and already divided among the processes, so accelerate must not divide them."""

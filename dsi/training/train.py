@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
 
 from dsi.artifacts import WORK, read_manifest
 from dsi.config import ModelConfig, TrainingConfig
@@ -19,9 +17,9 @@ from dsi.evaluation.measures import parse_measures, score_run
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_model
 from dsi.model.card import write_card
-from dsi.model.checkpoints import last_checkpoint, steps_done
+from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
 from dsi.model.device import is_bfloat16
-from dsi.model.document_states import document_states
+from dsi.model.document_states import states_before_training
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
@@ -71,8 +69,7 @@ def train(
     index = build_model(model, tokenizer, training.seed, shape, training.consistency)
     if last is None and model.warm_start and (identifiers.is_atomic or model.head == "tree"):
         index.to(arguments.device)
-        warm_start(index, identifiers, document_states(index, tokenizer, documents, model.document_length))
-    history = json.loads((last / TRAINER_STATE_NAME).read_text())["log_history"] if last else []
+        warm_start(index, identifiers, states_before_training(model, index, tokenizer, documents))
     trainer = DocidTrainer(
         index,
         arguments,
@@ -92,7 +89,7 @@ def train(
         ),
         dev_evaluator(documents, identifiers, tokenizer, training.dev_queries, model.query_length),
         head_rate=rate,
-        seconds_before=max((entry.get("eval_seconds", 0.0) for entry in history), default=0.0),
+        seconds_before=seconds_done(last),
         callbacks=[EarlyStoppingCallback(training.patience)] if training.patience and has_dev else [],
     )
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -110,6 +107,7 @@ def train(
         **({DEV_MEASURE: best[DEV_MEASURE]} if DEV_MEASURE in best else {}),
     }
     if arguments.process_index == 0:
+        text.save_pretrained(out)
         write_points(out / "dev_curve.tsv", curve)
         write_points(out / "training.tsv", training_record(trainer.state.log_history))
         source = (read_manifest(corpus) or {}).get("inputs", {}).get("corpus", {})

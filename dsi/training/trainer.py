@@ -26,7 +26,6 @@ class DocidTrainer(BatchTrainer):
 
     Args:
         head_rate: learning rate of the docid head.
-        seconds_before: training seconds spent before this start, for a resumed run.
     """
 
     control: TrainerControl
@@ -50,12 +49,11 @@ class DocidTrainer(BatchTrainer):
         }
         # The Trainer insists on an evaluation set where it is to evaluate; `evaluate` below has its own queries.
         options = {"eval_dataset": batches, "callbacks": callbacks}
-        super().__init__(model, arguments, batches, "training", config.optimizer, rates, **options)
+        super().__init__(model, arguments, batches, "training", config.optimizer, rates, seconds_before, **options)
         self.config = config
         self.evaluate_dev = evaluate_dev
         self.index, self.batches = model, batches
         self.speed = multiplication_speed(arguments.device)
-        self.started = time.monotonic() - seconds_before
         self.last_log = (time.monotonic(), 0, 0)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -66,7 +64,6 @@ class DocidTrainer(BatchTrainer):
             passes = TRAINING * (2 if self.config.consistency else 1)
             flops = passes * forward_flops(self.index, texts - before[0], docids - before[1])
             logs |= {
-                "seconds": round(now - self.started, 2),
                 "examples_per_second": self.args.logging_steps * self.config.batch_size / seconds,
                 "tokens_per_second": (texts - before[0]) * self.args.world_size / seconds,
                 "share_of_bound": flops / seconds / self.speed,
@@ -76,7 +73,7 @@ class DocidTrainer(BatchTrainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Retrieval on the dev queries, logged beside the loss; the Trainer keeps the best checkpoint by it."""
-        metrics = {"eval_seconds": round(time.monotonic() - self.started, 2)}
+        metrics = {"eval_seconds": self.seconds}
         if self.evaluate_dev is not None:
             metrics |= {f"eval_{name}": value for name, value in self._dev_measures(self.evaluate_dev).items()}
         self.log(metrics)
