@@ -92,6 +92,9 @@ bench-trie: install  ## build the trie of 8.8 million docids
 bench-kmeans: install  ## hierarchical k-means against scikit-learn, and from disk
 	$(VENV)/bin/python scripts/bench_kmeans.py
 
+bench-examples: install  ## write and read the example store
+	$(VENV)/bin/python scripts/bench_examples.py
+
 bench-train: $(RUN)/tokenizer/manifest.json  ## examples a second against the usual recipe, on CONFIG's queries
 	$(VENV)/bin/python scripts/bench_train.py $(RUN)
 
@@ -104,4 +107,4 @@ help:  ## list the targets
 	@echo "(a value with blanks or brackets in quotes of its own: SET=\"'evaluation.measures=[RR@10, R@1000]'\")"
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 
-.PHONY: all $(STAGES) plan install test lint sweep bench-doc2query bench-search bench-trie bench-kmeans bench-train clean help
+.PHONY: all $(STAGES) plan install test lint sweep bench-doc2query bench-search bench-trie bench-kmeans bench-examples bench-train clean help

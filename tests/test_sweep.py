@@ -47,14 +47,20 @@ def test_a_sweep_runs_every_combination_once(project: Path, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert "8 of 8: 60_tree_1" in printed
     lines = (project / "runs/grid/sweep.tsv").read_text().splitlines()
-    assert lines[0].split("\t") == ["corpus.size", "system", "RR@10", "low", "high", "training_seconds"]
+    assert lines[0].split("\t")[:6] == ["corpus.size", "system", "RR@10", "low", "high", "training_seconds"]
     assert sorted({tuple(line.split("\t")[:2]) for line in lines[1:]}) == [
         ("20", "dsi atomic"), ("20", "dsi tree"), ("60", "dsi atomic"), ("60", "dsi tree"),
     ]  # fmt: skip
     assert len(lines) == 1 + 8
     text = (project / "runs/grid/sweep.md").read_text()
     assert "| corpus.size | 20 | 60 |" in text
-    assert "</svg>" in (project / "runs/grid/sweep.svg").read_text()
+    for plot in ("sweep", "flops", "training"):
+        assert "</svg>" in (project / f"runs/grid/{plot}.svg").read_text()
+    compared = text.partition("## corpus.size = 60")[2].splitlines()
+    assert [line.split("|")[1].strip() for line in compared if line.startswith("| dsi")] == [
+        "dsi atomic", "dsi tree", "dsi atomic", "dsi tree",  # significance, then cost
+    ]  # fmt: skip
+    assert "against dsi atomic" in text
     store = project / "runs/.store"
     assert len(list(store.glob("corpus-*/manifest.json"))) == 2  # shared between docids and seeds
     assert len(list(store.glob("doc2query-*/manifest.json"))) == 2

@@ -44,11 +44,10 @@ def embed(
     if config.embeddings == "file":
         return file_embeddings(config.embedding_file, len(corpus))
     from dsi.model.build import build_body
-    from dsi.model.document_states import states_before_training
+    from dsi.model.document_states import document_states
 
     assert body is not None  # the pipeline passes the section whenever embeddings are document states
-    states = states_before_training(body, build_body(body, tokenizer, config.seed), tokenizer, corpus)
-    return normalize(states.numpy())
+    return document_states(build_body(body, tokenizer, config.seed), tokenizer, corpus, body.document_length).numpy()
 
 
 def tfidf_embeddings(corpus: Corpus, seed: int) -> NDArray[np.float32]:

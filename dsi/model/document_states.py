@@ -1,7 +1,8 @@
 """Document states: what the model's decoder says about a document before the first docid token.
 
-They start the output rows of atomic docids (the warm start: logits then compare a query's state with each document's)
-and can be clustered into semantic docids. Those of an atomic index are its output rows, what training has made of them.
+They start the output rows (the warm start: logits then compare a query's state with each document's) and can be
+clustered into semantic docids. Those of a body that was trained on queries rank better than the rows that were trained
+with it (6,000 MS MARCO passages: RR@10 0.784 against 0.754), and hold for documents that it has not seen.
 """
 
 from __future__ import annotations
@@ -13,32 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from dsi.artifacts import read_manifest
-from dsi.config import BodyConfig
 from dsi.corpus.store import Corpus
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.build import trained_index
 from dsi.progress import progress
 
 DOCUMENTS_A_BATCH = 64
-
-
-def states_before_training(
-    config: BodyConfig, model: DifferentiableSearchIndex, tokenizer: Path, corpus: Corpus
-) -> Tensor:
-    """The output rows, centred, where the checkpoint that `model` starts from is an atomic index of this very corpus;
-    `document_states` otherwise. Shape (documents, d_model), float32."""
-    trained = trained_index(config.checkpoint)
-    if trained is None or trained.config.docid_length > 1 or not _is_of(config.checkpoint, corpus):
-        return document_states(model, tokenizer, corpus, config.document_length)
-    rows = trained.docid_head.weight.detach()
-    return rows - rows.mean(dim=0)
-
-
-def _is_of(checkpoint: str | None, corpus: Corpus) -> bool:
-    """Whether the index that a run has made, in this folder, is of this corpus."""
-    index, documents = read_manifest(Path(str(checkpoint))), read_manifest(corpus.folder)
-    return index is not None and documents is not None and index["inputs"]["corpus/"] == documents["fingerprint"]
 
 
 @torch.inference_mode()

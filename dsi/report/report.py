@@ -12,12 +12,15 @@ from dsi.artifacts import read_manifest
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
+from dsi.report.breakdowns import breakdowns
+from dsi.report.cost import cost_table, costs
 from dsi.report.page import write_page
+from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
+from dsi.report.significance import significance
 from dsi.report.tables import markdown_table, text_table
 from dsi.tsv import read_tsv
 
-TESTS = ("t_test", "randomisation", "holm")
 CURVE_POINTS = 12
 """Shown of the dev curve; the file has all."""
 
@@ -131,7 +134,7 @@ def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str
         context(metrics, manifests) + ".",
         "",
         markdown_table(*results(metrics, mark="**{}**")),
-        *_significance(metrics),
+        *significance(metrics),
         f"Metrics per system are means over {count(metrics['queries'])} {metrics['split']} queries; a query without"
         " results counts as 0. The best value is in bold.",
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
@@ -139,8 +142,11 @@ def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str
         "",
         *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
     ]
-    lines += ["", "## Kinds of queries", "", *_breakdowns(metrics)]
-    lines += ["", "## Cost", "", _latency(metrics, manifests), *_bm25(manifests)]
+    setting = manifests["evaluation"]["inputs"].get("evaluation", {}).get("published")
+    if setting is not None:
+        lines += ["", "## Published figures", "", published(setting)]
+    lines += ["", "## Kinds of queries", "", *breakdowns(metrics)]
+    lines += ["", "## Cost", "", cost_table(costs(manifests, list(metrics["systems"]))), *_bm25(manifests)]
     lines += _search(manifests["search"]["counts"])
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]
@@ -172,26 +178,6 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _latency(metrics: dict[str, Any], manifests: Manifests) -> str:
-    own = {key: manifests["model"]["counts"].get(key) for key in ("parameters", "training_seconds")}
-    costs = {DSI: {**manifests["search"]["counts"], **own}, **manifests["baselines"]["counts"]}
-    rows = []
-    for name in metrics["systems"]:
-        cost = costs.get(name, {})
-        latency = cost.get("latency_ms", {})
-        numbers = (latency.get("p50"), latency.get("p95"), cost.get("queries_per_second"))
-        training, index = cost.get("training_seconds"), cost.get("index_bytes")
-        flops = cost.get("flops_per_query")
-        sizes = (large(cost.get("parameters")), duration(training), size(index), large(flops))
-        rows.append([name, *sizes, *(decimal(number, 1) for number in numbers)])
-    header = ["system", "parameters", "training", "index", "FLOPs a query", "p50 ms", "p95 ms", "queries a second"]
-    return (
-        f"{markdown_table(header, rows)}\nLatency is of one query at a time, throughput of many together. The index is"
-        " what must be kept to answer queries: the model and its docids, Lucene's files, the vectors. FLOPs are of"
-        " matrix products, dsi's at most: with every prefix that the beam can hold."
-    )
-
-
 def _bm25(manifests: Manifests) -> list[str]:
     cost = manifests["baselines"]["counts"].get("bm25")
     if cost is None:
@@ -201,55 +187,6 @@ def _bm25(manifests: Manifests) -> list[str]:
         f"bm25 is Lucene with k1={parameters['k1']}, b={parameters['b']}; its index takes"
         f" {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to build."
     ]
-
-
-def _significance(metrics: dict[str, Any]) -> list[str]:
-    """Differences from the baseline on the first measure, with their p-values; every mean with its interval."""
-    if not metrics.get("comparisons"):
-        return []
-    measure, comparisons = next(iter(metrics["comparisons"].items()))
-    rows = []
-    for name, values in metrics["systems"].items():
-        low, high = metrics["intervals"][name][measure]
-        compared = comparisons.get(name)
-        cells = [f"{compared['difference']:+.3f}", *(_p(compared[test]) for test in TESTS)] if compared else ["-"] * 4
-        rows.append([name, decimal(values[measure]), f"{low:.3f} to {high:.3f}", *cells])
-    header = ["system", measure, "95% interval", f"against {metrics['baseline']}", "t-test", "randomisation", "Holm"]
-    return [
-        markdown_table(header, rows),
-        "Intervals are bootstraps over queries; p-values are of paired two-sided tests, Holm's after correction of the"
-        " randomisation test for the number of systems.",
-        "",
-    ]
-
-
-def _p(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
-
-
-BREAKDOWNS = {
-    "training": "By whether a training query has one of its documents",
-    "words": "By its number of words",
-    "similarity": "By its similarity to the closest synthetic query of its documents",
-}
-
-
-def _breakdowns(metrics: dict[str, Any]) -> list[str]:
-    """The first measure for each kind of query."""
-    systems, lines = list(metrics["systems"]), []
-    measure, found = next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
-    if metrics["baseline"] != DSI:
-        lines += [
-            f"On {measure}, dsi is better than {metrics['baseline']} for {count(found['won'])} queries, worse for"
-            f" {count(found['lost'])}, level for {count(found['level'])}.",
-            "",
-        ]
-    for name, rows in metrics["breakdowns"].items():
-        cells = [
-            [kind, count(row["queries"]), *(decimal(row[system]) for system in systems)] for kind, row in rows.items()
-        ]
-        lines += [f"{BREAKDOWNS[name]}, {measure}:", "", markdown_table(["", "queries", *systems], cells)]
-    return lines
 
 
 def _search(counts: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from dsi.model.build import DocidShape, build_model
 from dsi.model.card import write_card
 from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
 from dsi.model.device import is_bfloat16
-from dsi.model.document_states import states_before_training
+from dsi.model.document_states import document_states
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
@@ -69,7 +69,7 @@ def train(
     index = build_model(model, tokenizer, training.seed, shape, training.consistency)
     if last is None and model.warm_start and (identifiers.is_atomic or model.head == "tree"):
         index.to(arguments.device)
-        warm_start(index, identifiers, states_before_training(model, index, tokenizer, documents))
+        warm_start(index, identifiers, document_states(index, tokenizer, documents, model.document_length))
     trainer = DocidTrainer(
         index,
         arguments,

@@ -1,0 +1,33 @@
+"""The first measure of every system for each kind of query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsi.evaluation.evaluate import DSI
+from dsi.report.quantities import count, decimal
+from dsi.report.tables import markdown_table
+
+TITLES = {
+    "training": "By whether a training query has one of its documents",
+    "words": "By its number of words",
+    "similarity": "By its similarity to the closest synthetic query of its documents",
+}
+
+
+def breakdowns(metrics: dict[str, Any]) -> list[str]:
+    """Queries won and lost against the baseline, and a table a breakdown, as lines of Markdown."""
+    systems, lines = list(metrics["systems"]), []
+    measure, found = next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
+    if metrics["baseline"] != DSI:
+        lines += [
+            f"On {measure}, dsi is better than {metrics['baseline']} for {count(found['won'])} queries, worse for"
+            f" {count(found['lost'])}, level for {count(found['level'])}.",
+            "",
+        ]
+    for name, rows in metrics["breakdowns"].items():
+        cells = [
+            [kind, count(row["queries"]), *(decimal(row[system]) for system in systems)] for kind, row in rows.items()
+        ]
+        lines += [f"{TITLES[name]}, {measure}:", "", markdown_table(["", "queries", *systems], cells)]
+    return lines

@@ -1,0 +1,24 @@
+"""Published figures that a run may be read beside. They were not measured here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from dsi.report.tables import markdown_table
+
+COLUMNS = ("atomic", "naive", "semantic")
+
+
+def published(setting: str) -> str:
+    """The paper's rows of a setting (see `evaluation.published`) as a Markdown table with its source."""
+    found = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))[setting]
+    rows = []
+    for name, values in found["rows"].items():
+        cells = ["-" if value is None else f"{value / 100:.3f}" for value in values]
+        rows.append([name, *(cells if len(cells) > 1 else cells * len(COLUMNS))])
+    return (
+        f"{markdown_table(['', *COLUMNS], rows)}\n{found['measure']} as published by Pradeep et al. 2023 for {setting},"
+        " not measured here: T5-Base, their synthetic queries, their sample of the corpus. A baseline has one value."
+    )

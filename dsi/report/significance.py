@@ -1,0 +1,34 @@
+"""Differences between systems with their p-values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsi.report.quantities import decimal
+from dsi.report.tables import markdown_table
+
+TESTS = ("t_test", "randomisation", "holm")
+
+
+def significance(metrics: dict[str, Any]) -> list[str]:
+    """Every mean of the first measure compared, with its interval, and its difference from the baseline's."""
+    if not metrics.get("comparisons"):
+        return []
+    measure, comparisons = next(iter(metrics["comparisons"].items()))
+    rows = []
+    for name, values in metrics["systems"].items():
+        low, high = metrics["intervals"][name][measure]
+        compared = comparisons.get(name)
+        cells = [f"{compared['difference']:+.3f}", *(_p(compared[test]) for test in TESTS)] if compared else ["-"] * 4
+        rows.append([name, decimal(values[measure]), f"{low:.3f} to {high:.3f}", *cells])
+    header = ["system", measure, "95% interval", f"against {metrics['baseline']}", "t-test", "randomisation", "Holm"]
+    return [
+        markdown_table(header, rows),
+        "Intervals are bootstraps over queries; p-values are of paired two-sided tests, Holm's after correction of the"
+        " randomisation test for the number of systems.",
+        "",
+    ]
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
