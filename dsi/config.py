@@ -271,6 +271,10 @@ class TasksConfig(Section):
 class TrainingConfig(Section):
     tasks: TasksConfig = TasksConfig()
     steps: Count = 3_000
+    rounds: Count = 1
+    """Trainings of so many steps, one after the other, each with its own warm-up and decay. After each one, the output
+    rows are refreshed with the document states of the model as trained (where model.warm_start applies), if that ranks
+    the dev queries better."""
     batch_size: Count = 256
     """Examples an optimiser step, over all processes and accumulated micro-batches."""
     accumulation: Count = 1

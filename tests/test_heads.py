@@ -26,10 +26,10 @@ from dsi.model.heads import PawaHead, Targets
 from dsi.model.warm_start import warm_start
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
+from dsi.training.dev import dev_evaluator
 from dsi.training.examples import write_examples
 from dsi.training.targets import DocidTargets
 from dsi.training.tasks import training_pairs
-from dsi.training.train import dev_evaluator
 
 HEADS = ["plain", "tree", "additive", "matrix"]
 

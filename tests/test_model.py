@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import Stages
 from models import random_model
+from torch.nn import functional
 from transformers import BertConfig, BertModel, MT5Config, MT5ForConditionalGeneration, T5Config
 from transformers import T5ForConditionalGeneration as T5
 
-from dsi.config import ModelConfig, TrainingConfig
+from dsi.config import DocidsConfig, ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
+from dsi.docids.assign import assign
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_model
 from dsi.model.document_states import document_states
-from dsi.training.train import dev_evaluator, train, training_arguments
+from dsi.model.warm_start import refresh, rows_of
+from dsi.training.dev import dev_evaluator
+from dsi.training.rounds import training_arguments
+from dsi.training.train import train
 
 SIZES = {"vocab_size": 50, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4}
 START_ID = {"decoder_start_token_id": 0}
@@ -86,6 +92,46 @@ def test_warm_start_finds_documents_before_any_training(tiny: Stages, tmp_path: 
     with torch.no_grad():
         model.docid_head.weight.copy_(states)
     assert evaluate(model)["RR@10"] > cold + 0.2
+
+
+def test_an_index_passes_on_all_but_its_docid_rows(tiny: Stages, tmp_path: Path) -> None:
+    config = ModelConfig(d_model=16, d_kv=4, d_ff=16)
+    trained = build_model(config, tiny.tokenizer, 1, DocidShape(tokens=5))
+    with torch.no_grad():
+        trained.docid_embedding.weight[START] = 3.0
+    trained.save_pretrained(tmp_path)
+    start = config.model_copy(update={"checkpoint": str(tmp_path)})
+    other = build_model(start, tiny.tokenizer, 0, DocidShape(tokens=7, length=2))
+    assert other.docid_head.weight.shape == (7, 16)
+    torch.testing.assert_close(other.docid_embedding.weight[START], torch.full((16,), 3.0))
+    for name, value in trained.state_dict().items():
+        if "docid" not in name:
+            torch.testing.assert_close(other.state_dict()[name], value)
+    same = build_model(start, tiny.tokenizer, 0, DocidShape(tokens=5))
+    torch.testing.assert_close(same.docid_head.weight, trained.docid_head.weight)
+
+
+@pytest.mark.parametrize(("head", "kind"), [("plain", "atomic"), ("tree", "semantic")])
+def test_a_refresh_adds_states_to_rows_and_keeps_their_length(
+    tiny: Stages, tmp_path: Path, head: Any, kind: Any
+) -> None:
+    corpus = Corpus(tiny.corpus)
+    config = DocidsConfig(kind=kind, clusters=4, leaf_size=6)
+    assign(tmp_path, docids=config, corpus=tiny.corpus, tokenizer=tiny.tokenizer)
+    docids = Docids(tmp_path)
+    model = build_model(ModelConfig(head=head), tiny.tokenizer, 0, DocidShape.of(docids, head))
+    states = functional.normalize(torch.randn(len(corpus), model.config.d_model), dim=1)
+    with torch.no_grad():
+        model.docid_head.weight.copy_(5 * torch.randn_like(model.docid_head.weight))
+        embedding = model.docid_embedding.weight.clone()
+    before = model.docid_head.weight - model.docid_head.weight.mean(dim=0)
+    refresh(model, docids, states)
+    after = model.docid_head.weight
+    torch.testing.assert_close(after.norm(dim=1).mean(), before.norm(dim=1).mean())
+    torch.testing.assert_close(model.docid_embedding.weight, embedding)
+    new = rows_of(docids, states)
+    expected = before / before.norm(dim=1).mean() + new / new.norm(dim=1).mean()
+    assert functional.cosine_similarity(after, expected, dim=1).min() > 0.999
 
 
 def test_a_corpus_without_dev_queries_trains_to_the_end(tiny: Stages, tmp_path: Path) -> None:

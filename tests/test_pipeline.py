@@ -77,7 +77,7 @@ def test_a_run_learns_and_reports(project: Path) -> None:
     check_run_file(project / "runs/tiny/search/dsi.run", results=DOCUMENTS)  # the beam of 100 is larger than the corpus
     assert "RR@10" in (project / "runs/tiny/report/report.md").read_text()
     curve = (project / "runs/tiny/model/dev_curve.tsv").read_text().splitlines()
-    assert [line.split("\t")[0] for line in curve] == ["step", "80", "160", "240"]
+    assert [line.split("\t")[0] for line in curve] == ["step", "80", "160", "240", "240"]  # the last: rows refreshed
 
 
 def test_nothing_is_done_twice(project: Path) -> None:
@@ -195,11 +195,11 @@ def kill_when(project: Path, command: list[str], pattern: str) -> None:
 
 def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
     config, runs = str(project / "tiny.yaml"), str(project / "runs")
-    options = ["--runs", runs, "--set", "training.steps=400", "training.eval_steps=25"]
+    options = ["--runs", runs, "--set", "training.rounds=2", "training.steps=200", "training.eval_steps=25"]
     kill_when(
         project,
         ["train", config, "--name", "killed", *options],
-        "model-*.partial/work/checkpoints/*/trainer_state.json",
+        "model-*.partial/work/checkpoints-1/*/trainer_state.json",
     )
     [partial] = (project / "runs/.store").glob("model-*.partial")
     assert main(["run", config, "--name", "killed", *options]) == 0
@@ -212,7 +212,8 @@ def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
             for root in (project / "runs/killed", project / "other/whole")
         )
     ]
-    assert [step for step, _ in curves[0]] == [25.0 * number for number in range(1, 17)]
+    steps = [25.0 * number for number in range(1, 17)]
+    assert [step for step, _ in curves[0]] == [*steps[:8], 200.0, *steps[8:], 400.0]
     assert curves[0] == curves[1]  # the same batches and the same dev measure, as if nothing had happened
     assert (
         metrics(project, "killed")["dsi"]

@@ -75,7 +75,8 @@ def build_model(
         rows, text = model.docid_embedding.weight, model.shared.weight
         start = text[model.config.decoder_start_token_id]
         rows[START] = start if trained is None else trained.docid_embedding.weight[START]
-        if docids.length > 1 and docids.pieces:
+        is_new = trained is None or trained.docid_embedding.weight.shape != rows.shape
+        if is_new and docids.length > 1 and docids.pieces:
             borrowed = torch.tensor(docids.pieces)
             rows[START + 1 :][borrowed >= 0] = text[borrowed[borrowed >= 0]]
     return model

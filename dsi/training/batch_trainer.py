@@ -48,7 +48,7 @@ class BatchTrainer(Trainer):
         self.rates, self.optimizer_kind = rates, optimizer
         self.started = time.monotonic() - seconds_before
         self.remove_callback(PrinterCallback)
-        self.add_callback(TrainingLog(section, batches.steps, batches.batch_size))
+        self.add_callback(TrainingLog(section, arguments.max_steps, batches.batch_size))
 
     @property
     def seconds(self) -> float:
