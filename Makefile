@@ -12,6 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 CONFIG ?= configs/demo.yaml
 NAME ?= $(basename $(notdir $(CONFIG)))
 SET ?=
+SCORES ?= configs/reproduce.yaml
 # e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi" generates queries and trains on several processes
 LAUNCH ?= $(VENV)/bin/dsi
 
@@ -80,6 +81,9 @@ lint: install  ## check style and types
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
 	$(DSI) sweep '$(SWEEP)' $(if $(SET),--set $(SET))
 
+reproduce: install  ## run experiments and compare their scores with those measured (SCORES, default configs/reproduce.yaml)
+	$(DSI) reproduce '$(SCORES)' $(if $(SET),--set $(SET))
+
 bench-doc2query: $(RUN)/tokenizer/manifest.json  ## queries a second against Hugging Face generate, on CONFIG's passages
 	$(VENV)/bin/python scripts/bench_doc2query.py $(RUN)
 
@@ -107,4 +111,4 @@ help:  ## list the targets
 	@echo "(a value with blanks or brackets in quotes of its own: SET=\"'evaluation.measures=[RR@10, R@1000]'\")"
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 
-.PHONY: all $(STAGES) plan install test lint sweep bench-doc2query bench-search bench-trie bench-kmeans bench-examples bench-train clean help
+.PHONY: all $(STAGES) plan install test lint sweep reproduce bench-doc2query bench-search bench-trie bench-kmeans bench-examples bench-train clean help

@@ -83,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("sweep", type=Path, help="YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml")
     sweep.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     sweep.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
+    check = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
+    check.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce.yaml")
+    check.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    check.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
@@ -104,9 +108,7 @@ def _open(options: argparse.Namespace) -> Run:
 
 def _run(options: argparse.Namespace) -> None:
     run = _open(options)
-    run.plan()
-    for stage in STAGES.values():
-        run.build(stage)
+    run.run()
     if is_first_process():
         print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
 
@@ -137,6 +139,13 @@ def _export(options: argparse.Namespace) -> None:
     from dsi.search.index import export
 
     export(options.run, options.folder)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from dsi.reproduce import reproduce
+
+    if not reproduce(options.scores, options.set, options.runs):
+        raise DsiError(f"scores differ from those in {options.scores}")
 
 
 def _query(options: argparse.Namespace) -> None:

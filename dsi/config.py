@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from dsi.errors import DsiError, first_line
 
+AnySection = TypeVar("AnySection", bound="Section")
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -474,6 +475,20 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise DsiError("; ".join(_explain(e, str(path), overridden) for e in error.errors())) from None
 
 
+def read_section(path: Path, kind: type[AnySection]) -> AnySection:
+    """A file that is one section of its own.
+
+    Raises:
+        DsiError: the file cannot be read, or a key of it is wrong.
+    """
+    try:
+        return kind.model_validate(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DsiError(f"cannot read {path}: {first_line(error)}") from None
+    except ValidationError as error:
+        raise DsiError("; ".join(_explain(wrong, str(path), set(), kind) for wrong in error.errors())) from None
+
+
 def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -554,11 +569,11 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
     values[last] = value
 
 
-def _explain(error: ErrorDetails, path: str, overridden: set[str]) -> str:
+def _explain(error: ErrorDetails, path: str, overridden: set[str], root: type[Section] | None = None) -> str:
     key = ".".join(str(part) for part in error["loc"])
     origin = f"--set {key}" if key in overridden else f"{path}: {key}" if key else path
     if error["type"] == "extra_forbidden":
-        siblings = _keys(error["loc"][:-1])
+        siblings = _keys(error["loc"][:-1], root or Config)
         close = difflib.get_close_matches(str(error["loc"][-1]), siblings, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return f"{origin}: unknown key; {hint}allowed here: {', '.join(siblings)}"
@@ -568,11 +583,13 @@ def _explain(error: ErrorDetails, path: str, overridden: set[str]) -> str:
     return f"{origin}: {message[0].lower()}{message[1:]}, found {error['input']!r}"
 
 
-def _keys(location: tuple[int | str, ...]) -> list[str]:
-    section: Any = Config
+def _keys(location: tuple[int | str, ...], root: type[Section]) -> list[str]:
+    section: Any = root
     for part in location:
+        if not hasattr(section, "model_fields"):  # below a key of the user's own
+            return []
         section = section.model_fields[str(part)].annotation
-    return list(section.model_fields)
+    return list(getattr(section, "model_fields", []))
 
 
 def _allowed(annotation: Any) -> str:

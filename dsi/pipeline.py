@@ -178,6 +178,12 @@ class Run:
     def is_built(self, stage: Stage) -> bool:
         return read_manifest(self.store.path(stage.name, self.fingerprint(stage))) is not None
 
+    def run(self) -> None:
+        """Make every stage that is not built yet."""
+        self.plan()
+        for stage in STAGES.values():
+            self.build(stage)
+
     def build(self, stage: Stage) -> None:
         """Make the stage's folder unless it exists, and link it into the run.
 

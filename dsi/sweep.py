@@ -22,11 +22,11 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from dsi.config import Section, load_config, parse_yaml
-from dsi.errors import DsiError, first_line
-from dsi.pipeline import STAGES, Run
+from dsi.config import Section, load_config, read_section
+from dsi.errors import DsiError
+from dsi.pipeline import Run
 from dsi.processes import is_first_process
 from dsi.report.comparison import Result, read_results, write_comparison
 
@@ -60,29 +60,13 @@ class SweepConfig(Section):
         return [dict(zip(self.grid, chosen, strict=True)) for chosen in product(*axes)]
 
 
-def load_sweep(path: Path) -> SweepConfig:
-    """Read a sweep.
-
-    Raises:
-        DsiError: the file cannot be read, or a key of it is wrong.
-    """
-    try:
-        return SweepConfig.model_validate(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DsiError(f"cannot read the sweep {path}: {first_line(error)}") from None
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        key = ".".join(str(part) for part in wrong["loc"])
-        raise DsiError(f"{path}: {key + ': ' if key else ''}{wrong['msg'].removeprefix('Value error, ')}") from None
-
-
 def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
     """Run every combination; write `sweep.tsv`, `sweep.md` and plots into `runs`/NAME and return that folder.
 
     Raises:
         DsiError: an experiment's fault, by the name of its run.
     """
-    config = load_sweep(path)
+    config = read_section(path, SweepConfig)
     combinations = config.combinations()
     experiments = []
     for chosen in combinations:  # all are read before the first is run: a mistake shows now
@@ -96,9 +80,7 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
     results: list[Result] = []
     for number, (chosen, run) in enumerate(zip(combinations, experiments, strict=True), start=1):
         print(f"==== {number} of {len(experiments)}: {run.folder.name}", flush=True)
-        run.plan()
-        for stage in STAGES.values():
-            run.build(stage)
+        run.run()
         if is_first_process():
             labels = [label for axis, (label, _) in chosen.items() if axis != config.x and axis not in SEEDS]
             results += read_results(run.folder, config.measure, chosen[config.x][0], " ".join(labels))

@@ -8,8 +8,9 @@ import pytest
 from conftest import write_msmarco_folder
 
 from dsi.cli import main
-from dsi.config import load_config
-from dsi.sweep import load_sweep
+from dsi.config import load_config, read_section
+from dsi.reproduce import Experiment, Reproduction, compared
+from dsi.sweep import SweepConfig
 
 SWEEPS = sorted((Path(__file__).parents[1] / "configs/sweeps").glob("*.yaml"))
 
@@ -76,7 +77,7 @@ def test_a_sweep_runs_every_combination_once(project: Path, capsys: pytest.Captu
         ("x: corpus.size", "x: size", "x: size is not in the grid; it has: corpus.size, docids, training.seed"),
         ("config: base.yaml", "config: nowhere.yaml", "cannot read the configuration"),
         ("corpus.size: [20, 60]", "corpus.sise: [20, 60]", "sise: unknown key; did you mean size"),
-        ("grid:", "gird:", "grid: Field required"),
+        ("grid:", "gird:", "grid: field required"),
     ],
 )
 def test_mistakes_show_before_anything_is_run(
@@ -93,7 +94,42 @@ def test_mistakes_show_before_anything_is_run(
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_sweeps_of_the_project_are_valid(path: Path) -> None:
-    sweep = load_sweep(path)
+    sweep = read_section(path, SweepConfig)
     for chosen in sweep.combinations():
         keys = [f"{key}={value}" for _, values in chosen.values() for key, value in values.items()]
         load_config(path.parent / sweep.config, ["corpus.path=somewhere", *keys])
+
+
+def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "scores.yaml").write_text(
+        "runs:\n"
+        "  one: {config: base.yaml, expected: {dsi: {RR@10: 9.0}, bm25: {RR@10: 0.5}}}\n"
+        "  two: {config: base.yaml, set: {corpus.path: nowhere}, expected: {dsi: {RR@10: 0.5}}}\n"
+    )
+    command = ["reproduce", str(project / "scores.yaml"), "--runs", str(project / "runs")]
+    assert main(command) == 2
+    printed = capsys.readouterr()
+    lines = [line.split() for line in printed.out.splitlines()]
+    assert ["one", "dsi", "RR@10", "9.000"] in [line[:4] for line in lines if line[-1:] == ["FAIL"]]
+    assert ["one", "bm25", "RR@10", "0.500", "-", "FAIL"] in lines  # that baseline was not asked for
+    assert "not run: corpus.path: nowhere does not exist" in printed.out
+    assert "scores differ from those in" in printed.err
+    found = next(line[4] for line in lines if line[:2] == ["one", "dsi"])
+    (project / "scores.yaml").write_text(
+        f"close: 0.2\nruns: {{one: {{config: base.yaml, expected: {{dsi: {{RR@10: {found}}}}}}}}}"
+    )
+    assert main(command) == 0
+    assert "OK" in capsys.readouterr().out
+
+
+def test_verdicts() -> None:
+    wanted = Reproduction(runs={"r": Experiment(config="c", expected={"dsi": {"RR@10": 0.5}})})
+    for value, verdict in ((0.5, "OK"), (0.504, "OK"), (0.519, "close"), (0.48, "close"), (0.47, "FAIL")):
+        assert compared("r", wanted.runs["r"].expected, {"dsi": {"RR@10": value}}, wanted)[0][-1] == verdict
+
+
+def test_the_project_s_scores_name_its_configurations() -> None:
+    path = Path(__file__).parents[1] / "configs/reproduce.yaml"
+    for experiment in read_section(path, Reproduction).runs.values():
+        keys = [f"{key}={value}" for key, value in experiment.set.items()]
+        load_config(path.parent / experiment.config, ["corpus.path=somewhere", *keys])
