@@ -3,6 +3,7 @@
 A sweep is a YAML file beside the experiment that it varies:
 
     config: ../msmarco-6k-cpu.yaml      # the experiment, relative to this file
+    set: {baselines.systems: [bm25]}    # keys of all of them, if any
     grid:                               # every combination is run
       corpus.size: [1000, 10000]        # a key and its values
       docids:                           # or names of several keys' values
@@ -39,6 +40,7 @@ Choice = tuple[str, dict[str, Any]]
 
 class SweepConfig(Section):
     config: str
+    set: dict[str, Any] = Field(default_factory=dict)
     grid: Annotated[dict[str, list[Any] | dict[str, dict[str, Any]]], Field(min_length=1)]
     x: str
     measure: str = "RR@10"
@@ -70,8 +72,10 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
     combinations = config.combinations()
     experiments = []
     for chosen in combinations:  # all are read before the first is run: a mistake shows now
-        keys = {key: value for _, values in chosen.values() for key, value in values.items()}
-        settings = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in keys.items())]
+        keys = {
+            key: value for values in (config.set, *(of for _, of in chosen.values())) for key, value in values.items()
+        }
+        settings = [*(f"{key}={json.dumps(value)}" for key, value in keys.items()), *overrides]
         name = "/".join([path.stem, "_".join(label.replace("/", "-") for label, _ in chosen.values())])
         experiment = load_config(path.parent / config.config, settings)
         if config.measure not in experiment.evaluation.measures:
@@ -88,3 +92,7 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
     if is_first_process():
         write_comparison(folder, config.x, config.measure, results)
     return folder
+
+
+def _settings(keys: dict[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in keys.items()]
