@@ -72,10 +72,8 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
     combinations = config.combinations()
     experiments = []
     for chosen in combinations:  # all are read before the first is run: a mistake shows now
-        keys = {
-            key: value for values in (config.set, *(of for _, of in chosen.values())) for key, value in values.items()
-        }
-        settings = [*(f"{key}={json.dumps(value)}" for key, value in keys.items()), *overrides]
+        own = {key: value for _, values in chosen.values() for key, value in values.items()}
+        settings = [*_settings(config.set), *overrides, *_settings(own)]
         name = "/".join([path.stem, "_".join(label.replace("/", "-") for label, _ in chosen.values())])
         experiment = load_config(path.parent / config.config, settings)
         if config.measure not in experiment.evaluation.measures:
