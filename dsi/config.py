@@ -45,6 +45,9 @@ class CorpusConfig(Section):
     size: Count | None = None
     """Keep this many documents: first those judged for the evaluation queries, then those of the training queries,
     then random ones. A smaller subset is contained in every larger one. Null keeps all."""
+    evaluation_queries: Count | None = None
+    """Keep the first so many judged queries of every split but train, whose documents a small subset must hold. Null
+    keeps all."""
     max_unknown: Share = 0.0
     """Largest tolerated share of judgements that name an unknown (or empty) document or an unknown query."""
     seed: Seed = 0

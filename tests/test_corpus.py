@@ -254,8 +254,9 @@ def subsets(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("subsets")
     path = write(root / "in", SUBSETS)
 
-    def subset(size: int | None, seed: int = 0) -> tuple[Corpus, dict[str, Any]]:
-        return run(root / f"{size}-{seed}", source="msmarco", path=path, size=size, seed=seed)
+    def subset(size: int | None, seed: int = 0, queries: int | None = None) -> tuple[Corpus, dict[str, Any]]:
+        options = {"size": size, "seed": seed, "evaluation_queries": queries}
+        return run(root / f"{size}-{seed}-{queries}", source="msmarco", path=path, **options)
 
     return subset
 
@@ -297,6 +298,16 @@ def test_training_split_may_fall_out_of_the_subset(tmp_path: Path) -> None:
     corpus, _ = run(tmp_path / "out", source="msmarco", path=write(tmp_path / "in", MSMARCO), size=2)
     assert corpus.queries("train") == []
     assert corpus.qrels("train") == []
+
+
+def test_a_small_subset_with_fewer_queries(subsets: Any) -> None:
+    everything, _ = subsets(None)
+    corpus, counts = subsets(2, queries=1)
+    assert corpus.queries("dev") == everything.queries("dev")[:1]
+    assert {qrel.query_id for qrel in corpus.qrels("dev")} == {corpus.queries("dev")[0].query_id}
+    dev = counts["splits"]["dev"]
+    assert dev["queries_left_out"] == len(everything.queries("dev")) - 1
+    assert dev["unknown_queries"] == dev["qrels_outside_subset"] == 0
 
 
 def test_hash_of_the_document_list(subsets: Any) -> None:

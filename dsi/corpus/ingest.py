@@ -36,7 +36,7 @@ def ingest(out: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
         DsiError: the source is faulty; the message names the place.
     """
     source = open_source(corpus)
-    splits = [Split(source, name) for name in source.splits]
+    splits = [Split(source, name, None if name == TRAIN else corpus.evaluation_queries) for name in source.splits]
     judged = {split.name: split.judged_documents for split in splits}
     training = judged.pop(TRAIN, set())
     survey = Survey(set().union(*judged.values()), training, corpus.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Set
+from itertools import islice
 from typing import NamedTuple
 
 from dsi.corpus.checks import check_text, check_unique, id_hash
@@ -19,6 +20,7 @@ COUNTS = (
     "qrels_in_source",
     "empty_queries",
     "queries_without_judgement",
+    "queries_left_out",
     "queries_outside_subset",
     "repeated_qrels",
     "qrels_of_empty_queries",
@@ -37,8 +39,8 @@ class Judgement(NamedTuple):
 class Split:
     """A split as its source has it. Unjudged queries, which may be many, are not held."""
 
-    def __init__(self, source: Source, name: str) -> None:
-        """Read the split.
+    def __init__(self, source: Source, name: str, limit: int | None = None) -> None:
+        """Read the split; of its judged queries, keep the first `limit`.
 
         Raises:
             DsiError: the source is faulty, has a query twice, or two judgements contradict each other.
@@ -49,6 +51,11 @@ class Split:
         judged = {query_id for query_id, _ in self._judgements}
         self._empty: set[str] = set()
         self._queries = self._read_queries(source, judged)
+        if limit is not None:
+            left_out = set(islice(self._queries, limit, None))
+            self.counts["queries_left_out"] = len(left_out)
+            self._queries = {query: text for query, text in self._queries.items() if query not in left_out}
+            self._judgements = {pair: found for pair, found in self._judgements.items() if pair[0] not in left_out}
 
     @property
     def judged_documents(self) -> set[str]:
