@@ -302,7 +302,7 @@ def test_training_split_may_fall_out_of_the_subset(tmp_path: Path) -> None:
 
 def test_a_small_subset_with_fewer_queries(subsets: Any) -> None:
     everything, _ = subsets(None)
-    corpus, counts = subsets(2, queries=1)
+    corpus, counts = subsets(3, queries=1)
     assert corpus.queries("dev") == everything.queries("dev")[:1]
     assert {qrel.query_id for qrel in corpus.qrels("dev")} == {corpus.queries("dev")[0].query_id}
     dev = counts["splits"]["dev"]
