@@ -12,7 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 CONFIG ?= configs/demo.yaml
 NAME ?= $(basename $(notdir $(CONFIG)))
 SET ?=
-SCORES ?= configs/reproduce.yaml
+SCORES ?= configs/reproduce/cpu.yaml
 # e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi" generates queries and trains on several processes
 LAUNCH ?= $(VENV)/bin/dsi
 
@@ -81,7 +81,7 @@ lint: install  ## check style and types
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
 	$(DSI) sweep '$(SWEEP)' $(if $(SET),--set $(SET))
 
-reproduce: install  ## run experiments and compare their scores with those measured (SCORES, default configs/reproduce.yaml)
+reproduce: install  ## run experiments and compare their scores with those measured (SCORES, default configs/reproduce/cpu.yaml)
 	$(DSI) reproduce '$(SCORES)' $(if $(SET),--set $(SET))
 
 bench-doc2query: $(RUN)/tokenizer/manifest.json  ## queries a second against Hugging Face generate, on CONFIG's passages

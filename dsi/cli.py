@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     sweep.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
     check = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
-    check.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce.yaml")
+    check.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce/cpu.yaml")
     check.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     check.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")

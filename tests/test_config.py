@@ -9,7 +9,9 @@ from dsi.config import Config, describe, load_config
 from dsi.errors import DsiError
 
 CONFIGS = sorted(
-    path for path in (Path(__file__).parents[1] / "configs").rglob("*.yaml") if path.parent.name != "sweeps"
+    path
+    for path in (Path(__file__).parents[1] / "configs").rglob("*.yaml")
+    if path.parent.name not in ("sweeps", "reproduce")
 )
 
 

@@ -129,7 +129,7 @@ def test_verdicts() -> None:
 
 
 def test_the_project_s_scores_name_its_configurations() -> None:
-    path = Path(__file__).parents[1] / "configs/reproduce.yaml"
+    path = Path(__file__).parents[1] / "configs/reproduce/cpu.yaml"
     for experiment in read_section(path, Reproduction).runs.values():
         keys = [f"{key}={value}" for key, value in experiment.set.items()]
         load_config(path.parent / experiment.config, ["corpus.path=somewhere", *keys])

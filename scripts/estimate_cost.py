@@ -1,0 +1,101 @@
+"""What an experiment will cost: parameters, FLOPs, GPU hours, memory, disk. Nothing is downloaded or trained.
+
+python scripts/estimate_cost.py configs/msmarco-1m.yaml --set docids.kind=semantic
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import torch
+
+from dsi.config import Config, load_config
+from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
+from dsi.model.build import random_shape
+from dsi.model.cost import TRAINING, forward_flops
+from dsi.report.quantities import count, large, size
+from dsi.report.tables import text_table
+
+T5_BASE = {"vocab_size": 32_128, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12}
+"""Of T5.1.1-base, which no configuration file of ours says."""
+BYTES_A_PAIR, QUERY_PIECES = 22.5, 8.0
+"""As scripts/bench_examples.py measures the store, for queries of so many pieces."""
+STATES = {"adamw": 4.0, "adafactor": 2.0}
+"""Numbers a parameter while training: itself, its gradient, and AdamW's two moments."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--documents", type=int, help="of the corpus, where corpus.size is null (MS MARCO: 8841823)")
+    parser.add_argument("--speed", type=float, default=125e12, help="FLOPs a second (40 %% of an A100's bfloat16 peak)")
+    options = parser.parse_args()
+    config = load_config(options.config, options.set)
+    documents = options.documents or config.corpus.size
+    if documents is None:
+        parser.error("corpus.size is null: --documents says how many there are")
+    with torch.device("meta"):
+        model = DifferentiableSearchIndex(DsiConfig(**shape_of(config), **docids_of(config, documents)))
+    length = model.config.docid_length
+    flops = TRAINING * forward_flops(model, mean_pieces(config), length) * (2 if config.training.consistency else 1)
+    examples = config.training.steps * config.training.rounds * config.training.batch_size
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    generators = config.doc2query
+    queries = generators.t5.queries + generators.known_item.queries
+    queries += generators.predictions.queries if generators.predictions.path else 0
+    rows = [
+        ["documents", count(documents)],
+        ["parameters", large(parameters)],
+        ["examples", large(examples)],
+        ["FLOPs an example", large(flops)],
+        ["training FLOPs", f"{flops * examples:.2g}"],
+        ["GPU hours of training", f"{flops * examples / options.speed / 3600:,.0f}"],
+        ["memory for parameters, gradients, moments", size(4.0 * parameters * STATES[config.training.optimizer])],
+        ["synthetic queries", large(queries * documents)],
+        ["disk for their pairs", size(queries * documents * BYTES_A_PAIR)],
+    ]
+    print(text_table(["", options.config], rows))
+
+
+def mean_pieces(config: Config) -> float:
+    """Of an example's text, documents no shorter than what is read of them."""
+    tasks = config.training.tasks
+    passages, queries = tasks.first_p + tasks.daq, tasks.d2q + tasks.labelled
+    return (passages * tasks.passage_length + queries * QUERY_PIECES) / (passages + queries)
+
+
+def shape_of(config: Config) -> dict[str, object]:
+    sizes = random_shape(config.model, T5_BASE["vocab_size"])
+    return sizes if config.model.checkpoint is None else {**sizes, **T5_BASE, "num_decoder_layers": 12}
+
+
+def docids_of(config: Config, documents: int) -> dict[str, object]:
+    """Shape of the docids, balanced trees assumed."""
+    kind, clusters, leaf = config.docids.kind, config.docids.clusters, config.docids.leaf_size
+    if kind == "atomic":
+        return {"docid_tokens": documents}
+    if kind == "naive":
+        length = len(str(documents)) + 1
+        return {"docid_tokens": 11, "docid_length": length}
+    if kind == "residual":
+        levels = config.docids.levels
+        sizes = [config.docids.codebook] * levels
+    else:
+        inner = max(math.ceil(math.log(documents / leaf, clusters)), 0)
+        sizes = [clusters] * inner + [leaf]
+    return {
+        "docid_tokens": max(sizes) if kind == "semantic" else sum(sizes),
+        "docid_length": len(sizes),
+        "docid_sizes": sizes,
+        "docid_head": config.model.head,
+        "docid_nodes": round(1.1 * documents),
+        "docid_siblings": float(sum(sizes) / len(sizes)),
+        "pawa": config.model.pawa,
+        "pawa_layers": config.model.pawa_layers,
+    }
+
+
+if __name__ == "__main__":
+    main()
