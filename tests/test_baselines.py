@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-import csv
 import os
 import re
 import shutil
 import sys
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bm25s
 import numpy as np
 import pytest
+import pytrec_eval
+import Stemmer
 import torch
 from conftest import Stages
 from transformers import T5Config
@@ -19,7 +22,8 @@ from dsi.baselines import compare as compare_module
 from dsi.baselines import dense, java
 from dsi.baselines.compare import compare, contents
 from dsi.baselines.dual_encoder import DualEncoder, embed
-from dsi.config import BaselinesConfig, Bm25Config, BodyConfig, EncoderConfig
+from dsi.config import BaselinesConfig, Bm25Config, BodyConfig, CorpusConfig, EncoderConfig
+from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.doc2query.shards import shard_path, write_shard
 from dsi.docids import embeddings
@@ -28,6 +32,27 @@ from dsi.evaluation.measures import parse_measures, score_run
 from dsi.runfile import read_run
 
 MSMARCO = Path(__file__).resolve().parents[2] / "shared/data/msmarco-36k"
+
+LUCENE_STOPWORDS = [
+    *["a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of"],
+    *[
+        "on",
+        "or",
+        "such",
+        "that",
+        "the",
+        "their",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "was",
+        "will",
+        "with",
+    ],
+]
 
 DOCUMENTS = [
     Document("whale/1", "Whales", "The blue whale is the largest animal."),
@@ -82,22 +107,31 @@ def test_bm25_obeys_its_parameters(tmp_path: Path, small_corpus: Path) -> None:
 
 
 @pytest.mark.skipif(not MSMARCO.exists(), reason=f"{MSMARCO} is not there")
-def test_bm25_on_ms_marco_passages(tmp_path: Path) -> None:
-    def rows(name: str, count: int) -> list[list[str]]:
-        with (MSMARCO / name).open(encoding="utf-8") as file:
-            return [row for row, _ in zip(csv.reader(file, delimiter="\t", quotechar=None), range(count), strict=False)]
-
-    qrels = [Qrel(query_id, doc_id, int(relevance)) for query_id, _, doc_id, relevance in rows("qrels.dev.tsv", 100)]
-    judged = {qrel.query_id for qrel in qrels}
-    relevant = {qrel.doc_id for qrel in qrels}
-    passages = [Document(doc_id, "", text) for doc_id, text in rows("collection.tsv", 10**6)]
-    documents = [document for document in passages if document.doc_id in relevant] + passages[:2_000]
-    write_rows(tmp_path / "documents.arrow", Document, {document.doc_id: document for document in documents}.values())
-    queries = [Query(*row) for row in rows("queries.dev.tsv", 10**6) if row[0] in judged]
-    write_rows(tmp_path / "queries.dev.arrow", Query, queries)
+def test_bm25_and_its_measure_agree_with_other_implementations(tmp_path: Path) -> None:
+    ingest(tmp_path, corpus=CorpusConfig(source="msmarco", path=str(MSMARCO)))
+    corpus = Corpus(tmp_path)
     compare(tmp_path, baselines=BaselinesConfig(), split="dev", corpus=tmp_path)
-    means = score_run(parse_measures(["RR@10"]), qrels, read_run(tmp_path / "bm25.run"))
-    assert means["RR@10"] > 0.8
+    qrels, queries, doc_ids = corpus.qrels("dev"), corpus.queries("dev"), corpus.documents["doc_id"]
+    run, measures = read_run(tmp_path / "bm25.run"), parse_measures(["RR@10"])
+    ours = score_run(measures, qrels, run)["RR@10"]
+
+    stemmer = Stemmer.Stemmer("porter")
+    tokens = partial(bm25s.tokenize, stopwords=LUCENE_STOPWORDS, stemmer=stemmer, token_pattern=r"(?u)\b\w+\b")
+    second = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
+    second.index(tokens(list(corpus.contents()), show_progress=False), show_progress=False)
+    found, _ = second.retrieve(tokens([q.text for q in queries], show_progress=False), k=10, show_progress=False)
+    other = {
+        query.query_id: {doc_ids[int(number)]: -float(rank) for rank, number in enumerate(row)}
+        for query, row in zip(queries, found, strict=True)
+    }
+    assert score_run(measures, qrels, other)["RR@10"] == pytest.approx(ours, abs=0.01)
+
+    # trec_eval -c -M 10 -m recip_rank: all judged queries, the first ten documents
+    judgements = {qrel.query_id: {qrel.doc_id: qrel.relevance} for qrel in qrels}  # one a query here
+    first_ten = {query: dict(list(hits.items())[:10]) for query, hits in run.items()}
+    by_query = pytrec_eval.RelevanceEvaluator(judgements, {"recip_rank"}).evaluate(first_ten)
+    assert len(judgements) == len(qrels)
+    assert round(sum(values["recip_rank"] for values in by_query.values()) / len(judgements), 4) == round(ours, 4)
 
 
 def fake_java(home: Path, version: str | None) -> Path:
