@@ -5,12 +5,14 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from dsi.config import EvaluationConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.errors import DsiError
+from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.report import headline, report
 from dsi.report.tables import markdown_table, text_table
@@ -168,6 +170,15 @@ def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
     assert "- docids; - synthetic queries; - parameters, trained in -." in text
     assert "| dsi | - | - | - | - | - | - | - |" in text
     assert "There is no dev curve." in text
+
+
+def test_published_figures_are_marked_as_such(tmp_path: Path) -> None:
+    for setting in get_args(get_args(EvaluationConfig.model_fields["published"].annotation)[0]):
+        assert "not measured here" in published(setting)
+    text = published("msmarco-100k")
+    assert "| 6b D2Q only | 0.803 | 0.787 | 0.785 |" in text.splitlines()
+    assert "| BM25 | 0.653 | 0.653 | 0.653 |" in text.splitlines()
+    assert "| 4a' 6b + PAWA | - | - | 0.782 |" in text.splitlines()
 
 
 def test_an_unfinished_stage_is_an_error(tmp_path: Path) -> None:
