@@ -43,7 +43,7 @@ def quality_sheet(corpus: Corpus, folder: Path, split: str = "dev") -> dict[str,
     }
     closest = list(max_jaccard(corpus, folder, split, DEV_QUERIES).values()) if split in corpus.splits else []
     if closest:
-        counts, _ = np.histogram(closest, bins=BUCKETS, range=(0.0, 1.0))
+        counts = np.bincount([bucket(similarity) for similarity in closest], minlength=BUCKETS)
         sheet["max_jaccard"] = {"mean": round(float(np.mean(closest)), 4), "buckets": counts.tolist()}
     return sheet
 
@@ -59,6 +59,15 @@ def max_jaccard(corpus: Corpus, folder: Path, split: str, limit: int | None = No
         similar = (_jaccard(asked, set(words_of(text))) for text in synthetic[number])
         closest[query.query_id] = max(closest.get(query.query_id, 0.0), *similar, 0.0)
     return closest
+
+
+def bucket(similarity: float) -> int:
+    """Number of the bucket; a bucket holds its lower bound.
+
+    >>> bucket(0.6), bucket(0.59), bucket(1.0)
+    (3, 2, 4)
+    """
+    return min(int(round(similarity * BUCKETS, 9)), BUCKETS - 1)
 
 
 def _jaccard(one: set[str], other: set[str]) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dsi.corpus.store import Corpus
 from dsi.doc2query.known_item import words_of
-from dsi.doc2query.quality import BUCKETS, max_jaccard
+from dsi.doc2query.quality import BUCKETS, bucket, max_jaccard
 from dsi.training.tasks import LABELLED_SPLIT
 
 LENGTHS = {1: "1 to 3", 4: "4 to 6", 7: "7 to 9", 10: "10 and more"}
@@ -31,7 +31,7 @@ def kinds(corpus: Corpus, split: str, doc2query: Path) -> dict[str, dict[str, st
     lengths = {query.query_id: len(words_of(query.text)) for query, _ in pairs}
     found["words"] = {query: LENGTHS[_floor(list(LENGTHS), words)] for query, words in lengths.items()}
     similarities = max_jaccard(corpus, doc2query, split)
-    found["similarity"] = {query: _bucket(similarity) for query, similarity in similarities.items()}
+    found["similarity"] = {query: bucket_names()[bucket(similarity)] for query, similarity in similarities.items()}
     return found
 
 
@@ -55,10 +55,6 @@ def bucket_names() -> list[str]:
     '0.0 to 0.2'
     """
     return [f"{number / BUCKETS:.1f} to {(number + 1) / BUCKETS:.1f}" for number in range(BUCKETS)]
-
-
-def _bucket(similarity: float) -> str:
-    return bucket_names()[min(int(similarity * BUCKETS), BUCKETS - 1)]
 
 
 def _floor(bounds: list[int], value: int) -> int:
