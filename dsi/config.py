@@ -233,6 +233,9 @@ class ModelConfig(BodyConfig):
     head: Literal["plain", "tree", "pawa"] = "plain"
     """plain: an output row a docid token. tree: a row a node of the docid trie, softmax over siblings. pawa: rows that
     change with the prefix (docids.kind semantic_2d or residual)."""
+    ranking: Literal["path", "leaf"] = "path"
+    """tree: how the documents that the beam finds are ordered. path: by the probability of their docid; leaf: by their
+    leaf's row alone, as an atomic index would."""
     pawa: Literal["additive", "matrix"] = "additive"
     """pawa: how (see dsi.model.heads)."""
     pawa_layers: Count = 1
@@ -416,6 +419,11 @@ class Config(Section):
             raise ValueError(f"model.head=pawa needs docids.kind semantic_2d or residual, not {kind}")
         if head == "tree" and kind == "atomic":
             raise ValueError("model.head=tree needs docids of several tokens; atomic ones have none above the leaves")
+        if self.model.ranking == "leaf" and (head != "tree" or self.search.exact or self.search.loss_queries):
+            raise ValueError(
+                "model.ranking=leaf needs model.head=tree, and neither search.exact nor search.loss_queries, which are"
+                " about probabilities"
+            )
         if head == "tree" and not self.search.constrained:
             raise ValueError("model.head=tree knows no docids but those that exist; search.constrained must be true")
         return self

@@ -215,3 +215,21 @@ def test_consistency_loss_is_finite_where_probabilities_underflow() -> None:
     assert torch.isfinite(divergence)
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def test_leaves_rank_what_the_beam_finds(tmp_path: Path) -> None:
+    docids = docids_in(tmp_path)
+    model = model_for(docids, "tree")
+    model.config.docid_ranking = "leaf"
+    last = (docids.paths >= 0).sum(axis=1) - 1
+    leaves = torch.from_numpy(docids.paths[np.arange(len(docids.paths)), last]).long()
+    for query, ranking in zip(random_queries(3), Searcher(model, docids).search(random_queries(3), 60, 3), strict=True):
+        ids = torch.tensor([query])
+        mask = torch.ones_like(ids)
+        with torch.inference_mode():
+            state = model.decoder_states(model.encode(ids, mask), mask, torch.zeros(1, 1, dtype=torch.long))[0, 0]
+            expected = (model.docid_head.weight[leaves] @ state).numpy()
+        assert sorted(ranking.doc_index) == list(range(len(docids.codes)))
+        np.testing.assert_allclose(ranking.score, np.sort(expected)[::-1], atol=1e-4)
+        np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
+        assert ranking.certain == 0

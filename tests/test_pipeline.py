@@ -77,7 +77,14 @@ def test_a_run_learns_and_reports(project: Path) -> None:
     check_run_file(project / "runs/tiny/search/dsi.run", results=DOCUMENTS)  # the beam of 100 is larger than the corpus
     assert "RR@10" in (project / "runs/tiny/report/report.md").read_text()
     curve = (project / "runs/tiny/model/dev_curve.tsv").read_text().splitlines()
-    assert [line.split("\t")[0] for line in curve] == ["step", "80", "160", "240", "240"]  # the last: rows refreshed
+    assert [line.split("\t")[0] for line in curve] == [
+        "step",
+        "0",
+        "80",
+        "160",
+        "240",
+        "240",
+    ]  # warm start; rows refreshed
 
 
 def test_nothing_is_done_twice(project: Path) -> None:
@@ -213,7 +220,7 @@ def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
         )
     ]
     steps = [25.0 * number for number in range(1, 17)]
-    assert [step for step, _ in curves[0]] == [*steps[:8], 200.0, *steps[8:], 400.0]
+    assert [step for step, _ in curves[0]] == [0.0, *steps[:8], 200.0, *steps[8:], 400.0]
     assert curves[0] == curves[1]  # the same batches and the same dev measure, as if nothing had happened
     assert (
         metrics(project, "killed")["dsi"]

@@ -60,6 +60,7 @@ def build_model(
         "docid_nodes": docids.nodes,
         "docid_siblings": docids.siblings,
         "docid_sizes": docids.sizes,
+        "docid_ranking": config.ranking,
         "pawa": config.pawa,
         "pawa_layers": config.pawa_layers,
         "consistency": consistency,

@@ -79,7 +79,7 @@ def search(
     if not search.constrained:
         counts["invalid_docids"] = _share(~ranking.is_docid for ranking in rankings)
         counts["invalid_first"] = _share(~ranking.is_docid[:1] for ranking in rankings)
-    elif index.searcher.trie is not None:
+    elif index.searcher.trie is not None and index.searcher.model.config.docid_ranking == "path":
         counts["certain_ten"] = _share([np.array([is_certain(ranking)]) for ranking in rankings])
     if search.loss_queries and index.searcher.trie is not None:
         searched, searcher = pieces[: search.loss_queries], index.searcher

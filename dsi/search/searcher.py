@@ -15,6 +15,7 @@ from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.search.atomic import top_documents
 from dsi.search.beam import DeviceTrie, Found, beam_search, unconstrained_beam_search
 from dsi.search.exact import exact_search
+from dsi.search.leaves import rank_by_leaf
 
 CERTAIN = 10
 """Results that exact search is to be certain of: what RR@10 looks at."""
@@ -24,7 +25,7 @@ class Ranking(NamedTuple):
     doc_index: NDArray[np.int64]
     """(hits,) best first."""
     score: NDArray[np.float32]
-    """(hits,) log-probability of the document's docid given the query."""
+    """(hits,) log-probability of the document's docid given the query, or the logit of its leaf."""
     certain: int
     """How many of the first hits are certainly the most probable documents of all."""
     is_docid: NDArray[np.bool_]
@@ -76,6 +77,8 @@ class Searcher:
                 for numbers, score in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)
             ]
         found = self._beam(self.trie, ids, mask, beam)
+        if self.model.config.docid_ranking == "leaf":
+            found = rank_by_leaf(self.model, found, ids, mask)
         rows = zip(found.nodes.cpu().numpy(), found.scores.cpu().numpy(), found.dropped.tolist(), strict=True)
         return [self._documents(nodes, scores, dropped, beam) for nodes, scores, dropped in rows]
 

@@ -15,8 +15,8 @@ from dsi.search.searcher import Searcher
 from dsi.training.batch_trainer import DEV_MEASURE
 
 DEV_SPLIT = "dev"
-DEV_BEAM = 10
-"""Enough for RR@10."""
+DEV_BEAM = {"path": 10, "leaf": 100}
+"""Enough for RR@10, by how documents are ranked: leaves rank the better the more of them the beam finds."""
 
 
 def dev_evaluator(
@@ -34,7 +34,7 @@ def dev_evaluator(
     measures = parse_measures([DEV_MEASURE])
 
     def evaluate(model: DifferentiableSearchIndex) -> dict[str, float]:
-        rankings = Searcher(model, docids).search(pieces, DEV_BEAM, batch_size=256)
+        rankings = Searcher(model, docids).search(pieces, DEV_BEAM[model.config.docid_ranking], batch_size=256)
         run = {
             query.query_id: {doc_ids[number]: score for number, score in ranking.hits()}
             for query, ranking in zip(queries, rankings, strict=True)

@@ -63,6 +63,13 @@ def read_round(folder: Path) -> Round:
     return Round(folder, **json.loads((folder / ROUND).read_text(encoding="utf-8")))
 
 
+def copy_model(source: Path, target: Path) -> None:
+    """The files of a model, without what is noted of its round."""
+    for file in source.iterdir():
+        if file.name != ROUND:
+            shutil.copy2(file, target)
+
+
 def train_round(
     folder: Path,
     number: int,
@@ -96,6 +103,10 @@ def train_round(
         index.to(arguments.device)
         warm_start(index, docids, document_states(index, tokenizer, corpus, model.document_length))
     evaluate = dev_evaluator(corpus, docids, tokenizer, training.dev_queries, model.query_length)
+    untrained = folder.with_name("untrained")
+    if last is None and before is None and is_warm and evaluate is not None and arguments.process_index == 0:
+        index.save_pretrained(untrained)
+        write_json(untrained / ROUND, evaluate(index))
     steps_before = number * training.steps
     trainer = DocidTrainer(
         index,
@@ -135,6 +146,14 @@ def train_round(
             if refreshed:
                 measure = found
                 fresh.save_pretrained(folder)
+        if number == 0 and (untrained / ROUND).exists():
+            found = json.loads((untrained / ROUND).read_text(encoding="utf-8"))[DEV_MEASURE]
+            curve.insert(0, {"step": 0, "examples": 0, "seconds": 0.0, "loss": math.nan, DEV_MEASURE: found})
+            if (
+                found > measure
+            ):  # a trained body's document states can be better than what a short training makes of them
+                best, measure, refreshed = curve[0], found, False
+                copy_model(untrained, folder)
         done = {
             "number": number,
             "seconds": trainer.seconds,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.dev import DEV_SPLIT
 from dsi.training.examples import write_examples
 from dsi.training.record import write_points
-from dsi.training.rounds import ROUND, Round, read_round, train_round, training_arguments
+from dsi.training.rounds import ROUND, Round, copy_model, read_round, train_round, training_arguments
 from dsi.training.tasks import training_pairs
 
 
@@ -70,9 +69,7 @@ def train(
         **({DEV_MEASURE: best.measure} if best.measure is not None else {}),
     }
     if arguments.process_index == 0:
-        for file in best.folder.iterdir():
-            if file.name != ROUND:
-                shutil.copy2(file, out)
+        copy_model(best.folder, out)
         text.save_pretrained(out)
         write_points(out / "dev_curve.tsv", [point for done in rounds for point in done.curve])
         write_points(out / "training.tsv", [point for done in rounds for point in done.record])
