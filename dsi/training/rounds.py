@@ -149,9 +149,7 @@ def train_round(
         if number == 0 and (untrained / ROUND).exists():
             found = json.loads((untrained / ROUND).read_text(encoding="utf-8"))[DEV_MEASURE]
             curve.insert(0, {"step": 0, "examples": 0, "seconds": 0.0, "loss": math.nan, DEV_MEASURE: found})
-            if (
-                found > measure
-            ):  # a trained body's document states can be better than what a short training makes of them
+            if found > measure:  # states of a body trained elsewhere can be better than a short training's rows
                 best, measure, refreshed = curve[0], found, False
                 copy_model(untrained, folder)
         done = {
