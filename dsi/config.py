@@ -221,7 +221,7 @@ class BodyConfig(T5Sizes):
 
     checkpoint: str | None = None
     """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes above. Or
-    runs/NAME/model, a trained index: it passes on all but its docid rows, which start from its document states."""
+    runs/NAME/model, a trained index: it passes on its body, whose document states then start the output rows."""
     dropout: Share = 0.0
     query_length: Count = 32
     """Input tokens of a query, the rest is cut."""
@@ -390,6 +390,9 @@ class EvaluationConfig(Section):
     """Names as ir-measures spells them."""
     baseline: str | None = None
     """System that the others are compared with, e.g. bm25. Null: the first baseline."""
+
+
+class ReportConfig(Section):
     published: Literal["nq-100k", "triviaqa", "msmarco-100k", "msmarco-1m", "msmarco-full"] | None = None
     """Setting of the paper whose published figures the report puts beside the run's, marked as such."""
 
@@ -411,6 +414,7 @@ class Config(Section):
     encoder: EncoderConfig = EncoderConfig()
     baselines: BaselinesConfig = BaselinesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
     def _head_suits_the_docids(self) -> Self:

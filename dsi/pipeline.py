@@ -148,9 +148,9 @@ STAGES = {
             "report",
             "report",
             "dsi.report.report",
-            (),
+            ("report",),
             ("corpus", "doc2query", "docids", "model", "search", "baselines", "evaluation"),
-            version=2,
+            version=3,
             help="write the tables",
         ),
     )
@@ -241,7 +241,9 @@ class Run:
         for key in self._sections(stage):
             paths = [Path(path) for path in outside.get(key, []) if path is not None and Path(path).exists()]
             if paths:
-                inputs[f"{key} files"] = files_state(file for path in paths for file in (path, *path.rglob("*")))
+                files = (file for path in paths for file in (path, *path.rglob("*")))
+                # a manifest's time changes whenever its run is planned again
+                inputs[f"{key} files"] = files_state(file for file in files if file.name != MANIFEST)
         return inputs
 
     def plan(self) -> None:

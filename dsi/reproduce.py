@@ -42,17 +42,20 @@ def reproduce(path: Path, overrides: list[str], runs: Path) -> bool:
     """Run the experiments in `path` and print the verdicts; whether none of them is FAIL.
 
     Raises:
-        DsiError: the file is faulty. An experiment that cannot run, for want of its corpus say, is reported as not run.
+        DsiError: the file, or a configuration, is faulty. That a corpus is not there is a verdict of its own.
     """
     wanted = read_section(path, Reproduction)
     rows = []
     for name, experiment in wanted.runs.items():
         settings = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in experiment.set.items())]
+        run = Run(load_config(path.parent / experiment.config, settings), name, runs)
+        verdict = NOT_RUN
         try:
-            run = Run(load_config(path.parent / experiment.config, settings), name, runs)
+            run.plan()  # fails where the corpus is not there
+            verdict = FAIL
             run.run()
         except DsiError as error:
-            rows.append([name, "", "", "", "", f"{NOT_RUN}: {error}"])
+            rows.append([name, str(error), "", "", "", verdict])
             continue
         if is_first_process():
             found = json.loads((run.folder / "evaluation/metrics.json").read_text(encoding="utf-8"))["systems"]

@@ -9,6 +9,7 @@ import argparse
 import math
 
 import torch
+from transformers import AutoConfig
 
 from dsi.config import Config, load_config
 from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
@@ -67,8 +68,13 @@ def mean_pieces(config: Config) -> float:
 
 
 def shape_of(config: Config) -> dict[str, object]:
-    sizes = random_shape(config.model, T5_BASE["vocab_size"])
-    return sizes if config.model.checkpoint is None else {**sizes, **T5_BASE, "num_decoder_layers": 12}
+    sizes, checkpoint = random_shape(config.model, config.tokenizer.vocabulary), config.model.checkpoint
+    if checkpoint is None:
+        return sizes
+    if checkpoint == "google/t5-v1_1-base":
+        return {**sizes, **T5_BASE, "num_decoder_layers": 12}
+    known = AutoConfig.from_pretrained(checkpoint).to_dict()
+    return {**sizes, **{key: known[key] for key in (*T5_BASE, "num_decoder_layers")}}
 
 
 def docids_of(config: Config, documents: int) -> dict[str, object]:

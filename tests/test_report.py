@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from dsi.config import EvaluationConfig
+from dsi.config import ReportConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.errors import DsiError
 from dsi.report.published import published
@@ -59,7 +59,7 @@ INPUTS: dict[str, Any] = {
 }
 
 
-def make_stages(root: Path, counts: dict[str, dict[str, Any]], metrics: dict[str, Any] = METRICS) -> dict[str, Path]:
+def make_stages(root: Path, counts: dict[str, dict[str, Any]], metrics: dict[str, Any] = METRICS) -> dict[str, Any]:
     folders = {stage: root / stage for stage in counts}
     for number, (stage, folder) in enumerate(folders.items()):
         folder.mkdir()
@@ -89,7 +89,7 @@ def make_stages(root: Path, counts: dict[str, dict[str, Any]], metrics: dict[str
     return folders
 
 
-def make_report(root: Path, **folders: Path) -> tuple[dict[str, Any], str]:
+def make_report(root: Path, **folders: Any) -> tuple[dict[str, Any], str]:
     counts = report(root, **folders)
     return counts, (root / "report.md").read_text()
 
@@ -173,9 +173,9 @@ def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
 
 
 def test_published_figures_are_marked_as_such(tmp_path: Path) -> None:
-    for setting in get_args(get_args(EvaluationConfig.model_fields["published"].annotation)[0]):
+    for setting in get_args(get_args(ReportConfig.model_fields["published"].annotation)[0]):
         assert "not measured here" in published(setting)
-    text = published("msmarco-100k")
+    _, text = make_report(tmp_path, report=ReportConfig(published="msmarco-100k"), **make_stages(tmp_path, COUNTS))
     assert "| 6b D2Q only | 0.803 | 0.787 | 0.785 |" in text.splitlines()
     assert "| BM25 | 0.653 | 0.653 | 0.653 |" in text.splitlines()
     assert "| 4a' 6b + PAWA | - | - | 0.782 |" in text.splitlines()

@@ -33,7 +33,8 @@ def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: in
     """FLOPs of one query of so many pieces, at most: with every prefix that the beam can hold (paper, Table 4)."""
     with torch.device("meta"):
         model = DifferentiableSearchIndex(config)
-    return forward_flops(model, text_tokens, 1 if docids.is_atomic else docids.trie.prefixes(beam))
+    again = forward_flops(model, text_tokens, 1) if config.docid_ranking == "leaf" else 0.0
+    return again + forward_flops(model, text_tokens, 1 if docids.is_atomic else docids.trie.prefixes(beam))
 
 
 def encoder_flops(encoder: nn.Module, text_tokens: float) -> float:

@@ -41,6 +41,7 @@ def trainer_arguments(
         save_total_limit=2,
         disable_tqdm=not sys.stderr.isatty(),
         report_to="none",
+        ddp_timeout=7 * 86_400,  # one process may read the whole corpus while the others wait
         **options,
     )
     micro_batches = arguments.world_size * (accumulation or 1)

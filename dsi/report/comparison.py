@@ -99,7 +99,10 @@ def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Re
 
 def _side_by_side(measure: str, series: dict[str, list[Result]]) -> list[str]:
     """Significance and cost of the systems of one x, which answer the same queries; seeds are averaged by query."""
-    queries = list(next(iter(series.values()))[0].values)
+    answered = [result.values.keys() for seeds in series.values() for result in seeds]
+    queries = [query for query in answered[0] if all(query in other for other in answered)]
+    if not queries:
+        return ["The systems have no query in common."]
     values = {
         name: np.mean([[result.values[query] for query in queries] for result in seeds], axis=0)
         for name, seeds in series.items()

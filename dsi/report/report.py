@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dsi.artifacts import read_manifest
+from dsi.config import ReportConfig
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
@@ -45,6 +46,7 @@ def report(
     search: Path,
     baselines: Path,
     evaluation: Path,
+    report: ReportConfig | None = None,
 ) -> dict[str, Any]:
     """Write `summary.txt`, `report.md` and `report.html`; return the first line, in words and as a number.
 
@@ -66,7 +68,7 @@ def report(
     table = text_table(*results(metrics, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
     (out / "summary.txt").write_text(summary, encoding="utf-8")
-    text = markdown(metrics, manifests, curve)
+    text = markdown(metrics, manifests, curve, report.published if report else None)
     (out / "report.md").write_text(text, encoding="utf-8")
     runs = {system: (search if system == DSI else baselines) / f"{system}.run" for system in metrics["systems"]}
     write_page(
@@ -125,8 +127,10 @@ def results(metrics: dict[str, Any], mark: str) -> tuple[list[str], list[list[st
     return ["system", *measures], rows
 
 
-def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str, str]]) -> str:
-    """The whole report."""
+def markdown(
+    metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str, str]], setting: str | None = None
+) -> str:
+    """The whole report, with the figures published for a setting if one is given."""
     measures = list(metrics["systems"][DSI])
     lines = [
         f"# {headline(metrics)}",
@@ -142,7 +146,6 @@ def markdown(metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str
         "",
         *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
     ]
-    setting = manifests["evaluation"]["inputs"].get("evaluation", {}).get("published")
     if setting is not None:
         lines += ["", "## Published figures", "", published(setting)]
     lines += ["", "## Kinds of queries", "", *breakdowns(metrics)]

@@ -74,8 +74,10 @@ def search(
         "queries": len(queries),
         "queries_per_second": round(len(queries) / seconds, 1),
         "latency_ms": percentiles(alone),
-        "flops_per_query": search_flops(index.searcher.model.config, index.searcher.docids, mean_length, search.beam),
     }
+    if search.constrained and not search.exact:  # otherwise the prefixes are not bounded by the beam in the trie
+        config = index.searcher.model.config
+        counts["flops_per_query"] = search_flops(config, index.searcher.docids, mean_length, search.beam)
     if not search.constrained:
         counts["invalid_docids"] = _share(~ranking.is_docid for ranking in rankings)
         counts["invalid_first"] = _share(~ranking.is_docid[:1] for ranking in rankings)

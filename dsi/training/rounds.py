@@ -35,6 +35,8 @@ from dsi.training.targets import DocidTargets
 from dsi.training.trainer import DocidTrainer
 
 ROUND = "round.json"
+UNTRAINED = "untrained"
+"""Folder of the model with a warm start alone, which a short training may not better."""
 HEAD_RATE_TIMES_DOCUMENTS = 12.0
 """AdamW moves a row that hears nothing of its own document as far as one that does, so a row's step must shrink as its
 document comes up less often: 2e-3 is best for 6,000 documents, and ruins a warm start for 36,594."""
@@ -45,9 +47,10 @@ class Round:
     """A finished round."""
 
     folder: Path
-    number: int
     seconds: float
     """Of training up to its end, earlier rounds included."""
+    steps: int
+    """Done up to its end."""
     curve: list[dict[str, Any]]
     record: list[dict[str, Any]]
     parameters: dict[str, int]
@@ -57,6 +60,10 @@ class Round:
     """Whether the document states made the rows better."""
     measure: float | None
     """dev RR@10 of the model; None without dev queries."""
+
+
+def write_round(done: Round) -> None:
+    write_json(done.folder / ROUND, {key: value for key, value in vars(done).items() if key != "folder"})
 
 
 def read_round(folder: Path) -> Round:
@@ -103,11 +110,13 @@ def train_round(
         index.to(arguments.device)
         warm_start(index, docids, document_states(index, tokenizer, corpus, model.document_length))
     evaluate = dev_evaluator(corpus, docids, tokenizer, training.dev_queries, model.query_length)
-    untrained = folder.with_name("untrained")
+    untrained = folder.with_name(UNTRAINED)
     if last is None and before is None and is_warm and evaluate is not None and arguments.process_index == 0:
         index.save_pretrained(untrained)
-        write_json(untrained / ROUND, evaluate(index))
-    steps_before = number * training.steps
+        point = {"step": 0, "examples": 0, "seconds": 0.0, "loss": math.nan, **evaluate(index)}
+        start_as_round = Round(untrained, 0.0, 0, [point], [], parameters_by_part(index), 0, False, point[DEV_MEASURE])
+        write_round(start_as_round)
+    steps_before = before.steps if before else 0
     trainer = DocidTrainer(
         index,
         arguments,
@@ -136,7 +145,7 @@ def train_round(
         curve = dev_curve(trainer.state.log_history, training.batch_size, steps_before)
         best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
         measure, refreshed = best.get(DEV_MEASURE), False
-        if is_warm and evaluate is not None:
+        if is_warm and evaluate is not None and not trainer.is_fsdp_enabled:
             fresh = DifferentiableSearchIndex.from_pretrained(folder).to(arguments.device)
             refresh(fresh, docids, document_states(fresh, tokenizer, corpus, model.document_length))
             found = evaluate(fresh)[DEV_MEASURE]
@@ -146,23 +155,10 @@ def train_round(
             if refreshed:
                 measure = found
                 fresh.save_pretrained(folder)
-        if number == 0 and (untrained / ROUND).exists():
-            found = json.loads((untrained / ROUND).read_text(encoding="utf-8"))[DEV_MEASURE]
-            curve.insert(0, {"step": 0, "examples": 0, "seconds": 0.0, "loss": math.nan, DEV_MEASURE: found})
-            if found > measure:  # states of a body trained elsewhere can be better than a short training's rows
-                best, measure, refreshed = curve[0], found, False
-                copy_model(untrained, folder)
-        done = {
-            "number": number,
-            "seconds": trainer.seconds,
-            "curve": curve,
-            "record": training_record(trainer.state.log_history, steps_before),
-            "parameters": parameters_by_part(index),
-            "best_step": best["step"],
-            "refreshed": refreshed,
-            "measure": measure,
-        }
-        write_json(folder / ROUND, done)
+        seconds, steps = trainer.seconds, steps_before + trainer.state.global_step
+        record = training_record(trainer.state.log_history, steps_before)
+        parts = parameters_by_part(index)
+        write_round(Round(folder, seconds, steps, curve, record, parts, best["step"], refreshed, measure))
         shutil.rmtree(checkpoints)
     trainer.accelerator.wait_for_everyone()
 

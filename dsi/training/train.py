@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import AutoTokenizer
 
 from dsi.artifacts import WORK, read_manifest
@@ -16,7 +17,7 @@ from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.dev import DEV_SPLIT
 from dsi.training.examples import write_examples
 from dsi.training.record import write_points
-from dsi.training.rounds import ROUND, Round, copy_model, read_round, train_round, training_arguments
+from dsi.training.rounds import ROUND, UNTRAINED, Round, copy_model, read_round, train_round, training_arguments
 from dsi.training.tasks import training_pairs
 
 
@@ -56,22 +57,24 @@ def train(
                 identifiers,
             )
         rounds.append(read_round(folder))
-    best = max(rounds, key=lambda done: done.measure if done.measure is not None else done.number)
+    untrained = out / WORK / UNTRAINED
+    candidates = [*([read_round(untrained)] if (untrained / ROUND).exists() else []), *rounds]
+    best = max(candidates, key=lambda done: done.measure if done.measure is not None else done.steps)
     counts = {
         "parameters": sum(best.parameters.values()),
         "parameters_by_part": best.parameters,
         "examples": len(examples),
-        "steps": rounds[-1].curve[-1]["step"],
+        "steps": rounds[-1].steps,
         "best_step": best.best_step,
         "refreshed": best.refreshed,
         "training_seconds": rounds[-1].seconds,
-        "examples_per_second": round(rounds[-1].curve[-1]["examples"] / max(rounds[-1].seconds, 1e-9)),
+        "examples_per_second": round(rounds[-1].steps * training.batch_size / max(rounds[-1].seconds, 1e-9)),
         **({DEV_MEASURE: best.measure} if best.measure is not None else {}),
     }
     if arguments.process_index == 0:
         copy_model(best.folder, out)
         text.save_pretrained(out)
-        write_points(out / "dev_curve.tsv", [point for done in rounds for point in done.curve])
+        write_points(out / "dev_curve.tsv", [point for done in candidates for point in done.curve])
         write_points(out / "training.tsv", [point for done in rounds for point in done.record])
         source = (read_manifest(corpus) or {}).get("inputs", {}).get("corpus", {})
         indexed = {
@@ -80,4 +83,5 @@ def train(
             "docids": identifiers.vocabulary.kind,
         }
         write_card(out, model, training, indexed, counts)
+    PartialState().wait_for_everyone()
     return counts
