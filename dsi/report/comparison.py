@@ -65,6 +65,8 @@ def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Re
     """Write `sweep.tsv` (a row a result), `sweep.md` (tables) and three plots, of the measure by the axis, by FLOPs a
     query and by training time, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    # a baseline that several runs share counts once
+    results = list({(result.x, result.series, tuple(result.values.items())): result for result in results}.values())
     intervals = {id(result): interval(np.array(list(result.values.values()))) for result in results}
     rows = (
         [result.x, result.series, result.mean, *intervals[id(result)], *(result.cost.get(key, "") for key in COSTS)]
