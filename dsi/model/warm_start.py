@@ -27,10 +27,8 @@ def warm_start(model: DifferentiableSearchIndex, docids: Docids, states: Tensor)
 @torch.no_grad()
 def refresh(model: DifferentiableSearchIndex, docids: Docids, states: Tensor) -> None:
     """Add to the trained rows of the docid head those from `states`, at equal weight; the mean length stays."""
-    trained, new = (
-        model.docid_head.weight - model.docid_head.weight.mean(dim=0),
-        rows_of(docids, states).to(model.device),
-    )
+    trained, new = model.docid_head.weight.cpu(), rows_of(docids, states)  # a GPU has no room for 8.8M rows thrice
+    trained = trained - trained.mean(dim=0)
     both = trained / _mean_length(trained) + new / _mean_length(new)
     model.docid_head.weight.copy_(both * _mean_length(trained) / _mean_length(both))
 

@@ -145,7 +145,7 @@ def train_round(
         curve = dev_curve(trainer.state.log_history, training.batch_size, steps_before)
         best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
         measure, refreshed = best.get(DEV_MEASURE), False
-        if is_warm and evaluate is not None and not trainer.is_fsdp_enabled:
+        if is_warm and evaluate is not None:
             fresh = DifferentiableSearchIndex.from_pretrained(folder).to(arguments.device)
             refresh(fresh, docids, document_states(fresh, tokenizer, corpus, model.document_length))
             found = evaluate(fresh)[DEV_MEASURE]
