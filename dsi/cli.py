@@ -62,11 +62,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
+    def runs_and_keys(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+        sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
+
     def experiment(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("config", help="YAML file of the experiment")
         sub.add_argument("--name", help="name of the run (default: the file's name)")
-        sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-        sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
+        runs_and_keys(sub)
 
     run = command("run", _run, "run every stage that is not built yet")
     experiment(run)
@@ -81,12 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("-k", type=_positive, default=10, help="documents to show (default: 10)")
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
     sweep.add_argument("sweep", type=Path, help="YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml")
-    sweep.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    sweep.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
+    runs_and_keys(sweep)
     check = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
     check.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce/cpu.yaml")
-    check.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    check.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
+    runs_and_keys(check)
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")

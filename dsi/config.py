@@ -8,6 +8,7 @@ raise `DsiError`, which names the file, the key and what is allowed.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -488,6 +489,11 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise DsiError("; ".join(_explain(e, str(path), overridden) for e in error.errors())) from None
+
+
+def overrides_of(keys: dict[str, Any]) -> list[str]:
+    """Dotted keys and their values as the overrides that `load_config` takes."""
+    return [f"{key}={json.dumps(value)}" for key, value in keys.items()]
 
 
 def read_section(path: Path, kind: type[AnySection]) -> AnySection:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dsi.config import Rate, Section, load_config, read_section
+from dsi.config import Rate, Section, load_config, overrides_of, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
 from dsi.processes import is_first_process
@@ -47,7 +47,7 @@ def reproduce(path: Path, overrides: list[str], runs: Path) -> bool:
     wanted = read_section(path, Reproduction)
     rows = []
     for name, experiment in wanted.runs.items():
-        settings = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in experiment.set.items())]
+        settings = [*overrides, *overrides_of(experiment.set)]
         run = Run(load_config(path.parent / experiment.config, settings), name, runs)
         verdict = NOT_RUN
         try:

@@ -18,14 +18,13 @@ done again: interrupted, the same command goes on.
 
 from __future__ import annotations
 
-import json
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from dsi.config import Section, load_config, read_section
+from dsi.config import Section, load_config, overrides_of, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
 from dsi.processes import is_first_process
@@ -73,7 +72,7 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
     experiments = []
     for chosen in combinations:  # all are read before the first is run: a mistake shows now
         own = {key: value for _, values in chosen.values() for key, value in values.items()}
-        settings = [*_settings(config.set), *overrides, *_settings(own)]
+        settings = [*overrides_of(config.set), *overrides, *overrides_of(own)]
         name = "/".join([path.stem, "_".join(label.replace("/", "-") for label, _ in chosen.values())])
         experiment = load_config(path.parent / config.config, settings)
         if config.measure not in experiment.evaluation.measures:
@@ -90,7 +89,3 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
     if is_first_process():
         write_comparison(folder, config.x, config.measure, results)
     return folder
-
-
-def _settings(keys: dict[str, Any]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in keys.items()]

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 from dsi.config import Config, load_config
 from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
 from dsi.model.build import random_shape
-from dsi.model.cost import TRAINING, forward_flops
+from dsi.model.cost import training_flops
 from dsi.report.quantities import count, large, size
 from dsi.report.tables import text_table
 
@@ -38,9 +38,11 @@ def main() -> None:
     if documents is None:
         parser.error("corpus.size is null: --documents says how many there are")
     with torch.device("meta"):
-        model = DifferentiableSearchIndex(DsiConfig(**shape_of(config), **docids_of(config, documents)))
+        model = DifferentiableSearchIndex(
+            DsiConfig(**shape_of(config), **docids_of(config, documents), consistency=config.training.consistency)
+        )
     length = model.config.docid_length
-    flops = TRAINING * forward_flops(model, mean_pieces(config), length) * (2 if config.training.consistency else 1)
+    flops = training_flops(model, mean_pieces(config), length)
     examples = config.training.steps * config.training.rounds * config.training.batch_size
     parameters = sum(parameter.numel() for parameter in model.parameters())
     generators = config.doc2query

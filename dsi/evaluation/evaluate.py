@@ -51,6 +51,7 @@ def evaluate(
         for measure in measures
     }
     first = next(iter(measures))
+    of_first = {system: {query: found[first] for query, found in values[system].items()} for system in runs}
     ours, theirs = by_measure[first][DSI], by_measure[first][baseline]
     metrics = {
         "systems": means,
@@ -60,11 +61,7 @@ def evaluate(
         "baseline": baseline,
         "comparisons": {measure: compare_all(found, baseline) for measure, found in by_measure.items()},
         "breakdowns": {
-            name: by_kind(
-                kind_of,
-                {system: {query: found[first] for query, found in values[system].items()} for system in runs},
-            )
-            for name, kind_of in kinds(documents, split, doc2query).items()
+            name: by_kind(kind_of, of_first) for name, kind_of in kinds(documents, split, doc2query).items()
         },
         "against_baseline": {
             "won": int((ours > theirs).sum()),

@@ -108,6 +108,11 @@ class DifferentiableSearchIndex(T5Model):
         ]
         return torch.cat(states, dim=2)
 
+    def first_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Decoder state before the first docid token, shape (queries, d_model x decoders)."""
+        none = input_ids.new_zeros(len(input_ids), 1)
+        return self.decoder_states(self.encode(input_ids, attention_mask), attention_mask, none)[:, 0]
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor, codes: Tensor, **tree: Tensor) -> ModelOutput:
         """Mean negative log-likelihood of the docids, and the consistency loss if it has a weight.
 

@@ -36,10 +36,7 @@ def document_states(model: DifferentiableSearchIndex, tokenizer: Path, corpus: C
     ):
         contents = [document.content() for document in corpus.rows(start, start + DOCUMENTS_A_BATCH)]
         batch = text(contents, truncation=True, max_length=length, padding=True, return_tensors="pt").to(model.device)
-        encoded = model.encode(batch["input_ids"], batch["attention_mask"])
-        first = torch.zeros(len(contents), 1, dtype=torch.long, device=model.device)
-        states[start : start + len(contents)] = model.decoder_states(encoded, batch["attention_mask"], first)[
-            :, 0
-        ].float()
+        first = model.first_states(batch["input_ids"], batch["attention_mask"])
+        states[start : start + len(contents)] = first.float()
     states -= states.mean(dim=0)
     return functional.normalize(states, dim=1)

@@ -24,8 +24,7 @@ def top_documents(
     Returns:
         doc_index and log-probability, each (queries, at most count).
     """
-    first = torch.zeros(len(input_ids), 1, dtype=torch.long, device=input_ids.device)
-    state = model.decoder_states(model.encode(input_ids, attention_mask), attention_mask, first)[:, 0]
+    state = model.first_states(input_ids, attention_mask)
     totals: list[Tensor] = []
 
     def logits() -> Iterator[Tensor]:

@@ -18,8 +18,7 @@ from dsi.search.beam import Found
 def rank_by_leaf(model: DifferentiableSearchIndex, found: Found, input_ids: Tensor, attention_mask: Tensor) -> Found:
     """The same results, best first by the product of their leaf's row and the first decoder state. These scores say
     nothing of what was dropped, so no result is certain."""
-    first = torch.zeros(len(input_ids), 1, dtype=torch.long, device=input_ids.device)
-    state = model.decoder_states(model.encode(input_ids, attention_mask), attention_mask, first)[:, 0]
+    state = model.first_states(input_ids, attention_mask)
     rows = model.docid_head.weight[found.nodes.clamp(min=0)]
     logits = torch.einsum("qrd,qd->qr", rows, state).float().masked_fill(found.scores == -torch.inf, -torch.inf)
     scores, order = logits.sort(dim=1, descending=True, stable=True)

@@ -106,16 +106,15 @@ def train_round(
     shape = DocidShape.of(docids, model.head)
     index = build_model(start, tokenizer, training.seed, shape, training.consistency)
     is_warm = model.warm_start and (docids.is_atomic or model.head == "tree")
+    evaluate = dev_evaluator(corpus, docids, tokenizer, training.dev_queries, model.query_length)
     if last is None and before is None and is_warm:
         index.to(arguments.device)
         warm_start(index, docids, document_states(index, tokenizer, corpus, model.document_length))
-    evaluate = dev_evaluator(corpus, docids, tokenizer, training.dev_queries, model.query_length)
-    untrained = folder.with_name(UNTRAINED)
-    if last is None and before is None and is_warm and evaluate is not None and arguments.process_index == 0:
-        index.save_pretrained(untrained)
-        point = {"step": 0, "examples": 0, "seconds": 0.0, "loss": math.nan, **evaluate(index)}
-        start_as_round = Round(untrained, 0.0, 0, [point], [], parameters_by_part(index), 0, False, point[DEV_MEASURE])
-        write_round(start_as_round)
+        if evaluate is not None and arguments.process_index == 0:
+            untrained = folder.with_name(UNTRAINED)
+            index.save_pretrained(untrained)
+            point = {"step": 0, "examples": 0, "seconds": 0.0, "loss": math.nan, **evaluate(index)}
+            write_round(Round(untrained, 0.0, 0, [point], [], parameters_by_part(index), 0, False, point[DEV_MEASURE]))
     steps_before = before.steps if before else 0
     trainer = DocidTrainer(
         index,

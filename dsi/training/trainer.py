@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainingArguments
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.cost import TRAINING, forward_flops, multiplication_speed
+from dsi.model.cost import multiplication_speed, training_flops
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
 
@@ -61,8 +61,7 @@ class DocidTrainer(BatchTrainer):
         if "loss" in logs:
             now, texts, docids = time.monotonic(), *self.batches.served
             seconds, before = now - self.last_log[0], self.last_log[1:]
-            passes = TRAINING * (2 if self.config.consistency else 1)
-            flops = passes * forward_flops(self.index, texts - before[0], docids - before[1])
+            flops = training_flops(self.index, texts - before[0], docids - before[1])
             logs |= {
                 "examples_per_second": self.args.logging_steps * self.config.batch_size / seconds,
                 "tokens_per_second": (texts - before[0]) * self.args.world_size / seconds,
