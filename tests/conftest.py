@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import settings
@@ -110,13 +113,33 @@ def read_all(folder: Path) -> list[tuple[int, str]]:
     return [pair for doc_index, texts in read_shards(folder) for pair in zip(doc_index.tolist(), texts, strict=True)]
 
 
-def run_processes(processes: int, arguments: list[str], script: Path | None = None) -> None:
-    """Run `dsi ARGUMENTS`, or a script, on CPU processes that talk by gloo, as `accelerate launch` does on GPUs.
+def processes_command(processes: int, arguments: list[str], script: Path | None = None) -> list[str]:
+    """`dsi ARGUMENTS`, or a script, on CPU processes that talk by gloo, as `accelerate launch` does on GPUs.
 
     (`accelerate launch --cpu` starts a single one on one machine, whatever --num_processes says.)
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command += [str(script)] if script is not None else ["-m", "dsi"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run([*command, *arguments], env=environment, timeout=300, capture_output=True, text=True)
+    return [*command, *([str(script)] if script is not None else ["-m", "dsi"]), *arguments]
+
+
+ON_CPU = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+"""The environment of such processes."""
+
+
+def run_processes(command: list[str]) -> None:
+    """Run `processes_command` to its end."""
+    done = subprocess.run(command, env=ON_CPU, timeout=300, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def kill_when(command: list[str], folder: Path, pattern: str, environment: Mapping[str, str] | None = None) -> None:
+    """Start a command and kill it and its children, without warning, as soon as a path below the folder matches."""
+    process = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, "finished before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    for each in [process, *process.children(recursive=True)]:
+        each.kill()
+    process.wait()

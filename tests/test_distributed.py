@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_processes, tiny_documents, write_msmarco_folder
+from conftest import ON_CPU, kill_when, processes_command, run_processes, tiny_documents, write_msmarco_folder
 
 import dsi
 from dsi.cli import main
 
+FSDP = Path(__file__).with_name("fsdp_on_cpu.py")
 CONFIG = """
 corpus: {{source: msmarco, path: {data}}}
 tokenizer: {{vocabulary: 300}}
@@ -23,16 +24,20 @@ training:
 
 
 def train(
-    folder: Path, processes: int, kind: str, head: str, accumulation: int = 1, script: Path | None = None
+    folder: Path, processes: int, kind: str, head: str, accumulation: int = 1, fsdp: bool = False, killed: bool = False
 ) -> Path:
-    """The model stage of a run on so many processes."""
+    """The model stage of a run on so many processes; `killed` after the first checkpoint, and started again."""
     config = folder / f"{processes}.yaml"
     config.write_text(CONFIG.format(data=folder / "data", kind=kind, head=head, accumulation=accumulation))
-    options = [str(config), "--runs", str(folder / f"runs{processes}")]
+    runs = folder / f"runs{processes}"
+    options = [str(config), "--runs", str(runs)]
     for verb in ("ingest", "tokenize", "expand", "assign"):
         assert main([verb, *options]) == 0
-    run_processes(processes, ["train", *options], script)
-    return folder / f"runs{processes}" / str(processes) / "model"
+    command = processes_command(processes, ["train", *options], FSDP if fsdp else None)
+    if killed:
+        kill_when(command, runs / ".store", "model-*.partial/work/checkpoints-0/*/trainer_state.json", ON_CPU)
+    run_processes(command)
+    return runs / str(processes) / "model"
 
 
 def check_same_curves(one: Path, two: Path) -> None:
@@ -48,10 +53,10 @@ def test_two_processes_learn_as_one(tmp_path: Path, head: str) -> None:
     check_same_curves(one, train(tmp_path, 2, "semantic_2d", head, accumulation=2))
 
 
-def test_a_model_divided_by_fsdp_learns_the_same_and_loads_in_one_process(tmp_path: Path) -> None:
+def test_a_model_divided_by_fsdp_learns_the_same_over_a_kill_and_loads_in_one_process(tmp_path: Path) -> None:
     write_msmarco_folder(tmp_path / "data")
     one = train(tmp_path, 1, "atomic", "plain")
-    two = train(tmp_path, 2, "atomic", "plain", script=Path(__file__).with_name("fsdp_on_cpu.py"))
+    two = train(tmp_path, 2, "atomic", "plain", fsdp=True, killed=True)
     check_same_curves(one, two)
     query = " ".join(tiny_documents()[3].text.split()[:4])
     rankings = [dsi.load(model.parent).search([query])[0] for model in (one, two)]

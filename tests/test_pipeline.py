@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import ir_measures
 import pytest
 import yaml
-from conftest import DOCUMENTS, tiny_documents, write_msmarco_folder
+from conftest import DOCUMENTS, kill_when, tiny_documents, write_msmarco_folder
 from safetensors import SafetensorError
 
 import dsi
@@ -23,6 +20,7 @@ from dsi.cli import main
 from dsi.pipeline import STAGES
 from dsi.training.trainer import DocidTrainer
 
+DSI = [sys.executable, "-m", "dsi"]
 CONFIG = """
 corpus: {{source: msmarco, path: {path}}}
 tokenizer: {{vocabulary: 300}}
@@ -175,31 +173,17 @@ def test_the_model_comes_with_a_card_and_a_record(project: Path) -> None:
 
 
 def test_query_reads_lines_until_the_end_of_input(project: Path) -> None:
-    command = [sys.executable, "-m", "dsi", "query", str(project / "runs/tiny"), "-k", "1"]
+    command = [*DSI, "query", str(project / "runs/tiny"), "-k", "1"]
     done = subprocess.run(command, input="bado gemi\n\nkulo\n", capture_output=True, text=True, check=True)
     assert len([line for line in done.stdout.splitlines() if line.startswith("  1  ")]) == 2
-
-
-def kill_when(project: Path, command: list[str], pattern: str) -> None:
-    """Start a command and kill it, without warning, as soon as a path below the store matches."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dsi", *command], start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not list((project / "runs/.store").glob(pattern)):
-        assert process.poll() is None, "finished before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
     config, runs = str(project / "tiny.yaml"), str(project / "runs")
     options = ["--runs", runs, "--set", "training.rounds=2", "training.steps=200", "training.eval_steps=25"]
     kill_when(
-        project,
-        ["train", config, "--name", "killed", *options],
+        [*DSI, "train", config, "--name", "killed", *options],
+        project / "runs/.store",
         "model-*.partial/work/checkpoints-1/*/trainer_state.json",
     )
     [partial] = (project / "runs/.store").glob("model-*.partial")
@@ -225,7 +209,11 @@ def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
 def test_expansion_killed_gives_the_same_shards(project: Path) -> None:
     config, runs = str(project / "tiny.yaml"), str(project / "runs")
     options = ["--runs", runs, "--set", "doc2query.shard_size=1", "doc2query.known_item.queries=2000"]
-    kill_when(project, ["expand", config, "--name", "killed", *options], "doc2query-*.partial/shard-00005.parquet")
+    kill_when(
+        [*DSI, "expand", config, "--name", "killed", *options],
+        project / "runs/.store",
+        "doc2query-*.partial/shard-00005.parquet",
+    )
     assert main(["expand", config, "--name", "killed", *options]) == 0
     for command in ("ingest", "expand"):
         assert main([command, config, "--name", "whole", "--runs", str(project / "other"), *options[2:]]) == 0

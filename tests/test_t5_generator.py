@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Stages, read_all, run_processes, write_msmarco_folder
+from conftest import Stages, processes_command, read_all, run_processes, write_msmarco_folder
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -236,7 +236,8 @@ def test_two_processes_write_the_same_shards_as_one(checkpoint: Path, tmp_path: 
     for processes in (1, 2):
         root = tmp_path / f"runs{processes}"
         for verb in ("ingest", "finetune", "expand"):
-            run_processes(processes if verb != "ingest" else 1, [verb, str(config), "--runs", str(root)])
+            command = [verb, str(config), "--runs", str(root)]
+            run_processes(processes_command(processes if verb != "ingest" else 1, command))
             if verb == "finetune" and processes == 2:  # their sums round differently
                 shutil.copytree(tmp_path / "runs1/two/generator", root / "two/generator", dirs_exist_ok=True)
         runs[processes] = contents(root / "two/doc2query")
