@@ -83,8 +83,10 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
         print(f"==== {number} of {len(experiments)}: {run.folder.name}", flush=True)
         run.run()
         if is_first_process():
-            labels = [label for axis, (label, _) in chosen.items() if axis != config.x and axis not in SEEDS]
-            results += read_results(run.folder, config.measure, chosen[config.x][0], " ".join(labels))
+            labels = [label for axis, (label, _) in chosen.items() if axis not in (config.x, *SEEDS)]
+            seeds = [label for axis, (label, _) in chosen.items() if axis in SEEDS]
+            x = chosen[config.x][0]
+            results += read_results(run.folder, config.measure, x, " ".join(labels), " ".join(seeds))
     folder = runs / path.stem
     if is_first_process():
         write_comparison(folder, config.x, config.measure, results)

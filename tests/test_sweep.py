@@ -9,6 +9,7 @@ from conftest import write_msmarco_folder
 
 from dsi.cli import main
 from dsi.config import load_config, read_section
+from dsi.report.comparison import Result, write_comparison
 from dsi.reproduce import Experiment, Reproduction, compared
 from dsi.sweep import SweepConfig
 
@@ -69,6 +70,24 @@ def test_a_sweep_runs_every_combination_once(project: Path, capsys: pytest.Captu
     times = {path: path.stat().st_mtime_ns for path in store.glob("model-*/model.safetensors")}
     assert main(command) == 0
     assert times == {path: path.stat().st_mtime_ns for path in store.glob("model-*/model.safetensors")}
+
+
+def test_a_baseline_that_depends_on_an_axis_is_named_by_it(tmp_path: Path) -> None:
+    results = [
+        Result("100", system, label, seed, {"q1": value, "q2": 0.5}, {}, "bm25")
+        for label, expanded in (("few", 0.25), ("many", 1.0))
+        for seed, dsi in (("0", 0.2), ("1", 0.4))
+        for system, value in (("dsi", dsi), ("bm25", 0.5), ("bm25_doc2query", expanded))
+    ]
+    write_comparison(tmp_path, "corpus.size", "RR@10", results)
+    rows = [line.split("\t")[1:3] for line in (tmp_path / "sweep.tsv").read_text().splitlines()[1:]]
+    assert rows == [
+        ["dsi few", "0.35"], ["dsi few", "0.45"], ["bm25", "0.5"], ["bm25_doc2query few", "0.375"],
+        ["dsi many", "0.35"], ["dsi many", "0.45"], ["bm25_doc2query many", "0.75"],
+    ]  # fmt: skip
+    text = (tmp_path / "sweep.md").read_text()
+    assert "| dsi few | 0.400 (0.350 to 0.450) |" in text
+    assert "against bm25" in text
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,10 @@ class Result:
 
     x: str
     """Value of the axis that runs are set side by side by."""
-    series: str
-    """The system; for dsi with what distinguishes the run from others of the same x, but for its seed."""
+    system: str
+    label: str
+    """What distinguishes the run from others of the same x, but for its seeds."""
+    seeds: str
     values: Mapping[str, float]
     """The measure for each query."""
     cost: Cost
@@ -44,39 +46,34 @@ class Result:
 
 
 Series = dict[str, dict[str, list[Result]]]
-"""Results of every series by x; several are of several seeds."""
+"""Results of every system, by its name in tables and then by x; several are of several seeds."""
 
 
-def read_results(run: Path, measure: str, x: str, label: str) -> list[Result]:
-    """Every system of the finished run in this folder; dsi is called `dsi LABEL`."""
+def read_results(run: Path, measure: str, x: str, label: str, seeds: str) -> list[Result]:
+    """Every system of the finished run in this folder."""
     baseline = json.loads((run / "evaluation/metrics.json").read_text(encoding="utf-8"))["baseline"]
     values: dict[str, dict[str, float]] = defaultdict(dict)
     for row in read_tsv(run / "evaluation/per_query.tsv"):
         values[row["system"]][row["query_id"]] = float(row[measure])
     manifests = {stage: read_manifest(run / stage) or {"counts": {}} for stage in ("model", "search", "baselines")}
     found = costs(manifests, list(values))
-    return [
-        Result(x, f"{DSI} {label}".strip() if system == DSI else system, of, found[system], baseline)
-        for system, of in values.items()
-    ]
+    return [Result(x, system, label, seeds, of, found[system], baseline) for system, of in values.items()]
 
 
 def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Result]) -> None:
     """Write `sweep.tsv` (a row a result), `sweep.md` (tables) and three plots, of the measure by the axis, by FLOPs a
     query and by training time, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    # a baseline that several runs share counts once
-    results = list({(result.x, result.series, tuple(result.values.items())): result for result in results}.values())
+    found, columns = _series(results), list(dict.fromkeys(result.x for result in results))
+    results = [result for by_x in found.values() for seeds in by_x.values() for result in seeds]
     intervals = {id(result): interval(np.array(list(result.values.values()))) for result in results}
     rows = (
-        [result.x, result.series, result.mean, *intervals[id(result)], *(result.cost.get(key, "") for key in COSTS)]
-        for result in results
+        [x, name, result.mean, *intervals[id(result)], *(result.cost.get(key, "") for key in COSTS)]
+        for name, by_x in found.items()
+        for x, seeds in by_x.items()
+        for result in seeds
     )
     write_tsv(folder / "sweep.tsv", [axis, "system", measure, "low", "high", *COSTS], rows)
-    found: Series = defaultdict(lambda: defaultdict(list))
-    for result in results:
-        found[result.series][result.x].append(result)
-    columns = list(dict.fromkeys(result.x for result in results))
     table = [[series, *(_cell(by_x.get(x, [])) for x in columns)] for series, by_x in found.items()]
     lines = [
         f"# {folder.name}",
@@ -99,6 +96,22 @@ def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Re
         _save(folder / f"{name}.svg", title, measure, lambda axes, key=key: _points(axes, found, key))  # type: ignore[misc]
 
 
+def _series(results: Sequence[Result]) -> Series:
+    """The results by name, in the order of the runs. A baseline is one system for all runs of an x and seeds, as long
+    as it answers alike in all of them; where it does not (of an axis that it depends on), its name has the label too,
+    as dsi's has."""
+    answers: dict[tuple[str, str, str], set[tuple[float, ...]]] = defaultdict(set)
+    for result in results:
+        answers[result.system, result.x, result.seeds].add(tuple(result.values.values()))
+    varying = {DSI, *(system for (system, _, _), different in answers.items() if len(different) > 1)}
+    found: Series = defaultdict(lambda: defaultdict(list))
+    for result in results:
+        same = found[f"{result.system} {result.label}".strip() if result.system in varying else result.system][result.x]
+        if result.values not in [other.values for other in same]:  # what several runs share counts once
+            same.append(result)
+    return found
+
+
 def _side_by_side(measure: str, series: dict[str, list[Result]]) -> list[str]:
     """Significance and cost of the systems of one x, which answer the same queries; seeds are averaged by query."""
     answered = [result.values.keys() for seeds in series.values() for result in seeds]
@@ -109,9 +122,8 @@ def _side_by_side(measure: str, series: dict[str, list[Result]]) -> list[str]:
         name: np.mean([[result.values[query] for query in queries] for result in seeds], axis=0)
         for name, seeds in series.items()
     }
-    baseline = next(iter(series.values()))[0].baseline
-    if baseline not in values:
-        baseline = next(iter(values))
+    chosen = next(iter(series.values()))[0].baseline
+    baseline = next((name for name, seeds in series.items() if seeds[0].system == chosen), next(iter(series)))
     metrics = {
         "systems": {name: {measure: float(of.mean())} for name, of in values.items()},
         "intervals": {name: {measure: interval(of)} for name, of in values.items()},
