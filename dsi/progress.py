@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -15,7 +15,8 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "docs") -> Iterator[T]:
-    """Yield `items`, telling how far we are. `total` counts items; `unit` is what one item is called."""
+    """Yield `items`, telling how far we are. `total` counts items that have no length; `unit` is what one is called."""
+    total = len(items) if total is None and isinstance(items, Sized) else total
     if sys.stderr.isatty():
         yield from tqdm(items, desc=what, total=total, unit=f" {unit}", leave=False)
         return

@@ -24,6 +24,7 @@ from dsi.corpus.store import Corpus
 from dsi.model.build import from_checkpoint, random_shape
 from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
 from dsi.model.device import compute_device, is_bfloat16
+from dsi.model.length_batches import length_batches
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
@@ -172,10 +173,8 @@ class TextEncoder(nn.Module):
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], show_progress_bar: bool = False) -> NDArray[np.float32]:
         """Vectors of texts, shape (texts, d_model)."""
-        order = np.argsort([len(text) for text in texts], kind="stable")
         vectors = np.empty((len(texts), self.model.config.d_model), dtype=np.float32)
-        for start in range(0, len(texts), TEXTS_A_BATCH):
-            rows = order[start : start + TEXTS_A_BATCH]
+        for rows in length_batches(texts, TEXTS_A_BATCH):
             some = [texts[row] for row in rows]
             batch = self.tokenizer(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
             batch = batch.to(self.model.device)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.length_batches import length_batches
 from dsi.search.atomic import top_documents
 from dsi.search.beam import DeviceTrie, Found, beam_search, unconstrained_beam_search
 from dsi.search.exact import exact_search
@@ -58,9 +59,7 @@ class Searcher:
         """
         self.model.eval()
         rankings: dict[int, Ranking] = {}
-        by_length = sorted(range(len(queries)), key=lambda number: len(queries[number]))
-        for start in range(0, len(queries), batch_size):
-            batch = by_length[start : start + batch_size]
+        for batch in length_batches(queries, batch_size):
             rankings |= zip(batch, self._search([queries[number] for number in batch], beam), strict=True)
         return [rankings[number] for number in range(len(queries))]
 

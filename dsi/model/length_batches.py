@@ -1,0 +1,16 @@
+"""Batches of texts of like length, so that little is computed for padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Sized
+
+
+def length_batches(texts: Sequence[Sized], size: int) -> Iterator[list[int]]:
+    """Numbers of the texts, shortest first, at most `size` at a time.
+
+    >>> list(length_batches(["bcd", "", "a"], 2))
+    [[1, 2], [0]]
+    """
+    order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
