@@ -6,6 +6,7 @@ runs:
   demo:                             # name of the run
     config: demo.yaml               # the experiment, relative to this file
     set: {training.seed: 1}         # keys that differ from it
+    given: [corpus.path]            # keys that --set must give, and gives to such runs only
     expected: {dsi: {RR@10: 0.5}}   # system to measure to score
 """
 
@@ -29,6 +30,7 @@ OK, CLOSE, FAIL, NOT_RUN = "OK", "close", "FAIL", "not run"
 class Experiment(Section):
     config: str
     set: dict[str, Any] = Field(default_factory=dict)
+    given: list[str] = Field(default_factory=list)
     expected: Annotated[dict[str, dict[str, float]], Field(min_length=1)]
 
 
@@ -42,13 +44,25 @@ def reproduce(path: Path, overrides: list[str], runs: Path) -> bool:
     """Run the experiments in `path` and print the verdicts; whether none of them is FAIL.
 
     Raises:
-        DsiError: the file, or a configuration, is faulty. That a corpus is not there is a verdict of its own.
+        DsiError: the file, or a configuration, is faulty; nothing is run then. That a corpus is not there is a verdict
+            of its own.
     """
     wanted = read_section(path, Reproduction)
+    given = {override.partition("=")[0]: override for override in overrides}
+    shared = given.keys() - {key for experiment in wanted.runs.values() for key in experiment.given}
+    experiments: dict[str, Run] = {}
+    for name, experiment in wanted.runs.items():
+        settings = [override for key, override in given.items() if key in shared or key in experiment.given]
+        settings += overrides_of(experiment.set)
+        if given.keys() >= set(experiment.given):
+            experiments[name] = Run(load_config(path.parent / experiment.config, settings), name, runs)
     rows = []
     for name, experiment in wanted.runs.items():
-        settings = [*overrides, *overrides_of(experiment.set)]
-        run = Run(load_config(path.parent / experiment.config, settings), name, runs)
+        run = experiments.get(name)
+        if run is None:
+            needed = " ".join(f"{key}=..." for key in experiment.given)
+            rows.append([name, f"needs --set {needed}", "", "", "", NOT_RUN])
+            continue
         verdict = NOT_RUN
         try:
             run.plan()  # fails where the corpus is not there

@@ -1,5 +1,6 @@
 """Stage folders: whole or absent, reused when nothing they depend on has changed."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ def test_a_stage_is_made_once_and_only_published_whole(tmp_path: Path) -> None:
     store, made = Store(tmp_path), []
 
     def make(out: Path) -> dict[str, Any]:
-        made.append(sorted(path.name for path in out.iterdir()))
+        made.append(sorted(path.name for path in out.iterdir() if path.is_file()))
         (out / "first").touch()
         if len(made) == 1:
             raise RuntimeError("killed")
@@ -32,6 +33,25 @@ def test_a_stage_is_made_once_and_only_published_whole(tmp_path: Path) -> None:
     assert manifest["counts"] == {"documents": 3}
     assert manifest["inputs"] == {"a": 1}
     assert store.build("corpus", {"a": 2}, make) != folder
+
+
+def test_the_time_of_a_stage_is_that_of_all_its_starts(tmp_path: Path) -> None:
+    store, starts = Store(tmp_path), []
+
+    def make(out: Path) -> dict[str, Any]:
+        starts.append(out)
+        time.sleep(0.2)
+        (out / f"shard-{len(starts)}").touch()
+        if len(starts) < 3:
+            raise RuntimeError("killed")
+        return {}
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            store.build("corpus", {"a": 1}, make)
+    manifest = read_manifest(store.build("corpus", {"a": 1}, make))
+    assert manifest is not None
+    assert 0.6 <= manifest["seconds"] < 60
 
 
 def test_links_are_replaced(tmp_path: Path) -> None:

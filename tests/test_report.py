@@ -55,6 +55,7 @@ COUNTS: dict[str, dict[str, Any]] = {
 }
 INPUTS: dict[str, Any] = {
     "corpus": {"corpus": {"source": "msmarco", "dataset": None}},
+    "model": {"model": {"checkpoint": None}, "training": {"tasks": {"d2q": 1.0}}},
     "baselines": {"baselines": {"bm25": {"k1": 0.9, "b": 0.4}}},
 }
 
@@ -115,6 +116,7 @@ def test_the_first_line_answers(tmp_path: Path) -> None:
 def test_the_report_has_every_number(tmp_path: Path) -> None:
     folders = make_stages(tmp_path, COUNTS)
     points = [(100 * number, 10.5 * number, 9 - number / 10, number / 100) for number in range(1, 41)]
+    points[30] = (3100, 325.5, 5.9, 0.9)
     rows = ["\t".join(map(str, point)) for point in [("step", "seconds", "loss", "RR@10"), *points]]
     (folders["model"] / "dev_curve.tsv").write_text("\n".join(rows) + "\n")
     _, text = make_report(tmp_path, **folders)
@@ -138,7 +140,8 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
     assert "4.4 words on average, 100% of which occur in the document." in text
     assert "Metrics per system are means over 1,590 dev queries" in text
     training = text.partition("## Training")[2].partition("## Versions")[0]
-    assert training.count("\n| ") == 2 + 10  # header and rule; every fourth of the 40 points
+    assert training.count("\n| ") == 2 + 10 + 1  # header and rule; every fourth of the 40 points; the best
+    assert "| 3100 | 325.5 | 5.9 | 0.9 |" in training
 
 
 def test_what_search_says_about_itself(tmp_path: Path) -> None:

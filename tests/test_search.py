@@ -24,6 +24,8 @@ from dsi.search.loss import is_certain, search_loss
 from dsi.search.searcher import Ranking, Searcher
 
 END = 0
+ROUNDING = 1e-3
+"""Of log-probabilities in float32, from logits of tens: one test in thousands differed by 1.3e-4."""
 
 
 def write(folder: Path, kind: str, codes: list[list[int]], tokens: int) -> Docids:
@@ -70,7 +72,7 @@ def test_wide_beam_equals_brute_force(tmp_path_factory, ff: str, seed: int, coun
     for query, ranking in zip(queries, Searcher(model, docids).search(queries, 50, batch_size=4), strict=True):
         expected = brute_force(model, query, docids)
         assert sorted(ranking.doc_index) == list(range(count))  # every document once, fewer than beams
-        np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
+        np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=ROUNDING)
         assert (np.diff(ranking.score) <= 0).all()
 
 
@@ -80,7 +82,7 @@ def best_of(expected: np.ndarray, count: int) -> np.ndarray:
 
 def check_certain(ranking: Ranking, expected: np.ndarray) -> None:
     """What a ranking calls certain are the best of the scores `expected` of all documents."""
-    np.testing.assert_allclose(ranking.score[: ranking.certain], best_of(expected, ranking.certain), atol=1e-4)
+    np.testing.assert_allclose(ranking.score[: ranking.certain], best_of(expected, ranking.certain), atol=ROUNDING)
 
 
 @pytest.mark.parametrize("ff", ["relu", "gated-gelu"])
@@ -95,9 +97,9 @@ def test_exact_search_equals_brute_force(tmp_path_factory, ff: str, seed: int, c
         expected = brute_force(model, query, docids)
         wanted = min(count, beam, 10)
         assert is_certain(ranking)
-        np.testing.assert_allclose(ranking.score[:wanted], best_of(expected, wanted), atol=1e-4)
+        np.testing.assert_allclose(ranking.score[:wanted], best_of(expected, wanted), atol=ROUNDING)
         check_certain(ranking, expected)  # further results may be, and are not called so if they are not
-        np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
+        np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=ROUNDING)
         assert len(set(ranking.doc_index.tolist())) == len(ranking.doc_index)
 
 
@@ -161,7 +163,7 @@ def test_unconstrained_beam_equals_brute_force_over_all_sequences(tmp_path: Path
         assert ranking.is_docid.tolist() == [every[number] in codes for number in by_score]
         expected = [(codes.index(every[number]), scores[number]) for number in by_score if every[number] in codes]
         assert ranking.doc_index.tolist() == [number for number, _ in expected]
-        np.testing.assert_allclose(ranking.score, [score for _, score in expected], atol=1e-4)
+        np.testing.assert_allclose(ranking.score, [score for _, score in expected], atol=ROUNDING)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
@@ -185,7 +187,7 @@ def test_narrow_beam_returns_valid_distinct_documents_in_order(tmp_path: Path) -
         random_queries(6), Searcher(model, docids).search(random_queries(6), 10, batch_size=3), strict=True
     ):
         assert len(set(ranking.doc_index.tolist())) == len(ranking.doc_index) == 10
-        np.testing.assert_allclose(ranking.score, brute_force(model, query, docids)[ranking.doc_index], atol=1e-4)
+        np.testing.assert_allclose(ranking.score, brute_force(model, query, docids)[ranking.doc_index], atol=ROUNDING)
 
 
 def test_documents_that_share_a_docid_are_all_returned(tmp_path: Path) -> None:
@@ -211,7 +213,7 @@ def test_ranking_does_not_depend_on_the_batch(tmp_path: Path, kind: str) -> None
         (searcher.search([query], 10, 1)[0] for query in queries), searcher.search(queries, 10, 9), strict=True
     ):
         assert alone.doc_index.tolist() == batched.doc_index.tolist()
-        np.testing.assert_allclose(alone.score, batched.score, atol=1e-4)
+        np.testing.assert_allclose(alone.score, batched.score, atol=ROUNDING)
 
 
 def test_atomic_search_in_chunks_equals_sorting_all_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +223,20 @@ def test_atomic_search_in_chunks_equals_sorting_all_logits(tmp_path: Path, monke
     for query, ranking in zip(queries, Searcher(model, docids).search(queries, 100, 5), strict=True):
         expected = brute_force(model, query, docids)
         assert ranking.doc_index.tolist() == np.argsort(-expected).tolist()
-        np.testing.assert_allclose(ranking.score, np.sort(expected)[::-1], atol=1e-4)
+        np.testing.assert_allclose(ranking.score, np.sort(expected)[::-1], atol=ROUNDING)
+
+
+def test_bfloat16_atomic_search_orders_by_unrounded_logits(tmp_path: Path) -> None:
+    model = random_model(4000, 1).to(torch.bfloat16)
+    ids = torch.tensor(random_queries(1))
+    with torch.inference_mode():
+        state = model.first_states(ids, torch.ones_like(ids))
+        logits = (state.float() @ model.docid_head.weight.float().T)[0]
+        assert (
+            len(functional.linear(state, model.docid_head.weight)[0].topk(200).values.unique()) < 200
+        )  # rounded, some are level
+    documents, _ = atomic.top_documents(model, ids, torch.ones_like(ids), 200)
+    assert documents[0].tolist() == logits.argsort(descending=True)[:200].tolist()
 
 
 def as_hugging_face(model: DifferentiableSearchIndex, tied: bool) -> T5ForConditionalGeneration:
@@ -278,4 +293,4 @@ def test_parity_with_hugging_face_generate(tmp_path: Path, ff: str, tied: bool, 
                 theirs.setdefault(tuple(row[: row.index(END) + 1]), score)
         ours = {tuple(codes[number]): score for number, score in ranking.hits()}
         assert list(ours) == list(theirs)
-        np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=1e-4)
+        np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=ROUNDING)

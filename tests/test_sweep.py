@@ -120,10 +120,12 @@ def test_sweeps_of_the_project_are_valid(path: Path) -> None:
 
 
 def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "unnamed.yaml").write_text("corpus: {source: msmarco}")
     (project / "scores.yaml").write_text(
         "runs:\n"
         "  one: {config: base.yaml, expected: {dsi: {RR@10: 9.0}, bm25: {RR@10: 0.5}}}\n"
         "  two: {config: base.yaml, set: {corpus.path: nowhere}, expected: {dsi: {RR@10: 0.5}}}\n"
+        "  three: {config: unnamed.yaml, given: [corpus.path], expected: {dsi: {RR@10: 0.5}}}\n"
     )
     command = ["reproduce", str(project / "scores.yaml"), "--runs", str(project / "runs")]
     assert main(command) == 2
@@ -132,6 +134,7 @@ def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixtu
     assert ["one", "dsi", "RR@10", "9.000"] in [line[:4] for line in lines if line[-1:] == ["FAIL"]]
     assert ["one", "bm25", "RR@10", "0.500", "-", "FAIL"] in lines  # that baseline was not asked for
     assert "corpus.path: nowhere does not exist" in printed.out
+    assert "needs --set corpus.path=..." in printed.out
     assert "scores differ from those in" in printed.err
     found = next(line[4] for line in lines if line[:2] == ["one", "dsi"])
     (project / "scores.yaml").write_text(

@@ -38,6 +38,7 @@ from dsi.model.build import random_shape
 from dsi.model.checkpoints import last_checkpoint
 from dsi.model.device import is_bfloat16
 from dsi.model.trainer_arguments import optimizer_of, trainer_arguments
+from dsi.processes import is_first_process, wait_until
 
 Pair = tuple[str, str]
 """Content of a document, and a query for it."""
@@ -112,8 +113,12 @@ def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work: Path) -> list[
     pairs = list(pairs_of(corpus, config.split))
     for number, path in enumerate(config.extra):
         folder = work / f"extra-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        ingest(folder, corpus=CorpusConfig(source="beir", path=path))
+        done = work / f"extra-{number}.done"
+        if is_first_process() and not done.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            ingest(folder, corpus=CorpusConfig(source="beir", path=path))
+            done.touch()
+        wait_until(done.exists)
         extra = Corpus(folder)
         pairs += [pair for split in extra.splits for pair in pairs_of(extra, split)]
     if not pairs:

@@ -75,7 +75,7 @@ class PlainHead(nn.Module):
 
     def gains(self, states: Tensor, moves: Moves, level: int) -> Tensor:
         """Log-probability of each move, for `states` of shape (queries, beams, d_model)."""
-        logits = functional.linear(states, self.weight).float()
+        logits = functional.linear(states.float(), self.weight.float())  # bfloat16 rounds logits of 16 to 32 to eighths
         return logits.gather(2, moves.tokens) - logits.logsumexp(dim=-1, keepdim=True)
 
 
@@ -122,7 +122,7 @@ class TreeHead(nn.Module):
         for query in range(len(states)):  # one at a time bounds the memory
             beam, move = moves.exist[query].nonzero(as_tuple=True)
             rows = self.weight[moves.nodes[query, beam, move]]
-            logits[query, beam, move] = (states[query, beam] * rows).sum(dim=1).float()
+            logits[query, beam, move] = (states[query, beam].float() * rows.float()).sum(dim=1)
         return logits.log_softmax(dim=-1)
 
 

@@ -44,6 +44,8 @@ def trainer_arguments(
         ddp_timeout=7 * 86_400,  # one process may read the whole corpus while the others wait
         **options,
     )
+    # nn.DataParallel over the GPUs of a process without a launcher would divide in-batch negatives among them
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     micro_batches = arguments.world_size * (accumulation or 1)
     if batch_size % micro_batches:
         raise DsiError(

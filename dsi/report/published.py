@@ -12,7 +12,7 @@ COLUMNS = ("atomic", "naive", "semantic")
 
 
 def published(setting: str) -> str:
-    """The paper's rows of a setting (see `evaluation.published`) as a Markdown table with its source."""
+    """The paper's rows of a setting (see `report.published`) as a Markdown table with its source."""
     found = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))[setting]
     rows = []
     for name, values in found["rows"].items():

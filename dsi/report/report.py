@@ -106,12 +106,16 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
     """What was searched with what, in one line."""
     source = manifests["corpus"]["inputs"]["corpus"]
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
+    sections = manifests["model"]["inputs"]
+    uses_queries, checkpoint = sections["training"]["tasks"]["d2q"] > 0, sections["model"]["checkpoint"]
     return (
         f"{source.get('dataset') or source['source']}, {count(metrics['documents'])} documents;"
         f" {count(metrics['queries'])} {metrics['split']} queries; {counts['docids'].get('kind', '-')} docids;"
-        f" {count(counts['doc2query'].get('queries'))} synthetic queries;"
-        f" {large(counts['model'].get('parameters'))} parameters,"
+        + (f" {count(counts['doc2query'].get('queries'))} synthetic queries;" if uses_queries else "")
+        + f" {large(counts['model'].get('parameters'))} parameters,"
         f" trained in {duration(counts['model'].get('training_seconds'))}"
+        + (f" from {checkpoint}" if checkpoint else "")
+        + (", which did not better its warm start" if counts["model"].get("best_step") == 0 else "")
     )
 
 
@@ -256,11 +260,17 @@ def _curve(curve: list[dict[str, str]]) -> str:
     if not curve:
         return "There is no dev curve."
     step = max(1, -(-(len(curve) - 1) // (CURVE_POINTS - 1)))
-    shown = curve[::-step][::-1]  # counted from the end, which is always shown
-    table = markdown_table(list(curve[0]), [list(point.values()) for point in shown])
-    if "RR@10" not in curve[0]:
+    shown = set(range(len(curve) - 1, -1, -step))  # counted from the end, which is always shown
+    has_dev = "RR@10" in curve[0]
+    if has_dev:
+        shown.add(max(range(len(curve)), key=lambda number: float(curve[number]["RR@10"])))
+    table = markdown_table(list(curve[0]), [list(curve[number].values()) for number in sorted(shown)])
+    if not has_dev:
         return f"{table}\nThere are no dev queries, so the last point is the model that was kept."
-    return f"{table}\nThe point with the best RR@10 on dev queries is the model that was kept."
+    return (
+        f"{table}\nThe point with the best RR@10 on dev queries is the model that was kept. Step 0 is the warm"
+        " start; a step's second point is the best model of the round with document states added to its rows."
+    )
 
 
 def _versions(manifests: Manifests) -> str:

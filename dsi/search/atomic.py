@@ -13,6 +13,8 @@ from dsi.search.best import best_of_chunks
 
 ROWS_A_CHUNK = 1 << 16
 """Output rows scored at once."""
+CANDIDATES = 4
+"""Documents scored again for every one wanted, where logits are rounded."""
 
 
 @torch.inference_mode()
@@ -33,5 +35,11 @@ def top_documents(
             totals.append(chunk.logsumexp(dim=1))
             yield chunk
 
-    documents, scores = best_of_chunks(logits(), count)
+    if state.dtype == torch.float32:
+        documents, scores = best_of_chunks(logits(), count)
+    else:  # bfloat16 rounds logits of 16 to 32 to eighths: more are taken, and ordered by their float32 logits
+        candidates, _ = best_of_chunks(logits(), CANDIDATES * count)
+        exact = torch.einsum("qd,qnd->qn", state.float(), model.docid_head.weight[candidates].float())
+        scores, best = exact.topk(min(count, exact.shape[1]), dim=1)
+        documents = candidates.gather(1, best)
     return documents, scores - torch.stack(totals).logsumexp(dim=0).unsqueeze(1)

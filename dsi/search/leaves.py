@@ -20,6 +20,6 @@ def rank_by_leaf(model: DifferentiableSearchIndex, found: Found, input_ids: Tens
     nothing of what was dropped, so no result is certain."""
     state = model.first_states(input_ids, attention_mask)
     rows = model.docid_head.weight[found.nodes.clamp(min=0)]
-    logits = torch.einsum("qrd,qd->qr", rows, state).float().masked_fill(found.scores == -torch.inf, -torch.inf)
+    logits = torch.einsum("qrd,qd->qr", rows.float(), state.float()).masked_fill(found.scores == -torch.inf, -torch.inf)
     scores, order = logits.sort(dim=1, descending=True, stable=True)
     return Found(found.nodes.gather(1, order), scores, torch.full_like(found.dropped, torch.inf))

@@ -9,6 +9,7 @@ import json
 import math
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Round:
 
     folder: Path
     seconds: float
-    """Of training up to its end, earlier rounds included."""
+    """Of training up to its end, the warm start and earlier rounds included."""
     steps: int
     """Done up to its end."""
     curve: list[dict[str, Any]]
@@ -107,14 +108,18 @@ def train_round(
     index = build_model(start, tokenizer, training.seed, shape, training.consistency)
     is_warm = model.warm_start and (docids.is_atomic or model.head == "tree")
     evaluate = dev_evaluator(corpus, docids, tokenizer, training.dev_queries, model.query_length)
+    seconds_before = seconds_done(last) if last else before.seconds if before else 0.0
     if last is None and before is None and is_warm:
+        began = time.monotonic()
         index.to(arguments.device)
         warm_start(index, docids, document_states(index, tokenizer, corpus, model.document_length))
+        seconds_before = time.monotonic() - began
         if evaluate is not None and arguments.process_index == 0:
             untrained = folder.with_name(UNTRAINED)
             index.save_pretrained(untrained)
-            point = {"step": 0, "examples": 0, "seconds": 0.0, "loss": math.nan, **evaluate(index)}
-            write_round(Round(untrained, 0.0, 0, [point], [], parameters_by_part(index), 0, False, point[DEV_MEASURE]))
+            point = {"step": 0, "examples": 0, "seconds": seconds_before, "loss": math.nan, **evaluate(index)}
+            parts = parameters_by_part(index)
+            write_round(Round(untrained, seconds_before, 0, [point], [], parts, 0, False, point[DEV_MEASURE]))
     steps_before = before.steps if before else 0
     trainer = DocidTrainer(
         index,
@@ -135,7 +140,7 @@ def train_round(
         ),
         evaluate,
         head_rate=rate,
-        seconds_before=seconds_done(last) if last else before.seconds if before else 0.0,
+        seconds_before=seconds_before,
         callbacks=[EarlyStoppingCallback(training.patience)] if training.patience and has_dev else [],
     )
     trainer.train(resume_from_checkpoint=str(last) if last else None)
