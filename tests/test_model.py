@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dsi.model.architecture import START, DifferentiableSearchIndex, parameters_
 from dsi.model.build import DocidShape, build_model
 from dsi.model.document_states import document_states
 from dsi.model.warm_start import refresh, rows_of
+from dsi.training import rounds
 from dsi.training.dev import dev_evaluator
 from dsi.training.rounds import training_arguments
 from dsi.training.train import train
@@ -153,6 +155,35 @@ def test_a_corpus_without_dev_queries_trains_to_the_end(tiny: Stages, tmp_path: 
     assert counts["steps"] == counts["best_step"] == 7
     assert "RR@10" not in counts
     assert [line.split("\t")[0] for line in (out / "dev_curve.tsv").read_text().splitlines()] == ["step", "3", "6", "7"]
+
+
+def test_a_kill_after_an_early_stop_does_not_train_on(
+    tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str) -> tuple[dict[str, Any], list[list[str]]]:
+        out = tmp_path / name
+        out.mkdir(exist_ok=True)
+        counts = train(
+            out,
+            model=ModelConfig(d_model=16, d_kv=4, d_ff=16),
+            training=TrainingConfig(rounds=2, steps=40, batch_size=16, eval_steps=2, patience=1, learning_rate=1e-9),
+            corpus=tiny.corpus,
+            tokenizer=tiny.tokenizer,
+            doc2query=tiny.doc2query,
+            docids=tiny.docids.folder,
+        )
+        curve = [line.split("\t") for line in (out / "dev_curve.tsv").read_text().splitlines()]
+        return counts, [[step, measure] for step, _, _, _, measure in curve]
+
+    whole, curve = run("whole")
+    assert whole["steps"] < 40
+    with monkeypatch.context() as patch:
+        patch.setattr(rounds, "_finish", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            run("killed")
+    counts, again = run("killed")
+    assert again == curve
+    assert counts["steps"] == whole["steps"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Stages, tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ DEV_SPLIT = "dev"
 DEV_BEAM = {"path": 10, "leaf": 100}
 """Enough for RR@10, by how documents are ranked: leaves rank the better the more of them the beam finds."""
 
+DevEvaluator = Callable[[DifferentiableSearchIndex], dict[str, float]]
 
-def dev_evaluator(
-    corpus: Corpus, docids: Docids, tokenizer: Path, limit: int, length: int
-) -> Callable[[DifferentiableSearchIndex], dict[str, float]] | None:
+
+def dev_evaluator(corpus: Corpus, docids: Docids, tokenizer: Path, limit: int, length: int) -> DevEvaluator | None:
     """A function from a model to its measures on the first `limit` dev queries; None without a dev split."""
     if DEV_SPLIT not in corpus.splits:
         return None

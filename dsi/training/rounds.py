@@ -1,6 +1,7 @@
 """One round of training: warm start, steps with a learning rate that rises and falls, and the refresh of the rows.
 
-A finished round is a folder with the model and `round.json`, which is written last; the next one starts from it.
+What the steps leave is kept apart until its rows are refreshed, so that a kill repeats neither. A finished round is a
+folder with the model and `round.json`, which is written last; the next one starts from it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from dsi.artifacts import write_json
@@ -23,19 +26,22 @@ from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_model
 from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
-from dsi.model.device import is_bfloat16
+from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.document_states import document_states
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import refresh, warm_start
+from dsi.processes import is_first_process
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.batches import Batches
-from dsi.training.dev import DEV_SPLIT, dev_evaluator
+from dsi.training.dev import DevEvaluator, dev_evaluator
 from dsi.training.examples import Examples
 from dsi.training.record import dev_curve, training_record
 from dsi.training.targets import DocidTargets
 from dsi.training.trainer import DocidTrainer
 
 ROUND = "round.json"
+STEPS = "steps.json"
+"""What the Trainer noted of a round's steps; written, beside their best model, before the refresh."""
 UNTRAINED = "untrained"
 """Folder of the model with a warm start alone, which a short training may not better."""
 HEAD_RATE_TIMES_DOCUMENTS = 12.0
@@ -74,47 +80,73 @@ def read_round(folder: Path) -> Round:
 def copy_model(source: Path, target: Path) -> None:
     """The files of a model, without what is noted of its round."""
     for file in source.iterdir():
-        if file.name != ROUND:
+        if file.name not in (ROUND, STEPS):
             shutil.copy2(file, target)
 
 
-def train_round(
-    folder: Path,
-    number: int,
-    before: Round | None,
-    examples: Examples,
-    model: ModelConfig,
-    training: TrainingConfig,
-    corpus: Corpus,
-    tokenizer: Path,
-    docids: Docids,
-) -> None:
-    """Fill `folder` with round `number`, which goes on from the last checkpoint, or starts where `before` ended.
+@dataclass(frozen=True)
+class Setting:
+    """What all rounds have in common."""
+
+    examples: Examples
+    model: ModelConfig
+    training: TrainingConfig
+    corpus: Corpus
+    tokenizer: Path
+    docids: Docids
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether document states start the output rows, and are added to them after the round."""
+        return self.model.warm_start and (self.docids.is_atomic or self.model.head == "tree")
+
+    def states(self, index: DifferentiableSearchIndex) -> Tensor:
+        return document_states(index, self.tokenizer, self.corpus, self.model.document_length)
+
+    def dev_evaluator(self) -> DevEvaluator | None:
+        length = self.model.query_length
+        return dev_evaluator(self.corpus, self.docids, self.tokenizer, self.training.dev_queries, length)
+
+
+def train_round(folder: Path, number: int, before: Round | None, setting: Setting) -> None:
+    """Fill `folder` with round `number`, which goes on where it was, or starts where `before` ended.
 
     Raises:
         DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
     """
-    if training.rounds > 1:
-        print(f"round {number + 1} of {training.rounds}", file=sys.stderr, flush=True)
-    checkpoints = folder.with_name(f"checkpoints-{number}")
-    has_dev = DEV_SPLIT in corpus.splits
-    arguments = training_arguments(training, checkpoints, has_dev)
+    if setting.training.rounds > 1:
+        print(f"round {number + 1} of {setting.training.rounds}", file=sys.stderr, flush=True)
+    evaluate = setting.dev_evaluator()
+    trained, checkpoints = folder.with_name(f"trained-{number}"), folder.with_name(f"checkpoints-{number}")
+    if not (trained / STEPS).exists():
+        _train(trained, checkpoints, before, setting, evaluate)
+    if is_first_process():
+        _finish(folder, trained, before, setting, evaluate)
+        shutil.rmtree(checkpoints)
+        shutil.rmtree(trained)
+    PartialState().wait_for_everyone()
+
+
+def _train(
+    folder: Path, checkpoints: Path, before: Round | None, setting: Setting, evaluate: DevEvaluator | None
+) -> None:
+    """All steps of a round; `folder` gets the best model by dev."""
+    model, training, docids = setting.model, setting.training, setting.docids
+    arguments = training_arguments(training, checkpoints, evaluate is not None)
     # PAWA's projections of late positions have no gradient where a batch's docids are short
     arguments.ddp_find_unused_parameters = model.head == "pawa"
     last = last_checkpoint(checkpoints)
-    rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(corpus), 1e-4), 2e-3)
+    rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(setting.corpus), 1e-4), 2e-3)
     start = model if before is None else model.model_copy(update={"checkpoint": str(before.folder)})
     shape = DocidShape.of(docids, model.head)
-    index = build_model(start, tokenizer, training.seed, shape, training.consistency)
-    is_warm = model.warm_start and (docids.is_atomic or model.head == "tree")
-    evaluate = dev_evaluator(corpus, docids, tokenizer, training.dev_queries, model.query_length)
+    index = build_model(start, setting.tokenizer, training.seed, shape, training.consistency)
     seconds_before = seconds_done(last) if last else before.seconds if before else 0.0
-    if last is None and before is None and is_warm:
+    if last is None and before is None and setting.is_warm:
         began = time.monotonic()
         index.to(arguments.device)
-        warm_start(index, docids, document_states(index, tokenizer, corpus, model.document_length))
+        warm_start(index, docids, setting.states(index))
         seconds_before = time.monotonic() - began
-        if evaluate is not None and arguments.process_index == 0:
+        if evaluate is not None and is_first_process():
             untrained = folder.with_name(UNTRAINED)
             index.save_pretrained(untrained)
             point = {"step": 0, "examples": 0, "seconds": seconds_before, "loss": math.nan, **evaluate(index)}
@@ -126,7 +158,7 @@ def train_round(
         arguments,
         training,
         Batches(
-            examples,
+            setting.examples,
             DocidTargets(docids, with_nodes=model.head == "tree"),
             training.batch_size,
             index.config.pad_token_id,
@@ -141,30 +173,39 @@ def train_round(
         evaluate,
         head_rate=rate,
         seconds_before=seconds_before,
-        callbacks=[EarlyStoppingCallback(training.patience)] if training.patience and has_dev else [],
+        callbacks=[EarlyStoppingCallback(training.patience)] if training.patience and evaluate is not None else [],
     )
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.save_model(str(folder))
-    if arguments.process_index == 0:
-        curve = dev_curve(trainer.state.log_history, training.batch_size, steps_before)
-        best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
-        measure, refreshed = best.get(DEV_MEASURE), False
-        if is_warm and evaluate is not None:
-            fresh = DifferentiableSearchIndex.from_pretrained(folder).to(arguments.device)
-            refresh(fresh, docids, document_states(fresh, tokenizer, corpus, model.document_length))
-            found = evaluate(fresh)[DEV_MEASURE]
-            print(f"rows refreshed with document states: dev {DEV_MEASURE} {found:.4f}", file=sys.stderr, flush=True)
-            curve.append({**curve[-1], "seconds": trainer.seconds, DEV_MEASURE: found})
-            refreshed = found > best[DEV_MEASURE]
-            if refreshed:
-                measure = found
-                fresh.save_pretrained(folder)
-        seconds, steps = trainer.seconds, steps_before + trainer.state.global_step
-        record = training_record(trainer.state.log_history, steps_before)
-        parts = parameters_by_part(index)
-        write_round(Round(folder, seconds, steps, curve, record, parts, best["step"], refreshed, measure))
-        shutil.rmtree(checkpoints)
-    trainer.accelerator.wait_for_everyone()
+    if is_first_process():
+        done = {"steps": trainer.state.global_step, "seconds": trainer.seconds, "history": trainer.state.log_history}
+        write_json(folder / STEPS, done)
+
+
+def _finish(folder: Path, trained: Path, before: Round | None, setting: Setting, evaluate: DevEvaluator | None) -> None:
+    """Put the trained model into `folder`, its rows refreshed if that makes it better, and note the round."""
+    began = time.monotonic()
+    done = json.loads((trained / STEPS).read_text(encoding="utf-8"))
+    steps_before = before.steps if before else 0
+    curve = dev_curve(done["history"], setting.training.batch_size, steps_before)
+    best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
+    measure, refreshed = best.get(DEV_MEASURE), False
+    folder.mkdir(exist_ok=True)
+    copy_model(trained, folder)
+    index = DifferentiableSearchIndex.from_pretrained(trained).to(compute_device())
+    if setting.is_warm and evaluate is not None:
+        refresh(index, setting.docids, setting.states(index))
+        found = evaluate(index)[DEV_MEASURE]
+        print(f"rows refreshed with document states: dev {DEV_MEASURE} {found:.4f}", file=sys.stderr, flush=True)
+        curve.append({**curve[-1], "seconds": done["seconds"] + time.monotonic() - began, DEV_MEASURE: found})
+        refreshed = found > best[DEV_MEASURE]
+        if refreshed:
+            measure = found
+            index.save_pretrained(folder)
+    seconds, steps = done["seconds"] + time.monotonic() - began, steps_before + done["steps"]
+    record = training_record(done["history"], steps_before)
+    parts = parameters_by_part(index)
+    write_round(Round(folder, seconds, steps, curve, record, parts, best["step"], refreshed, measure))
 
 
 def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool) -> TrainingArguments:

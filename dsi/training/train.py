@@ -17,7 +17,16 @@ from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.dev import DEV_SPLIT
 from dsi.training.examples import write_examples
 from dsi.training.record import write_points
-from dsi.training.rounds import ROUND, UNTRAINED, Round, copy_model, read_round, train_round, training_arguments
+from dsi.training.rounds import (
+    ROUND,
+    UNTRAINED,
+    Round,
+    Setting,
+    copy_model,
+    read_round,
+    train_round,
+    training_arguments,
+)
 from dsi.training.tasks import training_pairs
 
 
@@ -41,21 +50,12 @@ def train(
     with arguments.main_process_first(local=False):
         pairs = training_pairs(training.tasks, documents, doc2query, text, model.query_length, training.seed)
         examples = write_examples(out / WORK / "examples", pairs, len(text))
+    setting = Setting(examples, model, training, documents, tokenizer, identifiers)
     rounds: list[Round] = []
     for number in range(training.rounds):
         folder = out / WORK / f"round-{number}"
         if not (folder / ROUND).exists():
-            train_round(
-                folder,
-                number,
-                rounds[-1] if rounds else None,
-                examples,
-                model,
-                training,
-                documents,
-                tokenizer,
-                identifiers,
-            )
+            train_round(folder, number, rounds[-1] if rounds else None, setting)
         rounds.append(read_round(folder))
     untrained = out / WORK / UNTRAINED
     candidates = [*([read_round(untrained)] if (untrained / ROUND).exists() else []), *rounds]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.cost import multiplication_speed, training_flops
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
+from dsi.training.dev import DevEvaluator
 
 
 class DocidTrainer(BatchTrainer):
@@ -36,7 +36,7 @@ class DocidTrainer(BatchTrainer):
         arguments: TrainingArguments,
         config: TrainingConfig,
         batches: Batches,
-        evaluate_dev: Callable[[DifferentiableSearchIndex], dict[str, float]] | None,
+        evaluate_dev: DevEvaluator | None,
         head_rate: float,
         seconds_before: float,
         callbacks: list[TrainerCallback],
@@ -80,7 +80,7 @@ class DocidTrainer(BatchTrainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _dev_measures(self, evaluate_dev: Callable[[DifferentiableSearchIndex], dict[str, float]]) -> dict[str, float]:
+    def _dev_measures(self, evaluate_dev: DevEvaluator) -> dict[str, float]:
         """Of the model; where FSDP divides it, the first process puts it together and tells the others."""
         if not self.is_fsdp_enabled:
             return evaluate_dev(self.index)
