@@ -50,6 +50,11 @@ class DsiConfig(T5Config):
     pawa_layers: int = 1
     consistency: float = 0.0
 
+    @property
+    def docid_inputs(self) -> int:
+        """Docid tokens that the decoder can read."""
+        return self.docid_tokens if self.docid_length > 1 else 0
+
 
 class DifferentiableSearchIndex(T5Model):
     """T5 encoder and decoder, docid embeddings (START and one row a token) and a docid head."""
@@ -60,8 +65,7 @@ class DifferentiableSearchIndex(T5Model):
     def __init__(self, config: DsiConfig) -> None:
         super().__init__(config)
         self.set_input_embeddings(self.shared)  # one module, not three that share a weight, which FSDP refuses
-        inputs = config.docid_tokens if config.docid_length > 1 else 0
-        self.docid_embedding = nn.Embedding(START + 1 + inputs, config.d_model)
+        self.docid_embedding = nn.Embedding(START + 1 + config.docid_inputs, config.d_model)
         self.docid_head: Head = HEADS[config.docid_head](config)
         if config.docid_head == "pawa":
             shape = deepcopy(config)

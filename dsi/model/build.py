@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, T5Config, set_seed
 
 from dsi.config import BodyConfig, GeneratorConfig, ModelConfig, T5Sizes
@@ -71,15 +72,14 @@ def build_model(
     else:
         changes = {"dropout_rate": config.dropout, **ours}
         model = from_checkpoint(DifferentiableSearchIndex, DsiConfig, config.checkpoint, changes)
-    trained = trained_index(config.checkpoint)
-    with torch.no_grad():
-        rows, text = model.docid_embedding.weight, model.shared.weight
-        start = text[model.config.decoder_start_token_id]
-        rows[START] = start if trained is None else trained.docid_embedding.weight[START]
-        is_new = trained is None or trained.docid_embedding.weight.shape != rows.shape
-        if is_new and docids.length > 1 and docids.pieces:
-            borrowed = torch.tensor(docids.pieces)
-            rows[START + 1 :][borrowed >= 0] = text[borrowed[borrowed >= 0]]
+    origin = index_config(config.checkpoint)
+    if origin is None or origin.docid_inputs != model.config.docid_inputs:  # otherwise these rows have arrived
+        with torch.no_grad():
+            rows, text = model.docid_embedding.weight, model.shared.weight
+            rows[START] = text[model.config.decoder_start_token_id] if origin is None else start_row(config.checkpoint)
+            if docids.length > 1 and docids.pieces:
+                borrowed = torch.tensor(docids.pieces)
+                rows[START + 1 :][borrowed >= 0] = text[borrowed[borrowed >= 0]]
     return model
 
 
@@ -121,8 +121,14 @@ def from_checkpoint(
     return model
 
 
-def trained_index(checkpoint: str | None) -> DifferentiableSearchIndex | None:
-    """The index that a checkpoint is, or None if it is a T5 without docids."""
-    if checkpoint is None or not hasattr(AutoConfig.from_pretrained(checkpoint), "docid_tokens"):
+def index_config(checkpoint: str | None) -> DsiConfig | None:
+    """The configuration of the index that a checkpoint is, or None if it is a T5 without docids."""
+    if checkpoint is None:
         return None
-    return DifferentiableSearchIndex.from_pretrained(checkpoint, dtype=torch.float32)
+    is_index = hasattr(AutoConfig.from_pretrained(checkpoint), "docid_tokens")
+    return DsiConfig.from_pretrained(checkpoint) if is_index else None
+
+
+def start_row(checkpoint: str | None) -> Tensor:
+    """What the first decoder step of a trained index reads."""
+    return DifferentiableSearchIndex.from_pretrained(checkpoint, dtype=torch.float32).docid_embedding.weight[START]
