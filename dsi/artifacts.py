@@ -17,7 +17,6 @@ import fcntl
 import hashlib
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -27,6 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dsi.memory import process_peak
 from dsi.processes import is_first_process, wait_until
 
 MANIFEST = "manifest.json"
@@ -109,7 +109,7 @@ class Store:
                     "fingerprint": fingerprint(inputs),
                     "counts": counts,
                     "seconds": round(before + time.monotonic() - start, 2),
-                    "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
+                    "peak_memory_bytes": process_peak(),
                     "packages": _package_versions(),
                     "inputs": inputs,
                 }
@@ -142,9 +142,6 @@ def _seconds_before(partial: Path) -> float:
         before = earlier["before"] + max(file.stat().st_mtime for file in partial.rglob("*")) - earlier["start"]
     write_json(clock, {"before": before, "start": time.time()})
     return before
-
-
-_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
 
 
 @contextmanager

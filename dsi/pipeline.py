@@ -150,7 +150,7 @@ STAGES = {
             "dsi.report.report",
             ("report",),
             ("corpus", "doc2query", "docids", "model", "search", "baselines", "evaluation"),
-            version=3,
+            version=4,
             help="write the tables",
         ),
     )

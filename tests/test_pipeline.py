@@ -16,6 +16,7 @@ from conftest import DOCUMENTS, kill_when, tiny_documents, write_msmarco_folder
 from safetensors import SafetensorError
 
 import dsi
+from dsi.artifacts import read_manifest
 from dsi.cli import main
 from dsi.pipeline import STAGES
 from dsi.training.trainer import DocidTrainer
@@ -200,6 +201,10 @@ def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
     steps = [25.0 * number for number in range(1, 17)]
     assert [step for step, _ in curves[0]] == [0.0, *steps[:8], 200.0, *steps[8:], 400.0]
     assert curves[0] == curves[1]  # the same batches and the same dev measure, as if nothing had happened
+    killed, whole = (read_manifest(root / "model") for root in (project / "runs/killed", project / "other/whole"))
+    assert killed is not None
+    assert whole is not None
+    assert killed["counts"]["training_flops"] == whole["counts"]["training_flops"] > 0
     assert (
         metrics(project, "killed")["dsi"]
         == json.loads((project / "other/whole/evaluation/metrics.json").read_text())["systems"]["dsi"]

@@ -22,6 +22,7 @@ from dsi.config import BaselinesConfig
 from dsi.corpus.store import Corpus
 from dsi.doc2query.shards import read_shards
 from dsi.docids.embeddings import sentence_encoder
+from dsi.memory import PeakMemory
 
 
 def compare(
@@ -43,6 +44,7 @@ def compare(
     queries = documents.queries(documents.evaluation_split(split))
     costs: dict[str, Any] = {}
     for name in baselines.systems:
+        memory = PeakMemory()
         if name == "dense":
             model = sentence_encoder(baselines.dense_model, "baselines.dense_model")
             costs[name] = dense(out, name, model, documents, queries, baselines.depth)
@@ -52,11 +54,12 @@ def compare(
             trained = TextEncoder(encoder, tokenizer)
             costs[name] = dense(out, name, trained, documents, queries, baselines.depth)
             manifest = read_manifest(encoder) or {"counts": {}}
-            costs[name] |= {key: manifest["counts"].get(key) for key in ("steps", "training_seconds")}
+            costs[name] |= {key: manifest["counts"].get(key) for key in ("steps", "training_seconds", "training_flops")}
         else:
             assert doc2query is not None or name == "bm25"  # the pipeline passes it
             texts = contents(documents, doc2query if name == "bm25_doc2query" else None)
             costs[name] = bm25(out, name, texts, len(documents), queries, baselines)
+        costs[name]["memory_bytes"] = memory.growth()
     return costs
 
 

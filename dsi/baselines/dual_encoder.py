@@ -23,6 +23,7 @@ from dsi.config import BodyConfig, EncoderConfig, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.model.build import from_checkpoint, random_shape
 from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
+from dsi.model.cost import TRAINING, encoder_flops
 from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.length_batches import length_batches
 from dsi.model.trainer_arguments import trainer_arguments
@@ -121,6 +122,7 @@ def embed(
     last = last_checkpoint(checkpoints)
     trained = build_encoder(body, len(text), encoder.seed)
     trained.config.document_length = body.document_length
+    flops_of_piece = TRAINING * encoder_flops(trained, 1)
     trainer = BatchTrainer(
         trained,
         arguments,
@@ -139,6 +141,7 @@ def embed(
         "encoder",
         "adamw",
         {"body": encoder.learning_rate, "embeddings": encoder.embedding_learning_rate},
+        lambda batch: (batch["input_ids"].numel() + batch["document_ids"].numel()) * flops_of_piece,
         seconds_before=seconds_done(last),
     )
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -147,6 +150,7 @@ def embed(
         "parameters": sum(parameter.numel() for parameter in trained.parameters()),
         "steps": encoder.steps,
         "training_seconds": trainer.state.log_history[-1]["seconds"],
+        "training_flops": trainer.state.total_flos,
     }
 
 

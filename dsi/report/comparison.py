@@ -21,7 +21,7 @@ from dsi.report.significance import significance
 from dsi.report.tables import markdown_table
 from dsi.tsv import read_tsv, write_tsv
 
-COSTS = ("training_seconds", "parameters", "index_bytes", "flops_per_query")
+COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query")
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from dsi.report.quantities import decimal, duration, large, size
 from dsi.report.tables import markdown_table
 
 Cost = Mapping[str, Any]
-"""parameters, training_seconds, index_bytes, flops_per_query, latency_ms (p50, p95), queries_per_second, or some."""
+"""Some of parameters, training_seconds, training_flops, index_bytes, memory_bytes, flops_per_query, latency_ms (p50,
+p95) and queries_per_second."""
 
 
 def costs(manifests: Mapping[str, Mapping[str, Any]], systems: Sequence[str]) -> dict[str, Cost]:
     """Of each system, from the manifests of the stages model, search and baselines."""
-    own = {key: manifests["model"]["counts"].get(key) for key in ("parameters", "training_seconds")}
+    own = {key: manifests["model"]["counts"].get(key) for key in ("parameters", "training_seconds", "training_flops")}
     found = {DSI: {**manifests["search"]["counts"], **own}, **manifests["baselines"]["counts"]}
     return {system: found.get(system, {}) for system in systems}
 
@@ -28,14 +29,18 @@ def cost_table(found: Mapping[str, Cost]) -> str:
         sizes = (
             large(cost.get("parameters")),
             duration(cost.get("training_seconds")),
+            large(cost.get("training_flops")),
             size(cost.get("index_bytes")),
+            size(cost.get("memory_bytes")),
             large(cost.get("flops_per_query")),
         )
         numbers = (latency.get("p50"), latency.get("p95"), cost.get("queries_per_second"))
         rows.append([name, *sizes, *(decimal(number, 1) for number in numbers)])
-    header = ["system", "parameters", "training", "index", "FLOPs a query", "p50 ms", "p95 ms", "queries a second"]
+    header = ["system", "parameters", "training", "training FLOPs", "index", "memory", "FLOPs a query"]
+    header += ["p50 ms", "p95 ms", "queries a second"]
     return (
         f"{markdown_table(header, rows)}\nLatency is of one query at a time, throughput of many together. The index is"
-        " what must be kept to answer queries: the model and its docids, Lucene's files, the vectors. FLOPs are of"
-        " matrix products, dsi's at most: with every prefix that the beam can hold."
+        " what must be kept to answer queries: the model and its docids, Lucene's files, the vectors. Memory is what"
+        " the process grew by at most to load the system and answer, for a baseline to index too. FLOPs are of matrix"
+        " products, those of a dsi query at most: with every prefix that the beam can hold."
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dsi.config import SearchConfig
 from dsi.latency import milliseconds, percentiles
+from dsi.memory import PeakMemory
 from dsi.model.cost import search_flops
 from dsi.progress import progress
 from dsi.runfile import write_run
@@ -31,7 +32,7 @@ def search(
     Raises:
         DsiError: the device cannot compute in the precision asked for.
     """
-    budget = search.budget if search.exact else 0
+    memory, budget = PeakMemory(), search.budget if search.exact else 0
     index = Index(corpus, tokenizer, docids, model, search.precision, search.constrained, budget)
     split = index.corpus.evaluation_split(split)
     queries = index.corpus.queries(split)
@@ -74,6 +75,7 @@ def search(
         "queries": len(queries),
         "queries_per_second": round(len(queries) / seconds, 1),
         "latency_ms": percentiles(alone),
+        "memory_bytes": memory.growth(),
     }
     if search.constrained and not search.exact:  # otherwise the prefixes are not bounded by the beam in the trie
         config = index.searcher.model.config

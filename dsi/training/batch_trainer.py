@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ class BatchTrainer(Trainer):
         section: of the configuration that has the learning rates, for messages.
         optimizer: adamw or adafactor.
         rates: learning rate of each part (see `part_of`).
+        flops: of training on a batch, padding included.
         seconds_before: training seconds spent before this start, for a resumed run.
     """
 
@@ -41,11 +42,12 @@ class BatchTrainer(Trainer):
         section: str,
         optimizer: str,
         rates: Mapping[str, float],
+        flops: Callable[[Mapping[str, torch.Tensor]], float],
         seconds_before: float,
         **options: Any,
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=batches, **options)
-        self.rates, self.optimizer_kind = rates, optimizer
+        self.rates, self.optimizer_kind, self.flops = rates, optimizer, flops
         self.started = time.monotonic() - seconds_before
         self.remove_callback(PrinterCallback)
         self.add_callback(TrainingLog(section, arguments.max_steps, batches.batch_size))
@@ -54,6 +56,10 @@ class BatchTrainer(Trainer):
     def seconds(self) -> float:
         """Of training so far, over all its starts."""
         return round(time.monotonic() - self.started, 2)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """The Trainer adds them up over all processes and starts, in `state.total_flos`."""
+        return int(self.flops(inputs))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log({"seconds": self.seconds, **logs}, start_time)

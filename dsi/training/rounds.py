@@ -57,7 +57,8 @@ class Round:
     seconds: float
     """Of training up to its end, the warm start and earlier rounds included."""
     steps: int
-    """Done up to its end."""
+    flops: float
+    """Of the steps, as seconds and steps up to its end."""
     curve: list[dict[str, Any]]
     record: list[dict[str, Any]]
     parameters: dict[str, int]
@@ -151,7 +152,7 @@ def _train(
             index.save_pretrained(untrained)
             point = {"step": 0, "examples": 0, "seconds": seconds_before, "loss": math.nan, **evaluate(index)}
             parts = parameters_by_part(index)
-            write_round(Round(untrained, seconds_before, 0, [point], [], parts, 0, False, point[DEV_MEASURE]))
+            write_round(Round(untrained, seconds_before, 0, 0.0, [point], [], parts, 0, False, point[DEV_MEASURE]))
     steps_before = before.steps if before else 0
     trainer = DocidTrainer(
         index,
@@ -178,8 +179,9 @@ def _train(
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.save_model(str(folder))
     if is_first_process():
-        done = {"steps": trainer.state.global_step, "seconds": trainer.seconds, "history": trainer.state.log_history}
-        write_json(folder / STEPS, done)
+        state = trainer.state
+        done = {"steps": state.global_step, "flops": state.total_flos, "seconds": trainer.seconds}
+        write_json(folder / STEPS, {**done, "history": state.log_history})
 
 
 def _finish(folder: Path, trained: Path, before: Round | None, setting: Setting, evaluate: DevEvaluator | None) -> None:
@@ -203,9 +205,10 @@ def _finish(folder: Path, trained: Path, before: Round | None, setting: Setting,
             measure = found
             index.save_pretrained(folder)
     seconds, steps = done["seconds"] + time.monotonic() - began, steps_before + done["steps"]
+    flops = done["flops"] + (before.flops if before else 0.0)
     record = training_record(done["history"], steps_before)
     parts = parameters_by_part(index)
-    write_round(Round(folder, seconds, steps, curve, record, parts, best["step"], refreshed, measure))
+    write_round(Round(folder, seconds, steps, flops, curve, record, parts, best["step"], refreshed, measure))
 
 
 def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool) -> TrainingArguments:

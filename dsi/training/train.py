@@ -68,6 +68,7 @@ def train(
         "best_step": best.best_step,
         "refreshed": best.refreshed,
         "training_seconds": rounds[-1].seconds,
+        "training_flops": rounds[-1].flops,
         "examples_per_second": round(rounds[-1].steps * training.batch_size / max(rounds[-1].seconds, 1e-9)),
         **({DEV_MEASURE: best.measure} if best.measure is not None else {}),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,10 @@ class DocidTrainer(BatchTrainer):
         }
         # The Trainer insists on an evaluation set where it is to evaluate; `evaluate` below has its own queries.
         options = {"eval_dataset": batches, "callbacks": callbacks}
-        super().__init__(model, arguments, batches, "training", config.optimizer, rates, seconds_before, **options)
+        self.flops_of_text, self.flops_of_docid = training_flops(model, 1, 0), training_flops(model, 0, 1)
+        super().__init__(
+            model, arguments, batches, "training", config.optimizer, rates, self._batch_flops, seconds_before, **options
+        )
         self.config = config
         self.evaluate_dev = evaluate_dev
         self.index, self.batches = model, batches
@@ -61,7 +65,7 @@ class DocidTrainer(BatchTrainer):
         if "loss" in logs:
             now, texts, docids = time.monotonic(), *self.batches.served
             seconds, before = now - self.last_log[0], self.last_log[1:]
-            flops = training_flops(self.index, texts - before[0], docids - before[1])
+            flops = (texts - before[0]) * self.flops_of_text + (docids - before[1]) * self.flops_of_docid
             logs |= {
                 "examples_per_second": self.args.logging_steps * self.config.batch_size / seconds,
                 "tokens_per_second": (texts - before[0]) * self.args.world_size / seconds,
@@ -69,6 +73,9 @@ class DocidTrainer(BatchTrainer):
             }
             self.last_log = (now, texts, docids)
         super().log(logs, start_time)
+
+    def _batch_flops(self, inputs: Mapping[str, torch.Tensor]) -> float:
+        return inputs["input_ids"].numel() * self.flops_of_text + inputs["codes"].numel() * self.flops_of_docid
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Retrieval on the dev queries, logged beside the loss; the Trainer keeps the best checkpoint by it."""
