@@ -139,9 +139,17 @@ def _seconds_before(partial: Path) -> float:
     before = 0.0
     if clock.exists():
         earlier = json.loads(clock.read_text())
-        before = earlier["before"] + max(file.stat().st_mtime for file in partial.rglob("*")) - earlier["start"]
+        before = earlier["before"] + max(map(_written, partial.rglob("*"))) - earlier["start"]
     write_json(clock, {"before": before, "start": time.time()})
     return before
+
+
+def _written(path: Path) -> float:
+    """When, in seconds of the epoch; 0 for what another process has just renamed."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 @contextmanager

@@ -110,6 +110,7 @@ STAGES = {
             "dsi.search.search",
             ("search", "evaluation.split"),
             ("corpus", "tokenizer", "docids", "model"),
+            version=2,
             help="answer the evaluation queries",
         ),
         Stage(

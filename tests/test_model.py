@@ -27,6 +27,7 @@ from dsi.training import rounds
 from dsi.training.dev import dev_evaluator
 from dsi.training.rounds import training_arguments
 from dsi.training.train import train
+from dsi.training.trainer import DocidTrainer
 
 SIZES = {"vocab_size": 50, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4}
 START_ID = {"decoder_start_token_id": 0}
@@ -157,8 +158,9 @@ def test_a_corpus_without_dev_queries_trains_to_the_end(tiny: Stages, tmp_path: 
     assert [line.split("\t")[0] for line in (out / "dev_curve.tsv").read_text().splitlines()] == ["step", "3", "6", "7"]
 
 
+@pytest.mark.parametrize(("where", "step"), [(DocidTrainer, "_load_best_model"), (rounds, "_finish")])
 def test_a_kill_after_an_early_stop_does_not_train_on(
-    tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, step: str
 ) -> None:
     def run(name: str) -> tuple[dict[str, Any], list[list[str]]]:
         out = tmp_path / name
@@ -178,7 +180,7 @@ def test_a_kill_after_an_early_stop_does_not_train_on(
     whole, curve = run("whole")
     assert whole["steps"] < 40
     with monkeypatch.context() as patch:
-        patch.setattr(rounds, "_finish", lambda *_: sys.exit("killed"))
+        patch.setattr(where, step, lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
             run("killed")
     counts, again = run("killed")

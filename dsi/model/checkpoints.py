@@ -27,6 +27,14 @@ def seconds_done(checkpoint: Path | None) -> float:
     return max((entry.get("seconds", 0.0) for entry in history), default=0.0)
 
 
+def has_stopped(checkpoint: Path | None) -> bool:
+    """Whether training ended there, early or at its last step."""
+    if checkpoint is None:
+        return False
+    callbacks = json.loads((checkpoint / TRAINER_STATE_NAME).read_text())["stateful_callbacks"]
+    return bool(callbacks["TrainerControl"]["args"]["should_training_stop"])
+
+
 def _is_json(path: Path) -> bool:
     try:
         json.loads(path.read_text())

@@ -68,7 +68,7 @@ def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Re
     results = [result for by_x in found.values() for seeds in by_x.values() for result in seeds]
     intervals = {id(result): interval(np.array(list(result.values.values()))) for result in results}
     rows = (
-        [x, name, result.mean, *intervals[id(result)], *(result.cost.get(key, "") for key in COSTS)]
+        [x, name, result.mean, *intervals[id(result)], *(result.cost.get(key) or "" for key in COSTS)]
         for name, by_x in found.items()
         for x, seeds in by_x.items()
         for result in seeds
@@ -107,7 +107,8 @@ def _series(results: Sequence[Result]) -> Series:
     found: Series = defaultdict(lambda: defaultdict(list))
     for result in results:
         same = found[f"{result.system} {result.label}".strip() if result.system in varying else result.system][result.x]
-        if result.values not in [other.values for other in same]:  # what several runs share counts once
+        is_shared = result.system != DSI and result.values in [other.values for other in same]
+        if not is_shared:  # a baseline of several runs counts once
             same.append(result)
     return found
 

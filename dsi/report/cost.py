@@ -41,6 +41,7 @@ def cost_table(found: Mapping[str, Cost]) -> str:
     return (
         f"{markdown_table(header, rows)}\nLatency is of one query at a time, throughput of many together. The index is"
         " what must be kept to answer queries: the model and its docids, Lucene's files, the vectors. Memory is what"
-        " the process grew by at most to load the system and answer, for a baseline to index too. FLOPs are of matrix"
-        " products, those of a dsi query at most: with every prefix that the beam can hold."
+        " the process grew by at most to load the system and answer, for a baseline to index too; a GPU's is not"
+        " counted, Java's is in that of the first Lucene system. FLOPs are of matrix products, in training without"
+        " document states, for a dsi query at most: with every prefix that the beam can hold."
     )

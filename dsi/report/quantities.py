@@ -26,7 +26,7 @@ def large(value: float | None) -> str:
     >>> large(8_130_000), large(223_000_000), large(950), large(6.8e12)
     ('8.1M', '223M', '950', '6.8T')
     """
-    return UNKNOWN if value is None else _scaled(value, ("", "K", "M", "G", "T"))
+    return UNKNOWN if value is None else _scaled(value, ("", "K", "M", "G", "T", "P", "E"))
 
 
 def size(value: float | None) -> str:

@@ -267,9 +267,12 @@ def _curve(curve: list[dict[str, str]]) -> str:
     table = markdown_table(list(curve[0]), [list(curve[number].values()) for number in sorted(shown)])
     if not has_dev:
         return f"{table}\nThere are no dev queries, so the last point is the model that was kept."
+    kept = f"{table}\nThe point with the best RR@10 on dev queries is the model that was kept."
+    if float(curve[0]["step"]):
+        return kept
     return (
-        f"{table}\nThe point with the best RR@10 on dev queries is the model that was kept. Step 0 is the warm"
-        " start; a step's second point is the best model of the round with document states added to its rows."
+        f"{kept} Step 0 is the warm start; a step's second point is the best model of the round with document states"
+        " added to its rows."
     )
 
 

@@ -25,7 +25,7 @@ from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_model
-from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
+from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, steps_done
 from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.document_states import document_states
 from dsi.model.trainer_arguments import trainer_arguments
@@ -119,7 +119,9 @@ def train_round(folder: Path, number: int, before: Round | None, setting: Settin
         print(f"round {number + 1} of {setting.training.rounds}", file=sys.stderr, flush=True)
     evaluate = setting.dev_evaluator()
     trained, checkpoints = folder.with_name(f"trained-{number}"), folder.with_name(f"checkpoints-{number}")
-    if not (trained / STEPS).exists():
+    has_steps = (trained / STEPS).exists()
+    PartialState().wait_for_everyone()  # before the first process may remove it
+    if not has_steps:
         _train(trained, checkpoints, before, setting, evaluate)
     if is_first_process():
         _finish(folder, trained, before, setting, evaluate)
@@ -154,6 +156,7 @@ def _train(
             parts = parameters_by_part(index)
             write_round(Round(untrained, seconds_before, 0, 0.0, [point], [], parts, 0, False, point[DEV_MEASURE]))
     steps_before = before.steps if before else 0
+    last_step = steps_before + training.steps
     trainer = DocidTrainer(
         index,
         arguments,
@@ -164,9 +167,9 @@ def _train(
             training.batch_size,
             index.config.pad_token_id,
             training.seed,
-            steps_before + training.steps,
+            last_step,
             training.tasks.model_dump(),
-            first_step=steps_before + steps_done(last),
+            first_step=last_step if has_stopped(last) else steps_before + steps_done(last),
             accumulation=training.accumulation,
             process=arguments.process_index,
             processes=arguments.world_size,
