@@ -24,8 +24,8 @@ from dsi.search.loss import is_certain, search_loss
 from dsi.search.searcher import Ranking, Searcher
 
 END = 0
-ROUNDING = 1e-3
-"""Of log-probabilities in float32, from logits of tens: one test in thousands differed by 1.3e-4."""
+ROUNDING = 3e-4
+"""Of scores of tens in float32, where hypothesis may choose any model (seed 151 differs by 1.3e-4)."""
 
 
 def write(folder: Path, kind: str, codes: list[list[int]], tokens: int) -> Docids:
@@ -89,6 +89,7 @@ def check_certain(ranking: Ranking, expected: np.ndarray) -> None:
 @settings(max_examples=15)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 300), beam=st.integers(1, 40))
 @example(seed=9, count=300, beam=40)
+@example(seed=151, count=1, beam=1)
 def test_exact_search_equals_brute_force(tmp_path_factory, ff: str, seed: int, count: int, beam: int) -> None:  # type: ignore[no-untyped-def]
     docids = write(tmp_path_factory.mktemp("docids"), "naive", variable_docids(count, 7, seed), 7)
     model = random_model(7, docids.vocabulary.length, seed, feed_forward_proj=ff)
@@ -163,7 +164,7 @@ def test_unconstrained_beam_equals_brute_force_over_all_sequences(tmp_path: Path
         assert ranking.is_docid.tolist() == [every[number] in codes for number in by_score]
         expected = [(codes.index(every[number]), scores[number]) for number in by_score if every[number] in codes]
         assert ranking.doc_index.tolist() == [number for number, _ in expected]
-        np.testing.assert_allclose(ranking.score, [score for _, score in expected], atol=ROUNDING)
+        np.testing.assert_allclose(ranking.score, [score for _, score in expected], atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
@@ -187,7 +188,7 @@ def test_narrow_beam_returns_valid_distinct_documents_in_order(tmp_path: Path) -
         random_queries(6), Searcher(model, docids).search(random_queries(6), 10, batch_size=3), strict=True
     ):
         assert len(set(ranking.doc_index.tolist())) == len(ranking.doc_index) == 10
-        np.testing.assert_allclose(ranking.score, brute_force(model, query, docids)[ranking.doc_index], atol=ROUNDING)
+        np.testing.assert_allclose(ranking.score, brute_force(model, query, docids)[ranking.doc_index], atol=1e-4)
 
 
 def test_documents_that_share_a_docid_are_all_returned(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_ranking_does_not_depend_on_the_batch(tmp_path: Path, kind: str) -> None
         (searcher.search([query], 10, 1)[0] for query in queries), searcher.search(queries, 10, 9), strict=True
     ):
         assert alone.doc_index.tolist() == batched.doc_index.tolist()
-        np.testing.assert_allclose(alone.score, batched.score, atol=ROUNDING)
+        np.testing.assert_allclose(alone.score, batched.score, atol=1e-4)
 
 
 def test_atomic_search_in_chunks_equals_sorting_all_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +224,7 @@ def test_atomic_search_in_chunks_equals_sorting_all_logits(tmp_path: Path, monke
     for query, ranking in zip(queries, Searcher(model, docids).search(queries, 100, 5), strict=True):
         expected = brute_force(model, query, docids)
         assert ranking.doc_index.tolist() == np.argsort(-expected).tolist()
-        np.testing.assert_allclose(ranking.score, np.sort(expected)[::-1], atol=ROUNDING)
+        np.testing.assert_allclose(ranking.score, np.sort(expected)[::-1], atol=1e-4)
 
 
 def test_bfloat16_atomic_search_orders_by_unrounded_logits(tmp_path: Path) -> None:
@@ -232,9 +233,8 @@ def test_bfloat16_atomic_search_orders_by_unrounded_logits(tmp_path: Path) -> No
     with torch.inference_mode():
         state = model.first_states(ids, torch.ones_like(ids))
         logits = (state.float() @ model.docid_head.weight.float().T)[0]
-        assert (
-            len(functional.linear(state, model.docid_head.weight)[0].topk(200).values.unique()) < 200
-        )  # rounded, some are level
+        rounded = functional.linear(state, model.docid_head.weight)[0]
+        assert len(rounded.topk(200).values.unique()) < 200  # some are level
     documents, _ = atomic.top_documents(model, ids, torch.ones_like(ids), 200)
     assert documents[0].tolist() == logits.argsort(descending=True)[:200].tolist()
 
@@ -293,4 +293,4 @@ def test_parity_with_hugging_face_generate(tmp_path: Path, ff: str, tied: bool, 
                 theirs.setdefault(tuple(row[: row.index(END) + 1]), score)
         ours = {tuple(codes[number]): score for number, score in ranking.hits()}
         assert list(ours) == list(theirs)
-        np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=ROUNDING)
+        np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=1e-4)
