@@ -15,6 +15,7 @@ from dsi.config import Config, load_config
 from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
 from dsi.model.build import random_shape
 from dsi.model.cost import training_flops
+from dsi.objectives.choice import objective_of
 from dsi.report.quantities import count, large, size
 from dsi.report.tables import text_table
 
@@ -38,11 +39,9 @@ def main() -> None:
     if documents is None:
         parser.error("corpus.size is null: --documents says how many there are")
     with torch.device("meta"):
-        model = DifferentiableSearchIndex(
-            DsiConfig(**shape_of(config), **docids_of(config, documents), consistency=config.training.consistency)
-        )
+        model = DifferentiableSearchIndex(DsiConfig(**shape_of(config), **docids_of(config, documents)))
     length = model.config.docid_length
-    flops = training_flops(model, mean_pieces(config), length)
+    flops = training_flops(model, mean_pieces(config), length, objective_of(config.training).passes)
     examples = config.training.steps * config.training.rounds * config.training.batch_size
     parameters = sum(parameter.numel() for parameter in model.parameters())
     generators = config.doc2query

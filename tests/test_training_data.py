@@ -132,6 +132,10 @@ def test_processes_and_micro_batches_divide_a_batch(tiny: Stages, batches: Batch
         items = [part[item] for item in range(options.get("accumulation", 1))]
         return [tuple(row) for item in items for row in np.pad(item["input_ids"].numpy(), ((0, 0), (0, 12)))[:, :12]]
 
+    numbers = batches[0]["rows"].numpy()
+    ids, _ = batches.examples.padded(numbers, pad=0)
+    assert (batches[0]["input_ids"].numpy() == ids).all()
+    assert (batches[0]["codes"].numpy()[:, 0] == tiny.docids.codes[batches.examples.doc_index[numbers], 0]).all()
     whole = sorted(rows())
     assert whole == sorted(rows(process=0, processes=2) + rows(process=1, processes=2))
     assert whole == sorted(rows(accumulation=4))

@@ -53,9 +53,16 @@ class DualEncoder(T5EncoderModel):
         return functional.normalize(self.projection(mean).float(), dim=1)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, document_ids: Tensor, document_mask: Tensor, doc_index: Tensor
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        document_ids: Tensor,
+        document_mask: Tensor,
+        doc_index: Tensor,
+        rows: Tensor | None = None,
     ) -> ModelOutput:
-        """Mean negative log-likelihood of each query's document among those of the batch, each of which counts once."""
+        """Mean negative log-likelihood of each query's document among those of the batch, each of which counts once.
+        The row numbers of the examples, which a batch has, are not needed."""
         queries, documents = self.embed(input_ids, attention_mask), self.embed(document_ids, document_mask)
         with torch.autocast(queries.device.type, enabled=False):  # bfloat16 knows 0.01 x 256 steps of a cosine only
             logits = queries @ documents.T / TEMPERATURE

@@ -6,19 +6,31 @@ it discards the trained head of an untied T5). Weights of T5, T5.1.1 and mT5 che
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import T5Config, T5Model
 from transformers.models.t5.modeling_t5 import T5Stack
-from transformers.utils import ModelOutput
 
-from dsi.model.heads import HEADS, Head, PawaHead, Predictions, Targets
+from dsi.model.heads import HEADS, Head, PawaHead, Targets
 
 START = 0
 """Row of the docid embedding that starts the decoder; token t has row t + 1."""
+
+
+class Objective(Protocol):
+    """What a training step minimises; `dsi.objectives` has some."""
+
+    @property
+    def passes(self) -> int:
+        """How often the model reads a batch, each time with a dropout of its own."""
+
+    def __call__(self, states: Sequence[Tensor], head: Head, targets: Targets, batch: Mapping[str, Tensor]) -> Tensor:
+        """The loss, a scalar, from the decoder states of each pass, each (queries, length, d_model x decoders)."""
 
 
 class DsiConfig(T5Config):
@@ -35,7 +47,6 @@ class DsiConfig(T5Config):
         docid_ranking: tree: path or leaf (see dsi.search.leaves).
         pawa: pawa: additive or matrix.
         pawa_layers: pawa: layers of the prefix decoder.
-        consistency: weight of the consistency loss; 0 is without.
     """
 
     docid_tokens: int = 1
@@ -48,7 +59,6 @@ class DsiConfig(T5Config):
     docid_ranking: str = "path"
     pawa: str = "additive"
     pawa_layers: int = 1
-    consistency: float = 0.0
 
     @property
     def docid_inputs(self) -> int:
@@ -117,34 +127,24 @@ class DifferentiableSearchIndex(T5Model):
         none = input_ids.new_zeros(len(input_ids), 1)
         return self.decoder_states(self.encode(input_ids, attention_mask), attention_mask, none)[:, 0]
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, codes: Tensor, **tree: Tensor) -> ModelOutput:
-        """Mean negative log-likelihood of the docids, and the consistency loss if it has a weight.
+    def forward(self, objective: Objective, batch: Mapping[str, Tensor]) -> Tensor:
+        """The loss of a training batch, a scalar.
+
+        The objective is called in here because DDP and FSDP have the gradients and the weights at hand in a forward
+        pass only.
 
         Args:
-            input_ids: (queries, tokens) text pieces.
-            attention_mask: (queries, tokens) 1 for text, 0 for padding.
-            codes: (queries, length) docid tokens padded at the end with -1.
-            tree: the other `Targets`, for the tree head.
+            objective: what is to be minimised.
+            batch: input_ids, (queries, tokens) text pieces; attention_mask, 1 for text, 0 for padding; the `Targets`;
+                and rows, (queries,) the row numbers of the examples.
         """
-        targets = Targets(codes, **tree)
-        first = self._predict(input_ids, attention_mask, targets)
-        loss = -first.of_targets.sum() / len(codes)
-        if self.training and self.config.consistency:
-            second = self._predict(input_ids, attention_mask, targets)
-            loss = 0.5 * (loss - second.of_targets.sum() / len(codes))
-            divergence = symmetric_divergence(first.log_probabilities, second.log_probabilities)
-            loss = loss + self.config.consistency * divergence / len(codes)
-        return ModelOutput(loss=loss)
+        targets = Targets.of(batch)
+        states = [self._states(batch, targets) for _ in range(objective.passes)]
+        return objective(states, self.docid_head, targets, batch)
 
-    def _predict(self, input_ids: Tensor, attention_mask: Tensor, targets: Targets) -> Predictions:
-        encoded = self.encode(input_ids, attention_mask)
-        return self.docid_head(self.decoder_states(encoded, attention_mask, targets.codes), targets)
-
-
-def symmetric_divergence(one: Tensor, other: Tensor) -> Tensor:
-    """Half the sum of both Kullback-Leibler divergences between log-probabilities of two passes (NCI's regularisation),
-    in float32: with bfloat16 probabilities near 1 their differences vanish or explode (the paper saw NaN)."""
-    return 0.5 * ((one.exp() - other.exp()) * (one - other)).sum()
+    def _states(self, batch: Mapping[str, Tensor], targets: Targets) -> Tensor:
+        encoded = self.encode(batch["input_ids"], batch["attention_mask"])
+        return self.decoder_states(encoded, batch["attention_mask"], targets.codes)
 
 
 def parameters_by_part(model: nn.Module) -> dict[str, int]:

@@ -44,9 +44,7 @@ class DocidShape:
         return cls(vocabulary.tokens, vocabulary.length, nodes, siblings, vocabulary.sizes, vocabulary.pieces)
 
 
-def build_model(
-    config: ModelConfig, tokenizer: Path, seed: int, docids: DocidShape, consistency: float = 0.0
-) -> DifferentiableSearchIndex:
+def build_model(config: ModelConfig, tokenizer: Path, seed: int, docids: DocidShape) -> DifferentiableSearchIndex:
     """The untrained index, in float32.
 
     Raises:
@@ -64,7 +62,6 @@ def build_model(
         "docid_ranking": config.ranking,
         "pawa": config.pawa,
         "pawa_layers": config.pawa_layers,
-        "consistency": consistency,
     }
     if config.checkpoint is None:
         shape = random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer)))

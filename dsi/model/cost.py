@@ -29,10 +29,9 @@ def forward_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_to
     return 2.0 * multiplications
 
 
-def training_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_tokens: float) -> float:
-    """FLOPs to learn from so many pieces of text and docid tokens; the consistency loss takes a second pass."""
-    passes = TRAINING * (2 if model.config.consistency else 1)
-    return passes * forward_flops(model, text_tokens, docid_tokens)
+def training_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_tokens: float, passes: int = 1) -> float:
+    """FLOPs to learn from so many pieces of text and docid tokens, which the objective reads `passes` times."""
+    return TRAINING * passes * forward_flops(model, text_tokens, docid_tokens)
 
 
 def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int) -> float:

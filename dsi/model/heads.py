@@ -7,7 +7,8 @@ PawaHead    prefix-aware rows (PAWA; NCI, Wang et al. 2022; Pradeep et al. 2023,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,15 +34,42 @@ class Targets:
     siblings: Tensor | None = None
     """How many there are, itself included."""
 
+    @classmethod
+    def of(cls, batch: Mapping[str, Tensor]) -> Targets:
+        """Those of a training batch, which has more beside them."""
+        return cls(**{field.name: batch[field.name] for field in fields(cls) if field.name in batch})
+
+    def tokens(self) -> tuple[Tensor, Tensor]:
+        """Query and position of every docid token, each (tokens,), in the order of `LogProbs`."""
+        position, query = (self.codes.T >= 0).nonzero(as_tuple=True)
+        return query, position
+
 
 @dataclass(frozen=True)
-class Predictions:
-    """What a head says about every docid token of a batch, in float32."""
+class LogProbs:
+    """What a head says about a batch's docid tokens: a log-probability of every alternative of each token.
 
-    log_probabilities: Tensor
-    """Of all alternatives of all tokens, in any shape."""
-    of_targets: Tensor
-    """(tokens of all docids,) of the true ones."""
+    All heads have the same layout. Tokens are in the order of their position in the docid, then of their query: first
+    the first tokens of all docids, then the second ones of the docids that go on. The alternatives of token t are
+    `values[start[t]:start[t + 1]]`; what they are is the head's: docid tokens (plain), children of the parent node
+    (tree), docid tokens of the position (pawa).
+    """
+
+    values: Tensor
+    """(alternatives of all tokens,) float32."""
+    start: Tensor
+    """(tokens + 1,) int64 where in `values` the alternatives of each token begin, then their number."""
+    target: Tensor
+    """(tokens,) int64 where in `values` the true alternative is."""
+    query: Tensor
+    """(tokens,) int64 row of the batch that each token belongs to."""
+    position: Tensor
+    """(tokens,) int64 position of each token in its docid, from 0."""
+
+    @property
+    def of_targets(self) -> Tensor:
+        """(tokens,) log-probabilities of the true alternatives."""
+        return self.values.gather(0, self.target)
 
 
 @dataclass(frozen=True)
@@ -62,12 +90,13 @@ class PlainHead(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(config.docid_tokens, config.d_model))
 
-    def forward(self, states: Tensor, targets: Targets) -> Predictions:
+    def forward(self, states: Tensor, targets: Targets) -> LogProbs:
         """`states` are (queries, length, d_model)."""
-        codes = targets.codes[targets.codes >= 0]
-        logits = functional.linear(states[targets.codes >= 0], self.weight)
-        predicted = logits.float().log_softmax(dim=1)
-        return Predictions(predicted, predicted.gather(1, codes.unsqueeze(1)).squeeze(1))
+        query, position = targets.tokens()
+        logits = functional.linear(states[query, position], self.weight)
+        values, alternatives = logits.float().log_softmax(dim=1), logits.shape[1]
+        start = alternatives * torch.arange(len(query) + 1, device=states.device)
+        return LogProbs(values.flatten(), start, start[:-1] + targets.codes[query, position], query, position)
 
     def multiplications(self) -> float:
         """Of one docid token."""
@@ -87,30 +116,25 @@ class TreeHead(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.docid_nodes, config.d_model))
         self.siblings = config.docid_siblings
 
-    def forward(self, states: Tensor, targets: Targets) -> Predictions:
+    def forward(self, states: Tensor, targets: Targets) -> LogProbs:
         """`states` are (queries, length, d_model)."""
         assert targets.nodes is not None
         assert targets.first_sibling is not None
         assert targets.siblings is not None
-        # all queries begin at the root: one product in place of a gather
-        rows = self.weight[targets.first_sibling[0, 0] :][: targets.siblings[0, 0]]
-        at_root = functional.linear(states[:, 0], rows).float().log_softmax(dim=1)
-        chosen = (targets.nodes[:, :1] - targets.first_sibling[:, :1]).long()
-        inside = targets.nodes[:, 1:] >= 0
-        state, first, count = (
-            states[:, 1:][inside],
-            targets.first_sibling[:, 1:][inside],
-            targets.siblings[:, 1:][inside],
+        query, position = targets.tokens()
+        node, first, count = (
+            each[query, position] for each in (targets.nodes, targets.first_sibling, targets.siblings)
         )
-        owner = torch.repeat_interleave(count)
-        start = count.cumsum(0) - count
-        node = first[owner] + torch.arange(len(owner), device=owner.device) - start[owner]
-        logits = (state[owner] * self.weight[node]).sum(dim=1).float()
-        below = logits - _logsumexp_by(owner, logits, len(count))[owner]
-        of_targets = below[start + targets.nodes[:, 1:][inside] - first]
-        return Predictions(
-            torch.cat([at_root.flatten(), below]), torch.cat([at_root.gather(1, chosen).squeeze(1), of_targets])
-        )
+        start = functional.pad(count.cumsum(0), (1, 0))
+        # all docids begin at the root: one product in place of a gather
+        at_root = functional.linear(states[:, 0], self.weight[first[0] :][: count[0]]).float().log_softmax(dim=1)
+        below = slice(len(states), None)
+        owner = torch.repeat_interleave(count[below])
+        sibling = torch.arange(len(owner), device=owner.device) - (start[below][:-1] - start[len(states)])[owner]
+        rows = self.weight[first[below][owner] + sibling]
+        logits = (states[query[below], position[below]][owner] * rows).sum(dim=1).float()
+        values = logits - _logsumexp_by(owner, logits, len(count[below]))[owner]
+        return LogProbs(torch.cat([at_root.flatten(), values]), start, start[:-1] + node - first, query, position)
 
     def multiplications(self) -> float:
         """Of one docid token, on average."""
@@ -142,16 +166,18 @@ class PawaHead(nn.Module):
         self.projections = nn.ModuleList(nn.Linear(width, size * width, bias=False) for size in outputs)
         self.is_matrix = config.pawa == "matrix"
 
-    def forward(self, states: Tensor, targets: Targets) -> Predictions:
+    def forward(self, states: Tensor, targets: Targets) -> LogProbs:
         """`states` are (queries, length, 2 x d_model): the decoder's and the prefix decoder's."""
-        predicted, of_targets = [], []
-        for position in range(targets.codes.shape[1]):
-            codes = targets.codes[:, position]
-            scores = self._logits(states[codes >= 0, position], position).log_softmax(dim=1)
-            predicted.append(scores.flatten())
-            within = codes[codes >= 0] - sum(self.sizes[:position])
-            of_targets.append(scores.gather(1, within.unsqueeze(1)).squeeze(1))
-        return Predictions(torch.cat(predicted), torch.cat(of_targets))
+        query, position = targets.tokens()
+        of_position = torch.bincount(position, minlength=targets.codes.shape[1]).tolist()
+        values = [
+            self._logits(states[some, number], number).log_softmax(dim=1).flatten()
+            for number, some in enumerate(query.split(of_position))
+        ]
+        sizes = torch.tensor(self.sizes, device=query.device)
+        first_token, start = sizes.cumsum(0) - sizes, functional.pad(sizes[position].cumsum(0), (1, 0))
+        within = targets.codes[query, position] - first_token[position]
+        return LogProbs(torch.cat(values), start, start[:-1] + within, query, position)
 
     def multiplications(self) -> float:
         """Of one docid token, on average over the positions."""

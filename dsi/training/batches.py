@@ -26,7 +26,7 @@ ROUNDS = 4
 
 
 class Batches(Dataset[dict[str, Tensor]]):
-    """Micro-batches of one process, ready for the model.
+    """Micro-batches of one process, ready for the model; `rows` are the row numbers of their examples.
 
     Args:
         targets: what the model is to predict, from the doc_index of each example.
@@ -68,7 +68,7 @@ class Batches(Dataset[dict[str, Tensor]]):
             micro_batch * self.processes + self.process :: self.accumulation * self.processes
         ]
         ids, mask = self.examples.padded(rows, self.pad)
-        batch = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+        batch = {"rows": rows, "input_ids": ids, "attention_mask": mask.astype(np.int64)}
         batch |= self.targets(np.asarray(self.examples.doc_index[rows]))
         docid_tokens = int((batch["codes"] >= 0).sum()) if "codes" in batch else 0
         self.served = (self.served[0] + int(mask.sum()), self.served[1] + docid_tokens)

@@ -142,7 +142,7 @@ def _train(
     rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(setting.corpus), 1e-4), 2e-3)
     start = model if before is None else model.model_copy(update={"checkpoint": str(before.folder)})
     shape = DocidShape.of(docids, model.head)
-    index = build_model(start, setting.tokenizer, training.seed, shape, training.consistency)
+    index = build_model(start, setting.tokenizer, training.seed, shape)
     seconds_before = seconds_done(last) if last else before.seconds if before else 0.0
     if last is None and before is None and setting.is_warm:
         began = time.monotonic()

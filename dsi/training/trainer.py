@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file
+from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from transformers import TrainerCallback, TrainerControl, TrainingArguments
 
@@ -17,6 +18,7 @@ from dsi.config import TrainingConfig
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.cost import multiplication_speed, training_flops
+from dsi.objectives.choice import objective_of
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator
@@ -50,7 +52,12 @@ class DocidTrainer(BatchTrainer):
         }
         # The Trainer insists on an evaluation set where it is to evaluate; `evaluate` below has its own queries.
         options = {"eval_dataset": batches, "callbacks": callbacks}
-        self.flops_of_text, self.flops_of_docid = training_flops(model, 1, 0), training_flops(model, 0, 1)
+        self.objective = objective_of(config)
+        passes = self.objective.passes
+        self.flops_of_text, self.flops_of_docid = (
+            training_flops(model, 1, 0, passes),
+            training_flops(model, 0, 1, passes),
+        )
         super().__init__(
             model, arguments, batches, "training", config.optimizer, rates, self._batch_flops, seconds_before, **options
         )
@@ -73,6 +80,10 @@ class DocidTrainer(BatchTrainer):
             }
             self.last_log = (now, texts, docids)
         super().log(logs, start_time)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> torch.Tensor:
+        loss: torch.Tensor = model(self.objective, inputs)
+        return loss
 
     def _batch_flops(self, inputs: Mapping[str, torch.Tensor]) -> float:
         return inputs["input_ids"].numel() * self.flops_of_text + inputs["codes"].numel() * self.flops_of_docid
@@ -117,7 +128,7 @@ class DocidTrainer(BatchTrainer):
         else:
             super()._load_best_model()
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.is_fsdp_enabled:
             self._spread_weights(Path(resume_from_checkpoint))
         else:

@@ -1,0 +1,13 @@
+"""The objective that a configuration asks for."""
+
+from __future__ import annotations
+
+from dsi.config import TrainingConfig
+from dsi.model.architecture import Objective
+from dsi.objectives.consistency import Consistency
+from dsi.objectives.softmax import Softmax
+
+
+def objective_of(training: TrainingConfig) -> Objective:
+    """What a training step with these keys minimises."""
+    return Consistency(training.consistency) if training.consistency else Softmax()

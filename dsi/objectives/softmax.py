@@ -1,0 +1,23 @@
+"""The likelihood of the docids: softmax over the alternatives of every docid token (Tay et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from dsi.model.heads import Head, LogProbs, Targets
+
+
+class Softmax:
+    """The mean over a batch's docids of their negative log-likelihood."""
+
+    passes = 1
+
+    def __call__(self, states: Sequence[Tensor], head: Head, targets: Targets, batch: Mapping[str, Tensor]) -> Tensor:
+        return negative_log_likelihood(head(states[0], targets), targets)
+
+
+def negative_log_likelihood(predicted: LogProbs, targets: Targets) -> Tensor:
+    """The mean over docids of the sum over their tokens, a scalar."""
+    return -predicted.of_targets.sum() / len(targets.codes)
