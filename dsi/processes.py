@@ -5,24 +5,33 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 
-def process_index() -> int:
-    """Number of this process among all processes of all nodes, from 0."""
-    return int(os.environ.get("RANK", "0"))
+class Rank(NamedTuple):
+    """Which of the processes that share a piece of work."""
+
+    process: int
+    """From 0."""
+    processes: int
+
+
+ALONE = Rank(0, 1)
+"""Of a process that shares its work with no other."""
+
+
+def rank() -> Rank:
+    """This process among all processes of all nodes."""
+    return Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def local_process_index() -> int:
-    """The same among the processes of this node."""
+    """Number of this process among those of its node, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def process_count() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def is_first_process() -> bool:
-    return process_index() == 0
+    return rank().process == 0
 
 
 def wait_until(done: Callable[[], bool]) -> None:

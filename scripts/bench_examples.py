@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,10 +15,10 @@ import numpy as np
 
 from dsi.report.tables import text_table
 from dsi.training.batches import Batches
-from dsi.training.examples import Pairs, write_examples
+from dsi.training.examples import Pairs, Task, write_examples
 from dsi.training.targets import Arrays
 
-PIECES, VOCABULARY, QUERIES_A_DOCUMENT, CHUNK = 8, 32_000, 40, 10_000
+PIECES, VOCABULARY, QUERIES_A_DOCUMENT, SHARD = 8, 32_000, 40, 10_000
 BATCH, STEPS = 512, 2_000
 
 
@@ -31,8 +30,9 @@ def main() -> None:
         examples = write_examples(folder, {"d2q": synthetic(pairs)}, VOCABULARY)
         made = time.perf_counter() - start
         start = time.perf_counter()
-        for _ in synthetic(pairs):
-            pass
+        task = synthetic(pairs)
+        for shard in range(task.shards):
+            task.pairs(shard)
         write = made - (time.perf_counter() - start)
         size = sum(file.stat().st_size for file in folder.iterdir())
         batches = Batches(examples, no_targets, BATCH, 0, 0, STEPS, {"d2q": 1.0})
@@ -47,19 +47,18 @@ def main() -> None:
     print(f"bytes_a_pair={size / pairs:.2f} " + " ".join(f"{what}={value:.2f}" for what, value in per_million.items()))
 
 
-def synthetic(pairs: int) -> Pairs:
-    """Random pieces in chunks, as the tokenizer gives them."""
+def synthetic(pairs: int) -> Task:
+    """Random pieces in shards, as the tokenizer gives them."""
 
-    def chunks() -> Iterator[Any]:
-        random = np.random.default_rng(0)
-        for first in range(0, pairs, CHUNK):
-            count = min(CHUNK, pairs - first)
-            lengths = 2 + random.poisson(PIECES - 2, count)
-            pieces = random.integers(3, VOCABULARY, (count, int(lengths.max()))).tolist()
-            documents = np.arange(first, first + count, dtype=np.uint32) // QUERIES_A_DOCUMENT
-            yield documents, [row[:length] for row, length in zip(pieces, lengths.tolist(), strict=True)]
+    def shard(number: int) -> Pairs:
+        random, first = np.random.default_rng(number), number * SHARD
+        count = min(SHARD, pairs - first)
+        lengths = 2 + random.poisson(PIECES - 2, count)
+        pieces = random.integers(3, VOCABULARY, (count, int(lengths.max()))).tolist()
+        documents = np.arange(first, first + count, dtype=np.uint32) // QUERIES_A_DOCUMENT
+        return documents, [row[:length] for row, length in zip(pieces, lengths.tolist(), strict=True)]
 
-    return chunks()
+    return Task(-(-pairs // SHARD), shard)
 
 
 def no_targets(doc_index: np.ndarray[Any, Any]) -> Arrays:

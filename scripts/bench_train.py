@@ -39,7 +39,7 @@ from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
 from dsi.report.tables import text_table
 from dsi.training.batches import Batches
-from dsi.training.examples import write_examples
+from dsi.training.examples import Task, write_examples
 from dsi.training.targets import DocidTargets
 from dsi.training.train import training_arguments
 from dsi.training.trainer import DocidTrainer
@@ -157,7 +157,7 @@ def ours(root: Path, docids: Docids, pairs: list[tuple[str, int]], text: Any) ->
     )
     pieces = text([query for query, _ in pairs], truncation=True, max_length=LENGTH)["input_ids"]
     numbers = np.array([number for _, number in pairs], dtype=np.uint32)
-    examples = write_examples(root / "examples", {"labelled": [(numbers, pieces)]}, TEXT_VOCABULARY)
+    examples = write_examples(root / "examples", {"labelled": Task(1, lambda _: (numbers, pieces))}, TEXT_VOCABULARY)
     config = TrainingConfig(steps=WARM_UP + STEPS, batch_size=BATCH, eval_steps=1000, warmup_steps=0)
     batches = Batches(examples, DocidTargets(docids), BATCH, 0, 0, config.steps, {"labelled": 1.0})
 

@@ -25,7 +25,7 @@ from dsi.baselines.dual_encoder import DualEncoder, embed
 from dsi.config import BaselinesConfig, Bm25Config, BodyConfig, CorpusConfig, EncoderConfig
 from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
-from dsi.doc2query.shards import shard_path, write_shard
+from dsi.doc2query.shards import write_shard
 from dsi.docids import embeddings
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
@@ -191,8 +191,8 @@ def test_starting_java_leaves_the_environment_as_it_was() -> None:
 def test_bm25_finds_a_document_by_its_synthetic_queries(tmp_path: Path, small_corpus: Path) -> None:
     (tmp_path / "doc2query").mkdir()
     # Documents 1 and 3 have some, the latter two; the others none.
-    write_shard(shard_path(tmp_path / "doc2query", 0), 0, [[], ["zebra crossing"], []])
-    write_shard(shard_path(tmp_path / "doc2query", 1), 3, [["amazon", "zebra zebra"], []])
+    write_shard(tmp_path / "doc2query" / "shard-00000.parquet", 0, [[], ["zebra crossing"], []])
+    write_shard(tmp_path / "doc2query" / "shard-00001.parquet", 3, [["amazon", "zebra zebra"], []])
     config = BaselinesConfig(systems=["bm25", "bm25_doc2query"])
     facts = compare(tmp_path, baselines=config, split=None, corpus=small_corpus, doc2query=tmp_path / "doc2query")
     runs = {name: read_run(tmp_path / f"{name}.run") for name in config.systems}

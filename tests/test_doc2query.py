@@ -18,7 +18,7 @@ from dsi.doc2query import expand as expand_module
 from dsi.doc2query.expand import expand
 from dsi.doc2query.known_item import KnownItemGenerator, read_collection, words_of
 from dsi.doc2query.quality import quality_sheet
-from dsi.doc2query.shards import shard_path, write_shard
+from dsi.doc2query.shards import write_shard
 from dsi.errors import DsiError
 
 
@@ -216,8 +216,8 @@ def test_quality_sheet(tiny: Stages, tmp_path: Path) -> None:
     words = [document.text.split() for document in corpus]
     # Each document: its first two words twice, and its fourth to sixth word, which are a dev query.
     queries = [[" ".join(own[:2]), " ".join(own[:2]), " ".join([*own[3:6], "elsewhere"])] for own in words]
-    write_shard(shard_path(tmp_path, 0), 0, queries[:40])
-    write_shard(shard_path(tmp_path, 1), 40, queries[40:])
+    write_shard(tmp_path / "shard-00000.parquet", 0, queries[:40])
+    write_shard(tmp_path / "shard-00001.parquet", 40, queries[40:])
     sheet = quality_sheet(corpus, tmp_path)
     assert sheet == {
         "sampled_queries": 180,

@@ -10,7 +10,7 @@ import pytrec_eval
 
 from dsi.config import EvaluationConfig
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
-from dsi.doc2query.shards import shard_path, write_shard
+from dsi.doc2query.shards import write_shard
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import by_kind, kinds
 from dsi.evaluation.evaluate import evaluate
@@ -144,7 +144,7 @@ def test_kinds_of_queries(tmp_path: Path, corpus: Path) -> None:
     write_rows(corpus / "qrels.train.arrow", Qrel, [Qrel("t", "c", 1)])
     asked = [Query("q1", "one two three four"), Query("q2", "a b c d e f g h i j k"), Query("q3", "one two")]
     write_rows(corpus / "queries.dev.arrow", Query, asked)
-    write_shard(shard_path(tmp_path, 0), 0, [["one two", "two"], [], ["a b c d e f g h i j k"]])
+    write_shard(tmp_path / "shard-00000.parquet", 0, [["one two", "two"], [], ["a b c d e f g h i j k"]])
     found = kinds(Corpus(corpus), "dev", tmp_path)
     assert found == {
         "training": {"q1": "no document seen", "q2": "a document seen", "q3": "no document seen"},

@@ -30,7 +30,7 @@ from dsi.training.batches import Batches
 from dsi.training.dev import dev_evaluator
 from dsi.training.examples import write_examples
 from dsi.training.targets import DocidTargets
-from dsi.training.tasks import training_pairs
+from dsi.training.tasks import training_tasks
 
 HEADS = ["plain", "tree", "additive", "matrix"]
 
@@ -131,7 +131,7 @@ def test_loss_is_the_mean_by_hand(tiny: Stages, tmp_path: Path, head: str) -> No
     docids = docids_in(tmp_path, count=60)
     model = model_for(docids, head)
     (tmp_path / "examples").mkdir()
-    pairs = training_pairs(TasksConfig(), Corpus(tiny.corpus), tiny.doc2query, tiny.text, 12, seed=0)
+    pairs = training_tasks(TasksConfig(), Corpus(tiny.corpus), tiny.doc2query, tiny.text, 12, seed=0)
     examples = write_examples(tmp_path / "examples", pairs, len(tiny.text))
     weights = {"d2q": 1.0}
     batch = Batches(examples, DocidTargets(docids, head == "tree"), 8, pad=0, seed=0, steps=10, weights=weights)[0]

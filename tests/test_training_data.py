@@ -17,12 +17,12 @@ from dsi.errors import DsiError
 from dsi.training.batches import Batches, permuted
 from dsi.training.examples import Examples, write_examples
 from dsi.training.targets import DocidTargets
-from dsi.training.tasks import training_pairs
+from dsi.training.tasks import training_tasks
 
 
 def write(folder: Path, tiny: Stages, **tasks: float) -> Examples:
     config = TasksConfig(**{"d2q": 0.0, "passage_length": 9, "spans": 4, **tasks})  # type: ignore[arg-type]
-    pairs = training_pairs(config, Corpus(tiny.corpus), tiny.doc2query, tiny.text, query_length=12, seed=0)
+    pairs = training_tasks(config, Corpus(tiny.corpus), tiny.doc2query, tiny.text, query_length=12, seed=0)
     return write_examples(folder, pairs, vocabulary=len(tiny.text))
 
 
@@ -50,7 +50,7 @@ def test_tasks_come_from_the_document_and_its_real_queries(tiny: Stages, tmp_pat
     (tmp_path / "documents.arrow").symlink_to(tiny.corpus / "documents.arrow")
     corpus = Corpus(tmp_path)
     config = TasksConfig(d2q=0.0, first_p=1.0, daq=1.0, labelled=1.0, passage_length=9, spans=4)
-    pairs = training_pairs(config, corpus, tiny.doc2query, tiny.text, query_length=12, seed=0)
+    pairs = training_tasks(config, corpus, tiny.doc2query, tiny.text, query_length=12, seed=0)
     examples = write_examples(tmp_path / "examples", pairs, vocabulary=1 << 17)  # four bytes a piece
     assert examples.tokens.dtype == np.uint32
     real = list(corpus.relevant("train"))
@@ -73,7 +73,7 @@ def test_a_task_without_examples_is_an_error(tiny: Stages, tmp_path: Path) -> No
         write(tmp_path, tiny, labelled=1.0)
     (tmp_path / "nothing").mkdir()
     config = TasksConfig()
-    pairs = training_pairs(config, Corpus(tiny.corpus), tmp_path / "nothing", tiny.text, 12, seed=0)
+    pairs = training_tasks(config, Corpus(tiny.corpus), tmp_path / "nothing", tiny.text, 12, seed=0)
     with pytest.raises(DsiError, match=r"training\.tasks\.d2q: there is nothing to train on"):
         write_examples(tmp_path / "examples", pairs, 100)
 

@@ -27,11 +27,12 @@ from dsi.model.cost import TRAINING, encoder_flops
 from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.length_batches import length_batches
 from dsi.model.trainer_arguments import trainer_arguments
+from dsi.processes import rank
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
 from dsi.training.examples import Examples, write_examples
 from dsi.training.targets import Arrays
-from dsi.training.tasks import training_pairs
+from dsi.training.tasks import training_tasks
 
 TEMPERATURE = 0.01
 TEXTS_A_BATCH = 64
@@ -120,12 +121,11 @@ def embed(
     )
 
     def examples(name: str, tasks: TasksConfig) -> Examples:
-        pairs = training_pairs(tasks, documents, doc2query, text, body.query_length, encoder.seed)
-        return write_examples(out / WORK / name, pairs, len(text))
+        wanted = training_tasks(tasks, documents, doc2query, text, body.query_length, encoder.seed)
+        return write_examples(out / WORK / name, wanted, len(text), rank())
 
-    with arguments.main_process_first(local=False):
-        queries = examples("queries", TasksConfig())
-        passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=body.document_length))
+    queries = examples("queries", TasksConfig())
+    passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=body.document_length))
     last = last_checkpoint(checkpoints)
     trained = build_encoder(body, len(text), encoder.seed)
     trained.config.document_length = body.document_length

@@ -20,11 +20,12 @@ from dsi.doc2query.finetune import generator_checkpoint
 from dsi.doc2query.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.predictions import Predictions, read_predictions
 from dsi.doc2query.quality import quality_sheet
-from dsi.doc2query.shards import count_queries, shard_path, write_shard
+from dsi.doc2query.shards import SUFFIX, count_queries, write_shard
 from dsi.doc2query.t5 import T5Generator
 from dsi.errors import DsiError
-from dsi.processes import is_first_process, process_count, process_index, wait_until
+from dsi.processes import is_first_process, rank
 from dsi.progress import progress
+from dsi.shards import Shards
 
 Generator = Callable[[Sequence[Document], np.random.Generator], list[list[str]]]
 """Queries for each of the given documents, drawn with the given source of randomness."""
@@ -43,37 +44,36 @@ def expand(
 ) -> dict[str, Any]:
     """Write the shards that are not there yet and return the number of queries and their quality.
 
-    The processes of a launcher take turns. A shard depends on the configuration, the seed and its number only.
+    A shard depends on the configuration, the seed and its number only: it is the unit of randomness too.
 
     Raises:
         DsiError: no generator is turned on, or one cannot be opened.
     """
-    documents, size = Corpus(corpus), doc2query.shard_size
-    paths = [shard_path(out, shard) for shard in range(-(-len(documents) // size))]
-    mine = [shard for shard in range(process_index(), len(paths), process_count()) if not paths[shard].exists()]
+    documents = Corpus(corpus)
+    shards = Shards(out, len(documents), doc2query.shard_size, SUFFIX, rank())
+    mine = shards.unfinished()
     counts: dict[str, Any] = {}
     if doc2query.predictions.path is not None:
         counts["predictions"] = read_predictions(doc2query.predictions.path, documents, out / WORK / PREDICTIONS)
     if mine:
         generators = open_generators(doc2query, documents, checkpoint, generator, out / WORK / PREDICTIONS)
         rows = progress(
-            chain.from_iterable(documents.rows(shard * size, (shard + 1) * size) for shard in mine),
+            chain.from_iterable(documents.rows(some.start, some.stop) for some in map(shards.range, mine)),
             "expand",
-            total=sum(min(size, len(documents) - shard * size) for shard in mine),
+            total=sum(len(shards.range(shard)) for shard in mine),
         )
         for shard in mine:
-            of_shard = islice(rows, size)
+            of_shard = islice(rows, shards.size)
             random = [np.random.default_rng([doc2query.seed, shard, number]) for number in range(len(generators))]
             queries: list[list[str]] = []
             while block := list(islice(of_shard, DOCUMENTS_AT_ONCE)):
                 parts = [generate(block, own) for generate, own in zip(generators, random, strict=True)]
                 queries += [list(chain(*texts)) for texts in zip(*parts, strict=True)]
-            write_shard(paths[shard], shard * size, queries)
+            write_shard(shards.path(shard), shards.range(shard).start, queries)
     if is_first_process():
-        wait_until(lambda: all(path.exists() for path in paths))
         return {
-            "queries": sum(map(count_queries, paths)),
-            "shards": len(paths),
+            "queries": sum(map(count_queries, shards.wait())),
+            "shards": len(shards),
             **counts,
             "quality": quality_sheet(documents, out),
         }

@@ -1,12 +1,7 @@
-"""Synthetic queries on disk: Parquet shards of (doc_index, text), each published whole by a rename.
-
-A shard covers a contiguous range of documents and is the unit of resuming and of randomness: its content depends on
-the configuration, the seed and the shard number, not on which process wrote it or when.
-"""
+"""Synthetic queries on disk: Parquet shards of (doc_index, text), each of a contiguous range of documents."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,11 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dsi.shards import published
+
+SUFFIX = ".parquet"
 SCHEMA = pa.schema({"doc_index": pa.uint32(), "text": pa.string()})
-
-
-def shard_path(folder: Path, shard: int) -> Path:
-    return folder / f"shard-{shard:05d}.parquet"
 
 
 def write_shard(path: Path, first_document: int, queries: list[list[str]]) -> None:
@@ -28,9 +22,8 @@ def write_shard(path: Path, first_document: int, queries: list[list[str]]) -> No
     counts = [len(texts) for texts in queries]
     doc_index = np.repeat(np.arange(first_document, first_document + len(queries), dtype=np.uint32), counts)
     texts = [text for texts in queries for text in texts]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(pa.table([doc_index, texts], schema=SCHEMA), temporary, compression="zstd")
-    temporary.replace(path)
+    with published(path) as temporary:
+        pq.write_table(pa.table([doc_index, texts], schema=SCHEMA), temporary, compression="zstd")
 
 
 def count_queries(path: Path) -> int:
@@ -38,18 +31,27 @@ def count_queries(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
+def shard_paths(folder: Path) -> list[Path]:
+    """The finished shards in order."""
+    return sorted(folder.glob(f"shard-*{SUFFIX}"))
+
+
+def read_shard(path: Path) -> tuple[NDArray[np.uint32], list[str]]:
+    """doc_index and texts of equal length, those of a document together."""
+    table = pq.read_table(path)
+    return table["doc_index"].to_numpy(), table["text"].to_pylist()
+
+
 def read_shards(folder: Path) -> Iterator[tuple[NDArray[np.uint32], list[str]]]:
-    """The shards in order, each as (doc_index, texts) of equal length."""
-    for path in sorted(folder.glob("shard-*.parquet")):
-        table = pq.read_table(path)
-        yield table["doc_index"].to_numpy(), table["text"].to_pylist()
+    """All finished shards in order, each as `read_shard` gives it."""
+    return map(read_shard, shard_paths(folder))
 
 
 def read_queries_of(folder: Path, documents: Iterable[int]) -> dict[int, list[str]]:
     """Queries of the given documents, by doc_index, without reading the shards of others."""
     queries: dict[int, list[str]] = {number: [] for number in documents}
     wanted = pa.array(queries, pa.uint32())
-    for path in sorted(folder.glob("shard-*.parquet")):
+    for path in shard_paths(folder):
         table = pq.read_table(path, filters=pc.field("doc_index").isin(wanted))
         for number, text in zip(table["doc_index"].to_pylist(), table["text"].to_pylist(), strict=True):
             queries[number].append(text)

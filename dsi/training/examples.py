@@ -6,13 +6,18 @@ doc_index.bin    (pairs,) uint32
 starts.npy       (pairs / 16,) int64: where in tokens.bin every sixteenth text begins
 tasks.json       how many pairs of each task there are, in their order
 
-A pair is 6.5 bytes and 2 a piece; reading one needs no more memory than it has pieces.
+A pair is 6.5 bytes and 2 a piece; reading one needs no more memory than it has pieces. Processes that share the
+tokenising write shards first (see dsi.shards), which one of them puts together.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +25,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsi.artifacts import write_json
+from dsi.errors import DsiError
+from dsi.processes import ALONE, Rank, wait_until
+from dsi.progress import progress
+from dsi.shards import Shards, published
 
 LAST_WRITTEN = "tasks.json"
 BLOCK = 16
 """Pairs between two known beginnings."""
 
-Pairs = Iterable[tuple[NDArray[np.uint32], list[list[int]]]]
-"""Chunks of doc_index and the text pieces that lead to it."""
+Pairs = tuple[NDArray[np.uint32], list[list[int]]]
+"""doc_index of each pair, and the text pieces that lead to it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The pairs of one training task, a shard at a time."""
+
+    shards: int
+    pairs: Callable[[int], Pairs]
+    """Those of a shard, which depend on its number alone."""
 
 
 class Examples:
@@ -58,29 +76,53 @@ class Examples:
         return self.starts[block] + np.where(before, lengths, 0).sum(axis=1, dtype=np.int64)
 
 
-def write_examples(folder: Path, tasks: Mapping[str, Pairs], vocabulary: int) -> Examples:
-    """Write the pairs of all tasks, of pieces below `vocabulary`, unless the folder is complete already."""
+def write_examples(folder: Path, tasks: Mapping[str, Task], vocabulary: int, rank: Rank = ALONE) -> Examples:
+    """Write the pairs of all tasks, of pieces below `vocabulary`, unless the folder is complete already.
+
+    Every process of `rank` must call this; they share the tokenising.
+
+    Raises:
+        DsiError: there is no pair for a task.
+    """
     if not (folder / LAST_WRITTEN).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        dtype = np.uint16 if vocabulary <= 1 << 16 else np.uint32
-        counts = dict.fromkeys(tasks, 0)
-        with (
-            (folder / "tokens.bin").open("wb") as tokens,
-            (folder / "lengths.bin").open("wb") as lengths,
-            (folder / "doc_index.bin").open("wb") as documents,
-        ):
-            for task, chunks in tasks.items():
-                for doc_index, pieces in chunks:
-                    if pieces:
-                        tokens.write(np.concatenate(pieces).astype(dtype).tobytes())
-                        lengths.write(np.fromiter(map(len, pieces), dtype=np.uint16, count=len(pieces)).tobytes())
-                        documents.write(doc_index.astype(np.uint32).tobytes())
-                        counts[task] += len(pieces)
-        np.save(folder / "starts.npy", _starts(np.memmap(folder / "lengths.bin", dtype=np.uint16, mode="r")))
-        temporary = folder / "temporary.json"
-        write_json(temporary, counts)
-        temporary.replace(folder / LAST_WRITTEN)
+        written = {name: _write_shards(folder / "shards" / name, name, task, rank) for name, task in tasks.items()}
+        if rank.process == 0:
+            _join(folder, {name: shards.wait() for name, shards in written.items()}, vocabulary)
+        wait_until((folder / LAST_WRITTEN).exists)
     return Examples(folder)
+
+
+def _write_shards(folder: Path, name: str, task: Task, rank: Rank) -> Shards:
+    shards = Shards(folder, task.shards, 1, ".npz", rank)
+    for shard in progress(shards.unfinished(), f"tokenise {name}", unit="shards"):
+        doc_index, pieces = task.pairs(shard)
+        with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                tokens=np.fromiter(chain.from_iterable(pieces), dtype=np.uint32),
+                lengths=np.fromiter(map(len, pieces), dtype=np.uint16, count=len(pieces)),
+                doc_index=doc_index.astype(np.uint32),
+            )
+    return shards
+
+
+def _join(folder: Path, shards: Mapping[str, list[Path]], vocabulary: int) -> None:
+    """Put the shards of all tasks into the files of the store, one after the other, and remove them."""
+    types = {"tokens": np.uint16 if vocabulary <= 1 << 16 else np.uint32, "lengths": np.uint16, "doc_index": np.uint32}
+    counts = dict.fromkeys(shards, 0)
+    with ExitStack() as files:
+        written = {name: files.enter_context((folder / f"{name}.bin").open("wb")) for name in types}
+        for task, paths in shards.items():
+            for path in paths:
+                with np.load(path) as shard:
+                    for name, kind in types.items():
+                        written[name].write(shard[name].astype(kind).tobytes())
+                    counts[task] += len(shard["lengths"])
+            if not counts[task]:
+                raise DsiError(f"training.tasks.{task}: there is nothing to train on; do the documents have words?")
+    np.save(folder / "starts.npy", _starts(np.memmap(folder / "lengths.bin", dtype=np.uint16, mode="r")))
+    write_json(folder / LAST_WRITTEN, counts)
+    shutil.rmtree(folder / "shards")
 
 
 def _starts(lengths: NDArray[np.uint16]) -> NDArray[np.int64]:

@@ -8,10 +8,7 @@ labelled   a real query, from split train
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,63 +16,69 @@ from transformers import PreTrainedTokenizerBase
 
 from dsi.config import TasksConfig
 from dsi.corpus.store import Corpus
-from dsi.doc2query.shards import read_shards
-from dsi.errors import DsiError
-from dsi.progress import progress
-from dsi.training.examples import Pairs
+from dsi.doc2query.shards import read_shard, shard_paths
+from dsi.training.examples import Pairs, Task
 
 LABELLED_SPLIT = "train"
 CHUNK = 10_000
-"""Documents tokenised at once."""
+"""Documents a shard, and texts tokenised at once."""
 
 
-def training_pairs(
+def training_tasks(
     config: TasksConfig, corpus: Corpus, doc2query: Path, text: PreTrainedTokenizerBase, query_length: int, seed: int
-) -> dict[str, Pairs]:
-    """The pairs of every task that has a weight, read as they are asked for; queries are cut to `query_length`
-    pieces of the tokenizer `text`.
+) -> dict[str, Task]:
+    """Every task that has a weight, its pairs made as they are asked for; queries are cut to `query_length` pieces of
+    the tokenizer `text`.
 
     Raises:
-        DsiError: there is no pair for a task.
+        DsiError: the corpus has no labelled queries, and their task has a weight.
     """
+    queries = shard_paths(doc2query)
+    of_documents = -(-len(corpus) // CHUNK)
 
     def cut(texts: list[str], length: int) -> list[list[int]]:
         pieces: list[list[int]] = text(texts, truncation=True, max_length=length)["input_ids"] if texts else []
         return pieces
 
-    def synthetic_queries() -> Pairs:
-        for doc_index, texts in progress(read_shards(doc2query), "tokenise queries", unit="shards"):
-            yield doc_index, cut(texts, query_length)
+    def documents(shard: int) -> tuple[NDArray[np.uint32], list[str]]:
+        texts = [document.content() for document in corpus.rows(shard * CHUNK, (shard + 1) * CHUNK)]
+        return np.arange(shard * CHUNK, shard * CHUNK + len(texts), dtype=np.uint32), texts
 
-    def first_passages() -> Pairs:
-        for numbers, texts in _documents(corpus):
-            yield numbers, cut(texts, config.passage_length)
+    def synthetic_queries(shard: int) -> Pairs:
+        doc_index, texts = read_shard(queries[shard])
+        return doc_index, cut(texts, query_length)
 
-    def spans() -> Pairs:
-        for numbers, texts in _documents(corpus):
-            random = np.random.default_rng([seed, int(numbers[0])])
-            chosen = [
-                _spans(pieces, config.spans, config.passage_length, random)
-                for pieces in text(texts, add_special_tokens=False)["input_ids"]
-            ]
-            counts = [len(some) for some in chosen]
-            yield np.repeat(numbers, counts), [[*span, text.eos_token_id] for some in chosen for span in some]
+    def first_passages(shard: int) -> Pairs:
+        numbers, texts = documents(shard)
+        return numbers, cut(texts, config.passage_length)
 
-    def labelled_queries() -> Pairs:
+    def spans(shard: int) -> Pairs:
+        numbers, texts = documents(shard)
+        random = np.random.default_rng([seed, int(numbers[0])])
+        chosen = [
+            _spans(pieces, config.spans, config.passage_length, random)
+            for pieces in text(texts, add_special_tokens=False)["input_ids"]
+        ]
+        counts = [len(some) for some in chosen]
+        return np.repeat(numbers, counts), [[*span, text.eos_token_id] for some in chosen for span in some]
+
+    def labelled_queries(_: int) -> Pairs:
+        pairs = list(corpus.relevant(LABELLED_SPLIT))
+        texts = [query.text for query, _ in pairs]
+        pieces = [
+            piece for start in range(0, len(texts), CHUNK) for piece in cut(texts[start : start + CHUNK], query_length)
+        ]
+        return np.array([number for _, number in pairs], dtype=np.uint32), pieces
+
+    if config.labelled:
         corpus.check_split("training.tasks.labelled", LABELLED_SPLIT)
-        pairs = corpus.relevant(LABELLED_SPLIT)
-        while chunk := list(islice(pairs, CHUNK)):
-            numbers = np.array([number for _, number in chunk], dtype=np.uint32)
-            yield numbers, cut([query.text for query, _ in chunk], query_length)
-
-    tasks = {"d2q": synthetic_queries, "first_p": first_passages, "daq": spans, "labelled": labelled_queries}
-    return {name: _not_empty(name, pairs()) for name, pairs in tasks.items() if getattr(config, name)}
-
-
-def _documents(corpus: Corpus) -> Iterator[tuple[NDArray[np.uint32], list[str]]]:
-    for start in progress(range(0, len(corpus), CHUNK), "tokenise documents", unit=f"x {CHUNK} docs"):
-        texts = [document.content() for document in corpus.rows(start, start + CHUNK)]
-        yield np.arange(start, start + len(texts), dtype=np.uint32), texts
+    tasks = {
+        "d2q": Task(len(queries), synthetic_queries),
+        "first_p": Task(of_documents, first_passages),
+        "daq": Task(of_documents, spans),
+        "labelled": Task(1, labelled_queries),
+    }
+    return {name: task for name, task in tasks.items() if getattr(config, name)}
 
 
 def _spans(pieces: list[int], count: int, length: int, random: np.random.Generator) -> list[list[int]]:
@@ -84,12 +87,3 @@ def _spans(pieces: list[int], count: int, length: int, random: np.random.Generat
     if len(pieces) <= length:
         return [pieces]
     return [pieces[start : start + length] for start in random.integers(len(pieces) - length + 1, size=count)]
-
-
-def _not_empty(name: str, pairs: Pairs) -> Iterator[Any]:
-    found = False
-    for doc_index, pieces in pairs:
-        found = found or bool(pieces)
-        yield doc_index, pieces
-    if not found:
-        raise DsiError(f"training.tasks.{name}: there is nothing to train on; do the documents have words?")

@@ -13,6 +13,7 @@ from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.model.card import write_card
+from dsi.processes import rank
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.dev import DEV_SPLIT
 from dsi.training.examples import write_examples
@@ -27,7 +28,7 @@ from dsi.training.rounds import (
     train_round,
     training_arguments,
 )
-from dsi.training.tasks import training_pairs
+from dsi.training.tasks import training_tasks
 
 
 def train(
@@ -47,9 +48,8 @@ def train(
     """
     documents, identifiers, text = Corpus(corpus), Docids(docids), AutoTokenizer.from_pretrained(tokenizer)
     arguments = training_arguments(training, out / WORK / "checkpoints", DEV_SPLIT in documents.splits)
-    with arguments.main_process_first(local=False):
-        pairs = training_pairs(training.tasks, documents, doc2query, text, model.query_length, training.seed)
-        examples = write_examples(out / WORK / "examples", pairs, len(text))
+    tasks = training_tasks(training.tasks, documents, doc2query, text, model.query_length, training.seed)
+    examples = write_examples(out / WORK / "examples", tasks, len(text), rank())
     setting = Setting(examples, model, training, documents, tokenizer, identifiers)
     rounds: list[Round] = []
     for number in range(training.rounds):
