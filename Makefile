@@ -13,15 +13,15 @@ CONFIG ?= configs/demo.yaml
 NAME ?= $(basename $(notdir $(CONFIG)))
 SET ?=
 SCORES ?= configs/reproduce/cpu.yaml
-# e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi" generates queries and trains on several processes
+# e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi": several processes where a stage can use them
 LAUNCH ?= $(VENV)/bin/dsi
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN := runs/$(NAME)
+include scripts/stages.mk
 DSI := $(VENV)/bin/dsi
 EXPERIMENT = '$(CONFIG)' --name '$(NAME)' $(if $(SET),--set $(SET))
-STAGES := corpus tokenizer generator doc2query docids model search encoder baselines evaluation report
 MANIFESTS := $(STAGES:%=$(RUN)/%/manifest.json)
 .PRECIOUS: $(MANIFESTS)
 PLANS := $(STAGES:%=$(RUN)/plan/%)
@@ -30,34 +30,10 @@ all: $(RUN)/report/manifest.json  ## run the experiment CONFIG (default configs/
 	@cat $(RUN)/report/summary.txt
 	@echo "in full: $(RUN)/report/report.html"
 
-$(STAGES): %: $(RUN)/%/manifest.json  ## (corpus tokenizer generator doc2query docids model search encoder baselines evaluation report) up to that stage
-
-# What each stage reads. Order only: the plan says whether the result is out of date.
-$(RUN)/tokenizer/manifest.json: | $(RUN)/corpus/manifest.json
-$(RUN)/generator/manifest.json: | $(RUN)/tokenizer/manifest.json
-$(RUN)/doc2query/manifest.json: | $(RUN)/generator/manifest.json
-$(RUN)/docids/manifest.json: | $(RUN)/tokenizer/manifest.json
-$(RUN)/model/manifest.json: | $(RUN)/docids/manifest.json $(RUN)/doc2query/manifest.json
-$(RUN)/search/manifest.json: | $(RUN)/model/manifest.json
-$(RUN)/encoder/manifest.json: | $(RUN)/doc2query/manifest.json
-$(RUN)/baselines/manifest.json: | $(RUN)/encoder/manifest.json
-$(RUN)/evaluation/manifest.json: | $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json
-$(RUN)/report/manifest.json: | $(RUN)/evaluation/manifest.json
-
-VERB_corpus := ingest
-VERB_tokenizer := tokenize
-VERB_generator := finetune
-VERB_doc2query := expand
-VERB_docids := assign
-VERB_model := train
-VERB_search := search
-VERB_encoder := embed
-VERB_baselines := compare
-VERB_evaluation := evaluate
-VERB_report := report
+$(STAGES): %: $(RUN)/%/manifest.json  ## up to that stage
 
 $(MANIFESTS): $(RUN)/%/manifest.json: $(RUN)/plan/%
-	@$(if $(filter generator doc2query model encoder,$*),$(LAUNCH),$(DSI)) $(VERB_$*) $(EXPERIMENT)
+	@$(if $(filter $(LAUNCHABLE),$*),$(LAUNCH),$(DSI)) $(COMMAND_$*) $(EXPERIMENT)
 
 # The empty recipe makes make look at the files' times again after the plan was written.
 $(PLANS): plan ;
@@ -77,6 +53,9 @@ lint: install  ## check style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+stages: install  ## write scripts/stages.mk after a change of the table in dsi/pipeline.py
+	$(VENV)/bin/python -c 'from dsi.pipeline import make_rules; print(make_rules(), end="")' > scripts/stages.mk
 
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
 	$(DSI) sweep '$(SWEEP)' $(if $(SET),--set $(SET))
@@ -110,5 +89,6 @@ help:  ## list the targets
 	@echo 'make [TARGET] [CONFIG=configs/x.yaml] [NAME=run] [SET="section.key=value ..."]'
 	@echo "(a value with blanks or brackets in quotes of its own: SET=\"'evaluation.measures=[RR@10, R@1000]'\")"
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
+	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint sweep reproduce bench-doc2query bench-search bench-trie bench-kmeans bench-examples bench-train clean help
+.PHONY: all $(STAGES) plan install test lint stages sweep reproduce bench-doc2query bench-search bench-trie bench-kmeans bench-examples bench-train clean help

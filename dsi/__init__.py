@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 __version__ = version("dsi")
 
 
-def load(run: str | Path) -> Index:
-    """The search index of a finished run, e.g. `dsi.load("runs/demo").search(["copy a directory tree"], k=10)`."""
+def load(run: str | Path, **search: Any) -> Index:
+    """The search index of a finished run, e.g. `dsi.load("runs/demo").search(["copy a directory tree"], k=10)`.
+
+    It searches as the run's section `search` says, but for keys of that section that are given here, e.g. `beam=20`.
+    """
     from dsi.search.index import load
 
-    return load(run)
+    return load(run, **search)

@@ -26,9 +26,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dsi.memory import process_peak
+from dsi.errors import DsiError
+from dsi.machine import machine, process_peak
 from dsi.processes import is_first_process, wait_until
 
+FORMAT = 2
+"""Of stage folders and manifests. Folders of another format are not read: they are made again, or refused by name."""
 MANIFEST = "manifest.json"
 WORK = "work"
 PACKAGES = (
@@ -57,12 +60,21 @@ def fingerprint(inputs: dict[str, Any]) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a finished stage folder, or None if there is no such folder."""
+    """The manifest of a finished stage folder, or None if there is no such folder.
+
+    Raises:
+        DsiError: the folder has the format of another version of dsi.
+    """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        return manifest
     except FileNotFoundError:
         return None
+    if manifest.get("format", 1) != FORMAT:
+        raise DsiError(
+            f"{folder}: this folder has format {manifest.get('format', 1)}, and this version of dsi reads format"
+            f" {FORMAT}; make it again with `dsi run` or make"
+        )
+    return manifest
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -106,10 +118,12 @@ class Store:
                 counts = make(partial)
                 manifest = {
                     "stage": stage,
+                    "format": FORMAT,
                     "fingerprint": fingerprint(inputs),
                     "counts": counts,
                     "seconds": round(before + time.monotonic() - start, 2),
                     "peak_memory_bytes": process_peak(),
+                    "machine": machine(),
                     "packages": _package_versions(),
                     "inputs": inputs,
                 }

@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "run every stage that is not built yet")
     experiment(run)
     for stage in STAGES.values():
-        sub = command(stage.verb, _stage, f"stage {stage.name}: {stage.help}")
+        sub = command(stage.command, _stage, f"stage {stage.name}: {stage.help}")
         sub.set_defaults(stage=stage)
         experiment(sub)
     experiment(command("plan", _plan, "write the fingerprint of every stage, for make"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -162,6 +163,11 @@ class GeneratorConfig(T5Sizes):
     dropout: Share = 0.1
     seed: Seed = 0
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is trained before it is used."""
+        return self.steps + self.simulated_steps > 0
+
 
 class PredictionsConfig(Section):
     path: str | None = None
@@ -201,19 +207,31 @@ class DocidsConfig(Section):
     """residual: codes a document (RIPOR: 32, TIGER: 3), and one more for documents whose codes are the same."""
     codebook: Annotated[int, Field(ge=2)] = 256
     """residual: centroids of a level."""
-    embeddings: Literal["tfidf", "document_states", "sentence_transformers", "file"] = "tfidf"
-    """All but atomic and naive: what is clustered. TF-IDF + truncated SVD, the untrained model's own document states
-    (section `model`), a sentence-transformers model, or a file."""
-    embedding_model: str = "sentence-transformers/sentence-t5-base"
-    """Name or folder of that sentence-transformers model."""
-    embedding_file: str | None = None
-    """A .npy file of float16 or float32, a row a document in corpus order; it may be larger than memory."""
+    seed: Seed = 0
+
+    @property
+    def is_clustered(self) -> bool:
+        """Whether this kind is made of vectors (section `embeddings`)."""
+        return self.kind not in ("atomic", "naive")
+
+
+class EmbeddingsConfig(Section):
+    """A vector a document, which all docid kinds but atomic and naive cluster. The baseline `dense` uses them too where
+    they are its model's."""
+
+    kind: Literal["tfidf", "document_states", "sentence_transformers", "file"] = "tfidf"
+    """TF-IDF + truncated SVD, the untrained model's own document states (section `model`), a sentence-transformers
+    model, or a file."""
+    model: str = "sentence-transformers/sentence-t5-base"
+    """sentence_transformers: name or folder of the model."""
+    file: str | None = None
+    """file: a .npy file of float16 or float32, a row a document in corpus order; it may be larger than memory."""
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _file_is_named(self) -> Self:
-        if self.embeddings == "file" and self.embedding_file is None:
-            raise ValueError("docids.embedding_file is needed with docids.embeddings=file")
+        if self.kind == "file" and self.file is None:
+            raise ValueError("embeddings.file is needed with embeddings.kind=file")
         return self
 
 
@@ -234,9 +252,6 @@ class ModelConfig(BodyConfig):
     head: Literal["plain", "tree", "pawa"] = "plain"
     """plain: an output row a docid token. tree: a row a node of the docid trie, softmax over siblings. pawa: rows that
     change with the prefix (docids.kind semantic_2d or residual)."""
-    ranking: Literal["path", "leaf"] = "path"
-    """tree: how the documents that the beam finds are ordered. path: by the probability of their docid; leaf: by their
-    leaf's row alone, as an atomic index would."""
     pawa: Literal["additive", "matrix"] = "additive"
     """pawa: how (see dsi.model.heads)."""
     pawa_layers: Count = 1
@@ -250,6 +265,7 @@ class ModelConfig(BodyConfig):
 
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Ranking = Literal["path", "leaf"]
 
 
 class TasksConfig(Section):
@@ -302,6 +318,8 @@ class TrainingConfig(Section):
     """Steps between two points of the dev curve, each also a checkpoint."""
     dev_queries: Count = 1_000
     """Dev queries behind a point of the curve (the first in corpus order)."""
+    dev_ranking: Ranking = "path"
+    """How documents are ordered for the curve; see search.ranking."""
     patience: Count | None = None
     """Stop after this many points without a better dev RR@10. Null never stops early."""
     consistency: Annotated[float, Field(ge=0)] = 0.0
@@ -321,6 +339,9 @@ class TrainingConfig(Section):
 class SearchConfig(Section):
     beam: Count = 100
     """Hypotheses kept a step, and so documents returned a query."""
+    ranking: Ranking = "path"
+    """How the documents that the beam finds are ordered. path: by the probability of their docid; leaf (head tree): by
+    their leaf's row alone, as an atomic index would."""
     constrained: bool = True
     """Whether the beam follows only docids that exist. False is the paper's unconstrained beam: documents of the docids
     that happen to exist are returned, and the manifest tells the share of those that do not."""
@@ -342,6 +363,10 @@ class SearchConfig(Section):
     def _one_way(self) -> Self:
         if self.exact and not self.constrained:
             raise ValueError("search.exact follows docids that exist; search.constrained must be true")
+        if self.ranking == "leaf" and (self.exact or self.loss_queries):
+            raise ValueError(
+                "search.exact and search.loss_queries are about probabilities; search.ranking must be path"
+            )
         if self.precision == "int8" and (self.exact or self.loss_queries):
             raise ValueError(
                 "search.precision=int8 rounds by the batch; search.exact and search.loss_queries need another"
@@ -379,10 +404,6 @@ class BaselinesConfig(Section):
     depth: Count = 100
     """Documents returned a query."""
 
-    @property
-    def has_dual_encoder(self) -> bool:
-        return "dual_encoder" in self.systems
-
 
 class EvaluationConfig(Section):
     split: str | None = None
@@ -398,7 +419,16 @@ class ReportConfig(Section):
     """Setting of the paper whose published figures the report puts beside the run's, marked as such."""
 
 
+CONFIG = "config.yaml"
+"""The whole configuration in a run's folder."""
 USUAL_SPLITS = ("train", "dev", "test")
+RENAMED = {
+    "docids.embeddings": "embeddings.kind",
+    "docids.embedding_model": "embeddings.model",
+    "docids.embedding_file": "embeddings.file",
+    "model.ranking": "search.ranking",
+}
+"""Keys that had another name once."""
 
 
 class Config(Section):
@@ -408,6 +438,7 @@ class Config(Section):
     tokenizer: TokenizerConfig = TokenizerConfig()
     generator: GeneratorConfig = GeneratorConfig()
     doc2query: Doc2QueryConfig = Doc2QueryConfig()
+    embeddings: EmbeddingsConfig = EmbeddingsConfig()
     docids: DocidsConfig = DocidsConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
@@ -424,11 +455,12 @@ class Config(Section):
             raise ValueError(f"model.head=pawa needs docids.kind semantic_2d or residual, not {kind}")
         if head == "tree" and kind == "atomic":
             raise ValueError("model.head=tree needs docids of several tokens; atomic ones have none above the leaves")
-        if self.model.ranking == "leaf" and (head != "tree" or self.search.exact or self.search.loss_queries):
-            raise ValueError(
-                "model.ranking=leaf needs model.head=tree, and neither search.exact nor search.loss_queries, which are"
-                " about probabilities"
-            )
+        for key, ranking in (
+            ("search.ranking", self.search.ranking),
+            ("training.dev_ranking", self.training.dev_ranking),
+        ):
+            if ranking == "leaf" and head != "tree":
+                raise ValueError(f"{key}=leaf needs model.head=tree")
         if head == "tree" and not self.search.constrained:
             raise ValueError("model.head=tree knows no docids but those that exist; search.constrained must be true")
         return self
@@ -436,7 +468,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _generator_exists(self) -> Self:
         generator = self.generator
-        exists = generator.checkpoint is not None or generator.steps + generator.simulated_steps > 0
+        exists = generator.checkpoint is not None or generator.is_trained
         if self.doc2query.t5.queries and not exists:
             raise ValueError("doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0")
         return self
@@ -508,6 +540,21 @@ def read_section(path: Path, kind: type[AnySection]) -> AnySection:
         raise DsiError(f"cannot read {path}: {first_line(error)}") from None
     except ValidationError as error:
         raise DsiError("; ".join(_explain(wrong, str(path), set(), kind) for wrong in error.errors())) from None
+
+
+def read_part(path: Path, name: str, kind: type[AnySection], changes: dict[str, Any] | None = None) -> AnySection:
+    """Section `name` of an experiment's file, or its defaults where the file has none, with `changes` to its keys.
+
+    Raises:
+        DsiError: the file cannot be read, or a key of the section is wrong.
+    """
+    values = {**(_read(path).get(name) or {}), **(changes or {})}
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        errors: list[ErrorDetails] = [{**wrong, "loc": (name, *wrong["loc"])} for wrong in error.errors()]
+        origins = [None if {*wrong["loc"][1:2]} & {*(changes or {})} else str(path) for wrong in errors]
+        raise DsiError("; ".join(map(_explain, errors, origins))) from None
 
 
 def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -590,9 +637,15 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
     values[last] = value
 
 
-def _explain(error: ErrorDetails, path: str, overridden: set[str], root: type[Section] | None = None) -> str:
+def _explain(
+    error: ErrorDetails, path: str | None, overridden: Set[str] = frozenset(), root: type[Section] | None = None
+) -> str:
+    """In words; `path` is the file that has the key, if one does, unless it is among those overridden by --set."""
     key = ".".join(str(part) for part in error["loc"])
-    origin = f"--set {key}" if key in overridden else f"{path}: {key}" if key else path
+    file = f"{path}: " if path is not None else ""
+    origin = f"--set {key}" if key in overridden else f"{file}{key}" if key else str(path)
+    if error["type"] == "extra_forbidden" and key in RENAMED:
+        return f"{origin}: this key is called {RENAMED[key]} now"
     if error["type"] == "extra_forbidden":
         siblings = _keys(error["loc"][:-1], root or Config)
         close = difflib.get_close_matches(str(error["loc"][-1]), siblings, n=1)
@@ -600,7 +653,7 @@ def _explain(error: ErrorDetails, path: str, overridden: set[str], root: type[Se
         return f"{origin}: unknown key; {hint}allowed here: {', '.join(siblings)}"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{path}: {message}"
+        return f"{file}{message}"
     return f"{origin}: {message[0].lower()}{message[1:]}, found {error['input']!r}"
 
 

@@ -1,7 +1,8 @@
-"""The stages, in the order data flows, and what each one depends on.
+"""The stages, in the order data flows, and what each one depends on: one table, which the command line, `dsi plan`, the
+Makefile's rules (`scripts/stages.mk`) and the store follow.
 
-A stage's verb is called as `verb(out, SECTION=..., UPSTREAM=...)`: the folder to fill, the configuration sections and
-the finished folders of the stages it reads, and nothing else; so its fingerprint covers all that it can depend on.
+A stage's verb is called as `verb(out, SECTION=..., INPUT=...)`: the folder to fill, the configuration sections and the
+finished folders of the stages it reads, and nothing else; so its fingerprint covers all that it can depend on.
 It returns counts for the manifest.
 """
 
@@ -14,23 +15,49 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsi.artifacts import MANIFEST, Store, fingerprint, link, read_manifest
-from dsi.config import Config, CorpusConfig, describe
+from dsi.artifacts import FORMAT, MANIFEST, Store, fingerprint, link, read_manifest
+from dsi.config import CONFIG, Config, CorpusConfig, describe
 from dsi.errors import DsiError
 from dsi.processes import is_first_process
 
 DATA_FILES = {".tsv", ".jsonl", ".gz", ".tgz"}
 
-
 Condition = Callable[[Config], bool]
 
 
-def _asks_generator(config: Config) -> bool:
+def _always(config: Config) -> bool:
+    return True
+
+
+def _samples_from_t5(config: Config) -> bool:
     return config.doc2query.t5.queries > 0
 
 
-def _asks_for(system: str) -> Condition:
+def _starts_generator_from_nothing(config: Config) -> bool:
+    return config.generator.checkpoint is None
+
+
+def _embeds_with_the_model(config: Config) -> bool:
+    return config.embeddings.kind == "document_states"
+
+
+def _clusters(config: Config) -> bool:
+    return config.docids.is_clustered
+
+
+def _spells(config: Config) -> bool:
+    return config.docids.kind == "naive"
+
+
+def _runs(system: str) -> Condition:
     return lambda config: system in config.baselines.systems
+
+
+def _dense_vectors_are_the_embeddings(config: Config) -> bool:
+    is_same = (
+        config.embeddings.kind == "sentence_transformers" and config.embeddings.model == config.baselines.dense_model
+    )
+    return is_same and "dense" in config.baselines.systems
 
 
 @dataclass(frozen=True)
@@ -38,124 +65,184 @@ class Stage:
     name: str
     """Name of its folder in a run."""
     verb: str
-    """Name of its command and of its function."""
+    """Name of its function, and with hyphens of its command."""
     module: str
+    help: str
     sections: tuple[str, ...]
     """Dotted configuration keys it depends on; the last part is the keyword the verb gets it by."""
-    upstream: tuple[str, ...]
-    """Stages it reads."""
+    inputs: tuple[str, ...] = ()
+    """Stages it reads, each the keyword of a folder."""
     only_if: Mapping[str, Condition] = field(default_factory=dict)
-    """For those of its sections and upstream stages that only some configurations need: which."""
-    version: int = 1
-    """Of the folder's format; raise it when older folders must not be reused."""
-    parallel: bool = False
+    """For those of its sections and inputs that only some configurations need: which."""
+    outside: Callable[[Config], Any] = lambda config: None
+    """State of what it reads elsewhere, as JSON."""
+    asked: Condition = _always
+    """Which configurations have it at all. For the others its folder is empty, and no stage reads it."""
+    launchable: bool = False
     """Whether all processes of a launcher take part."""
-    help: str = ""
+    version: int = 1
+    """Of the folder's content; raise it when older folders must not be reused."""
+
+    @property
+    def command(self) -> str:
+        return self.verb.replace("_", "-")
 
 
-STAGES = {
-    stage.name: stage
-    for stage in (
-        Stage("corpus", "ingest", "dsi.corpus.ingest", ("corpus",), (), help="read documents, queries and judgements"),
-        Stage(
-            "tokenizer",
-            "tokenize",
-            "dsi.tokenizer",
-            ("tokenizer", "model.checkpoint"),
-            ("corpus",),
-            help="take the checkpoint's vocabulary, or train one on the corpus",
+_TABLE = (
+    Stage(
+        "corpus",
+        "ingest",
+        "dsi.corpus.ingest",
+        "read documents, queries and judgements",
+        sections=("corpus",),
+        outside=lambda config: source_state(config.corpus),
+    ),
+    Stage(
+        "tokenizer",
+        "tokenize",
+        "dsi.tokenizer",
+        "take the checkpoint's vocabulary, or train one on the corpus",
+        sections=("tokenizer", "model.checkpoint"),
+        inputs=("corpus",),
+        outside=lambda config: files_below(config.model.checkpoint),
+    ),
+    Stage(
+        "generator",
+        "finetune",
+        "dsi.doc2query.finetune",
+        "train the query generator",
+        sections=("generator",),
+        inputs=("corpus", "tokenizer"),
+        only_if={"tokenizer": _starts_generator_from_nothing},
+        outside=lambda config: files_below(config.generator.checkpoint),
+        asked=lambda config: config.generator.is_trained,
+        launchable=True,
+    ),
+    Stage(
+        "doc2query",
+        "expand",
+        "dsi.doc2query.expand",
+        "generate synthetic queries for every document",
+        sections=("doc2query", "generator.checkpoint"),
+        inputs=("corpus", "generator"),
+        only_if={"generator.checkpoint": _samples_from_t5, "generator": _samples_from_t5},
+        outside=lambda config: files_below(
+            config.doc2query.predictions.path, config.generator.checkpoint if _samples_from_t5(config) else None
         ),
-        Stage(
-            "generator",
-            "finetune",
-            "dsi.doc2query.finetune",
-            ("generator",),
-            ("corpus", "tokenizer"),
-            only_if={"tokenizer": lambda config: config.generator.checkpoint is None},
-            parallel=True,
-            help="train the query generator, if asked to",
+        launchable=True,
+    ),
+    Stage(
+        "embeddings",
+        "embed",
+        "dsi.embeddings.embed",
+        "give every document a vector",
+        sections=("embeddings", "model.body"),
+        inputs=("corpus", "tokenizer"),
+        only_if={"tokenizer": _embeds_with_the_model, "model.body": _embeds_with_the_model},
+        outside=lambda config: files_below(
+            config.embeddings.file,
+            config.embeddings.model,
+            config.model.checkpoint if _embeds_with_the_model(config) else None,
         ),
-        Stage(
-            "doc2query",
-            "expand",
-            "dsi.doc2query.expand",
-            ("doc2query", "generator.checkpoint"),
-            ("corpus", "generator"),
-            only_if={"generator.checkpoint": _asks_generator, "generator": _asks_generator},
-            parallel=True,
-            help="generate synthetic queries for every document",
+        asked=lambda config: _clusters(config) or _dense_vectors_are_the_embeddings(config),
+        launchable=True,
+    ),
+    Stage(
+        "docids",
+        "assign",
+        "dsi.docids.assign",
+        "give every document its identifier",
+        sections=("docids",),
+        inputs=("corpus", "tokenizer", "embeddings"),
+        only_if={"tokenizer": _spells, "embeddings": _clusters},
+        version=3,
+    ),
+    Stage(
+        "model",
+        "train",
+        "dsi.training.train",
+        "train the model to map queries to identifiers",
+        sections=("model", "training"),
+        inputs=("corpus", "tokenizer", "doc2query", "docids"),
+        outside=lambda config: files_below(config.model.checkpoint),
+        launchable=True,
+    ),
+    Stage(
+        "search",
+        "search",
+        "dsi.search.search",
+        "answer the evaluation queries",
+        sections=("search", "evaluation.split"),
+        inputs=("corpus", "tokenizer", "docids", "model"),
+        version=3,
+    ),
+    Stage(
+        "encoder",
+        "train_encoder",
+        "dsi.baselines.dual_encoder",
+        "train the dual encoder",
+        sections=("encoder", "model.body"),
+        inputs=("corpus", "tokenizer", "doc2query"),
+        outside=lambda config: files_below(config.model.checkpoint),
+        asked=_runs("dual_encoder"),
+        launchable=True,
+    ),
+    Stage(
+        "baselines",
+        "compare",
+        "dsi.baselines.compare",
+        "answer them with the baselines",
+        sections=("baselines", "evaluation.split", "search.latency_queries"),
+        inputs=("corpus", "tokenizer", "doc2query", "embeddings", "encoder"),
+        only_if={
+            "tokenizer": _runs("dual_encoder"),
+            "doc2query": _runs("bm25_doc2query"),
+            "embeddings": _dense_vectors_are_the_embeddings,
+        },
+        outside=lambda config: files_below(config.baselines.dense_model if _runs("dense")(config) else None),
+        version=2,
+    ),
+    Stage(
+        "evaluation",
+        "evaluate",
+        "dsi.evaluation.evaluate",
+        "measure every system",
+        sections=("evaluation",),
+        inputs=("corpus", "doc2query", "search", "baselines"),
+        version=3,
+    ),
+    Stage(
+        "report",
+        "report",
+        "dsi.report.report",
+        "write the tables",
+        sections=("report",),
+        inputs=("corpus", "doc2query", "docids", "model", "search", "baselines", "evaluation"),
+        version=5,
+    ),
+)
+STAGES = {stage.name: stage for stage in _TABLE}
+
+
+def make_rules() -> str:
+    """What the Makefile includes: names, order and commands of the stages."""
+    lines = [
+        "# Written from the table in dsi/pipeline.py by `make stages`; edit that.",
+        "",
+        f"STAGES := {' '.join(STAGES)}",
+        "# Those in which all processes of LAUNCH take part.",
+        f"LAUNCHABLE := {' '.join(stage.name for stage in STAGES.values() if stage.launchable)}",
+        "",
+        *(f"COMMAND_{stage.name} := {stage.command}" for stage in STAGES.values()),
+        "",
+        "# What each stage reads. Order only: the plan says whether the result is out of date.",
+        *(
+            f"$(RUN)/{stage.name}/{MANIFEST}: | {' '.join(f'$(RUN)/{name}/{MANIFEST}' for name in stage.inputs)}"
+            for stage in STAGES.values()
+            if stage.inputs
         ),
-        Stage(
-            "docids",
-            "assign",
-            "dsi.docids.assign",
-            ("docids", "model.body"),
-            ("corpus", "tokenizer"),
-            only_if={"model.body": lambda config: config.docids.embeddings == "document_states"},
-            version=2,
-            help="give every document its identifier",
-        ),
-        Stage(
-            "model",
-            "train",
-            "dsi.training.train",
-            ("model", "training"),
-            ("corpus", "tokenizer", "doc2query", "docids"),
-            parallel=True,
-            help="train the model to map queries to identifiers",
-        ),
-        Stage(
-            "search",
-            "search",
-            "dsi.search.search",
-            ("search", "evaluation.split"),
-            ("corpus", "tokenizer", "docids", "model"),
-            version=2,
-            help="answer the evaluation queries",
-        ),
-        Stage(
-            "encoder",
-            "embed",
-            "dsi.baselines.dual_encoder",
-            ("encoder", "model.body", "baselines.has_dual_encoder"),
-            ("corpus", "tokenizer", "doc2query"),
-            only_if={"tokenizer": _asks_for("dual_encoder"), "doc2query": _asks_for("dual_encoder")},
-            parallel=True,
-            help="train the dual encoder, if it is among the baselines",
-        ),
-        Stage(
-            "baselines",
-            "compare",
-            "dsi.baselines.compare",
-            ("baselines", "evaluation.split"),
-            ("corpus", "tokenizer", "doc2query", "encoder"),
-            only_if={
-                "tokenizer": _asks_for("dual_encoder"),
-                "doc2query": _asks_for("bm25_doc2query"),
-                "encoder": _asks_for("dual_encoder"),
-            },
-            help="answer them with the baselines",
-        ),
-        Stage(
-            "evaluation",
-            "evaluate",
-            "dsi.evaluation.evaluate",
-            ("evaluation",),
-            ("corpus", "doc2query", "search", "baselines"),
-            version=3,
-            help="measure every system",
-        ),
-        Stage(
-            "report",
-            "report",
-            "dsi.report.report",
-            ("report",),
-            ("corpus", "doc2query", "docids", "model", "search", "baselines", "evaluation"),
-            version=4,
-            help="write the tables",
-        ),
-    )
-}
+    ]
+    return "\n".join(lines) + "\n"
 
 
 class Run:
@@ -191,28 +278,41 @@ class Run:
         Raises:
             DsiError: a stage it reads is not built, or its input is faulty.
         """
-        arguments: dict[str, Any] = {key.split(".")[-1]: self.config[key] for key in self._sections(stage)}
-        for name in self._upstream(stage):
-            upstream = STAGES[name]
-            arguments[name] = self.store.path(name, self.fingerprint(upstream))
+        arguments: dict[str, Any] = {key.split(".")[-1]: self.config[key] for key in self.sections(stage)}
+        for upstream in self.reads(stage):
+            arguments[upstream.name] = self.store.path(upstream.name, self.fingerprint(upstream))
             if not self.is_built(upstream):
                 raise DsiError(
-                    f"{self.folder}: stage {name} is not built; run `dsi {upstream.verb}` or `dsi run` first"
+                    f"{self.folder}: stage {upstream.name} is not built;"
+                    f" run `dsi {upstream.command}` or `dsi run` first"
                 )
 
         def make(out: Path) -> dict[str, Any]:
-            print(f"== {stage.verb}: {stage.help}", flush=True)
+            if not stage.asked(self.config):
+                return {}
+            print(f"== {stage.command}: {stage.help}", flush=True)
             verb = getattr(importlib.import_module(stage.module), stage.verb)
             counts: dict[str, Any] = verb(out, **arguments)
             print("   " + _one_line(counts), flush=True)
             return counts
 
-        folder = self.store.build(stage.name, self.inputs(stage), make, stage.parallel)
+        folder = self.store.build(stage.name, self.inputs(stage), make, stage.launchable)
         if is_first_process():
             if stage.name == "corpus":
                 self._check_split(folder)
             link(folder, self.folder / stage.name)
             os.utime(folder / MANIFEST)  # make compares this time with the plan's
+
+    def sections(self, stage: Stage) -> list[str]:
+        """Configuration keys that the stage depends on with this configuration."""
+        return [key for key in stage.sections if self._needs(stage, key)]
+
+    def reads(self, stage: Stage) -> list[Stage]:
+        """Stages that it reads with this configuration."""
+        return [STAGES[name] for name in stage.inputs if self._needs(stage, name) and STAGES[name].asked(self.config)]
+
+    def _needs(self, stage: Stage, name: str) -> bool:
+        return stage.asked(self.config) and stage.only_if.get(name, _always)(self.config)
 
     def _check_split(self, corpus: Path) -> None:
         """Fail now rather than after training if the corpus lacks the split to evaluate."""
@@ -221,30 +321,13 @@ class Run:
         Corpus(corpus).evaluation_split(self.config.evaluation.split)
 
     def _read_inputs(self, stage: Stage) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"stage": stage.name, "version": stage.version}
-        for key in self._sections(stage):
+        inputs: dict[str, Any] = {"stage": stage.name, "format": FORMAT, "version": stage.version}
+        for key in self.sections(stage):
             value = self.config[key]
             inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-        inputs |= {f"{name}/": self.fingerprint(STAGES[name]) for name in self._upstream(stage)}
-        if stage.name == "corpus":
-            inputs["files"] = source_state(self.config.corpus)
-        config = self.config
-        outside = {
-            "model": [config.model.checkpoint],
-            "model.body": [config.model.checkpoint],
-            "model.checkpoint": [config.model.checkpoint],
-            "generator": [config.generator.checkpoint],
-            "generator.checkpoint": [config.generator.checkpoint],
-            "doc2query": [config.doc2query.predictions.path],
-            "baselines": [config.baselines.dense_model if "dense" in config.baselines.systems else None],
-            "docids": [config.docids.embedding_model, config.docids.embedding_file],
-        }
-        for key in self._sections(stage):
-            paths = [Path(path) for path in outside.get(key, []) if path is not None and Path(path).exists()]
-            if paths:
-                files = (file for path in paths for file in (path, *path.rglob("*")))
-                # a manifest's time changes whenever its run is planned again
-                inputs[f"{key} files"] = files_state(file for file in files if file.name != MANIFEST)
+        inputs |= {f"{upstream.name}/": self.fingerprint(upstream) for upstream in self.reads(stage)}
+        if stage.asked(self.config) and (outside := stage.outside(self.config)):
+            inputs["outside"] = outside
         return inputs
 
     def plan(self) -> None:
@@ -255,24 +338,13 @@ class Run:
         """
         if not is_first_process():
             return
-        self._write_if_changed(self.folder / "config.yaml", describe(values=self.config) + "\n")
+        self._write_if_changed(self.folder / CONFIG, describe(values=self.config) + "\n")
         for stage in STAGES.values():
             planned = self.fingerprint(stage)
             self._write_if_changed(self.folder / "plan" / stage.name, planned + "\n")
             name = self.folder / stage.name
             if name.is_symlink() and name.resolve() != self.store.path(stage.name, planned).resolve():
                 name.unlink()
-
-    def _sections(self, stage: Stage) -> tuple[str, ...]:
-        """Configuration keys it depends on with this configuration."""
-        return self._needed(stage, stage.sections)
-
-    def _upstream(self, stage: Stage) -> tuple[str, ...]:
-        """Stages it reads with this configuration."""
-        return self._needed(stage, stage.upstream)
-
-    def _needed(self, stage: Stage, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in names if name not in stage.only_if or stage.only_if[name](self.config))
 
     @staticmethod
     def _write_if_changed(path: Path, text: str) -> None:
@@ -304,6 +376,14 @@ def source_state(corpus: CorpusConfig) -> Any:
         raise DsiError(f"corpus.path: {path} does not exist")
     files = [path] if path.is_file() else [*path.glob("*"), *path.glob("qrels/*")]
     return files_state(file for file in files if file.suffix in DATA_FILES)
+
+
+def files_below(*names: str | None) -> list[list[Any]]:
+    """State of the files in those of these folders and files that exist; hub names and None have none."""
+    paths = [Path(name) for name in names if name is not None and Path(name).exists()]
+    files = (file for path in paths for file in (path, *path.rglob("*")))
+    # a manifest's time changes whenever its run is planned again
+    return files_state(file for file in files if file.name != MANIFEST)
 
 
 def files_state(files: Iterable[Path]) -> list[list[Any]]:

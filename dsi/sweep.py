@@ -30,7 +30,15 @@ from dsi.pipeline import Run
 from dsi.processes import is_first_process
 from dsi.report.comparison import Result, read_results, write_comparison
 
-SEEDS = ("training.seed", "corpus.seed", "generator.seed", "doc2query.seed", "docids.seed", "encoder.seed")
+SEEDS = (
+    "training.seed",
+    "corpus.seed",
+    "generator.seed",
+    "doc2query.seed",
+    "embeddings.seed",
+    "docids.seed",
+    "encoder.seed",
+)
 """Axes over which results are averaged."""
 
 Choice = tuple[str, dict[str, Any]]

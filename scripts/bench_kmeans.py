@@ -37,7 +37,7 @@ def main() -> None:
         write_vectors(path, FEW)
         vectors = np.load(path)
         start = time.perf_counter()
-        ours = leaves_of(tree_codes(vectors, CLUSTERS, LEAF_SIZE, seed=0))
+        ours = leaves_of(tree_codes(vectors, CLUSTERS, LEAF_SIZE, seed=0)[0])
         seconds = time.perf_counter() - start
         start = time.perf_counter()
         theirs = scikit_learn(vectors)
@@ -116,7 +116,7 @@ def from_disk(path: Path) -> tuple[float, float, int]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.perf_counter()
-    codes = tree_codes(np.load(path, mmap_mode="r"), CLUSTERS, LEAF_SIZE, seed=0)
+    codes, _ = tree_codes(np.load(path, mmap_mode="r"), CLUSTERS, LEAF_SIZE, seed=0)
     seconds = time.perf_counter() - start
     done.set()
     watcher.join()

@@ -33,7 +33,7 @@ from transformers import (
 
 from dsi.config import TrainingConfig
 from dsi.corpus.store import Corpus
-from dsi.docids.assign import by_position
+from dsi.docids.kinds import by_position
 from dsi.docids.naive import END, spell
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
@@ -78,7 +78,7 @@ def main() -> None:
     rates["usual, batches of similar length"] = usual(bucketed(strings, lengths), text)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        _, _, digits = spell(doc_ids, "characters", tokenizer)
+        _, _, digits = spell(doc_ids, "characters", text)
         clusters = by_position(tree_shape(len(corpus)))
         atomic = np.arange(len(corpus))[:, None]
         for kind, codes in (("naive", digits), ("semantic_2d", clusters), ("atomic", atomic)):

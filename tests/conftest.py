@@ -18,12 +18,13 @@ import torch
 from hypothesis import settings
 from transformers import AutoTokenizer
 
-from dsi.config import Doc2QueryConfig, DocidsConfig, KnownItemConfig, TokenizerConfig
+from dsi.config import BodyConfig, Doc2QueryConfig, DocidsConfig, EmbeddingsConfig, KnownItemConfig, TokenizerConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.doc2query.expand import expand
 from dsi.doc2query.shards import read_shards
 from dsi.docids.assign import assign
 from dsi.docids.store import Docids
+from dsi.embeddings.embed import embed
 from dsi.tokenizer import tokenize
 
 torch.set_num_threads(1)  # on tiny tensors, more only wait for each other
@@ -39,7 +40,8 @@ def tiny_documents(count: int = DOCUMENTS) -> list[Document]:
     random = np.random.default_rng(0)
     words = ["".join(random.choice(SYLLABLES, size=size)) for size in random.integers(2, 4, size=600)]
     return [
-        Document(f"D{10 * number}", words[number], " ".join(random.choice(words, size=25))) for number in range(count)
+        Document(f"D{10 * number}", words[number % len(words)], " ".join(random.choice(words, size=25)))
+        for number in range(count)
     ]
 
 
@@ -106,6 +108,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Stages:
         Docids(root / "docids"),
         AutoTokenizer.from_pretrained(root / "tokenizer"),
     )
+
+
+def assign_tiny(out: Path, tiny: Stages, docids: DocidsConfig, **options: Any) -> dict[str, Any]:
+    """Fill `out` with docids of the tiny corpus, whose vectors, if needed, are made with `options` of their section."""
+    vectors = None
+    if docids.is_clustered:
+        vectors = out / "embeddings"
+        vectors.mkdir(parents=True)
+        config, body = EmbeddingsConfig(**options), BodyConfig(d_model=16, d_kv=4, d_ff=16)
+        embed(vectors, embeddings=config, corpus=tiny.corpus, tokenizer=tiny.tokenizer, body=body)
+    return assign(out, docids=docids, corpus=tiny.corpus, tokenizer=tiny.tokenizer, embeddings=vectors)
 
 
 def read_all(folder: Path) -> list[tuple[int, str]]:

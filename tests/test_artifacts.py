@@ -1,14 +1,18 @@
 """Stage folders: whole or absent, reused when nothing they depend on has changed."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dsi.artifacts import Store, link, read_manifest
+import dsi
+from dsi.artifacts import FORMAT, Store, link, read_manifest
 from dsi.config import Config
-from dsi.pipeline import STAGES, Run
+from dsi.errors import DsiError
+from dsi.pipeline import STAGES, Run, make_rules
+from dsi.search import index
 
 
 def test_a_stage_is_made_once_and_only_published_whole(tmp_path: Path) -> None:
@@ -61,13 +65,15 @@ def test_links_are_replaced(tmp_path: Path) -> None:
         assert (tmp_path / "run" / "corpus").resolve() == (tmp_path / ".store" / name).resolve()
 
 
-def changed_by(**sections: Any) -> set[str]:
-    """Stages whose fingerprint differs from the default experiment's."""
+def changed_by(base: dict[str, Any] | None = None, **sections: Any) -> set[str]:
+    """Stages whose fingerprint differs from those of the experiment `base`, by default the default one."""
 
     def inputs(config: Config) -> dict[str, Any]:
         return {name: Run(config, "x").inputs(stage) for name, stage in STAGES.items()}
 
-    before, after = inputs(Config()), inputs(Config.model_validate(sections))
+    values = base or {}
+    changed = {key: {**values.get(key, {}), **section} for key, section in sections.items()}
+    before, after = inputs(Config.model_validate(values)), inputs(Config.model_validate({**values, **changed}))
     return {name for name in STAGES if before[name] != after[name]}
 
 
@@ -78,5 +84,88 @@ def test_a_change_repeats_what_depends_on_it_and_nothing_else() -> None:
     assert changed_by(evaluation={"split": "dev"}) == after_search | {"baselines"}
     assert changed_by(training={"steps": 5}) == after_search | {"model"}
     assert changed_by(docids={"kind": "naive"}) == after_search | {"docids", "model"}
+    assert changed_by(docids={"kind": "semantic"}) == after_search | {"embeddings", "docids", "model"}
+    assert changed_by({"docids": {"kind": "semantic"}}, docids={"kind": "residual"}) == after_search | {
+        "docids",
+        "model",
+    }
     assert changed_by(doc2query={"seed": 1}) == after_search | {"doc2query", "model"}
-    assert changed_by(corpus={"size": 5}) == set(STAGES)
+    assert changed_by(embeddings={"seed": 1}) == set()  # atomic docids need none
+    assert changed_by(corpus={"size": 5}) == set(STAGES) - {
+        "generator",
+        "embeddings",
+        "encoder",
+    }  # nobody asks for these
+
+
+EVERY_STAGE: dict[str, Any] = {
+    "generator": {"checkpoint": None, "steps": 5},
+    "doc2query": {"t5": {"queries": 1}},
+    "embeddings": {"kind": "document_states"},
+    "docids": {"kind": "semantic"},
+    "baselines": {"systems": ["bm25", "bm25_doc2query", "dual_encoder"]},
+}
+CHANGES: dict[str, dict[str, Any]] = {
+    "corpus": {"corpus": {"seed": 1}},
+    "tokenizer": {"tokenizer": {"vocabulary": 99}},
+    "generator": {"generator": {"seed": 1}},
+    "doc2query": {"doc2query": {"seed": 1}},
+    "embeddings": {"embeddings": {"seed": 1}},
+    "docids": {"docids": {"seed": 1}},
+    "model": {"training": {"seed": 1}},
+    "search": {"search": {"batch_size": 1}},
+    "encoder": {"encoder": {"seed": 1}},
+    "baselines": {"baselines": {"depth": 1}},
+    "evaluation": {"evaluation": {"measures": ["RR"]}},
+    "report": {"report": {"published": "nq-100k"}},
+}
+
+
+@pytest.mark.parametrize("changed", STAGES)
+def test_every_stage_is_followed_by_those_that_read_it(changed: str) -> None:
+    run = Run(Config.model_validate(EVERY_STAGE), "x")
+    following = {changed}
+    for name, stage in STAGES.items():  # inputs come before the stages that read them
+        if following & {upstream.name for upstream in run.reads(stage)}:
+            following.add(name)
+    assert changed_by(EVERY_STAGE, **CHANGES[changed]) == following
+
+
+def test_dense_retrieval_takes_the_embeddings_of_its_own_model() -> None:
+    dense = {"systems": ["dense"], "dense_model": "some/encoder"}
+
+    def reads(**embeddings: Any) -> set[str]:
+        config = Config.model_validate({"baselines": dense, "embeddings": embeddings})
+        return {stage.name for stage in Run(config, "x").reads(STAGES["baselines"])}
+
+    assert reads(kind="sentence_transformers", model="some/encoder") == {"corpus", "embeddings"}
+    assert reads(kind="sentence_transformers", model="other/encoder") == reads() == {"corpus"}
+
+
+def test_the_makefile_follows_the_table() -> None:
+    written = Path(__file__).parents[1] / "scripts/stages.mk"
+    assert written.read_text() == make_rules(), "run `make stages`"
+
+
+def test_an_index_is_what_search_reads() -> None:
+    assert STAGES["search"].inputs == index.STAGES
+
+
+def test_folders_of_another_format_are_made_again_or_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.build("corpus", {"a": 1}, lambda out: {"documents": 3})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["format"] == FORMAT
+    assert set(manifest["machine"]) >= {"cpu", "instruction_set", "threads"}
+    del manifest["format"]  # as the first format was
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DsiError, match=r"corpus-\w+: this folder has format 1, and this version of dsi reads format 2"):
+        read_manifest(folder)
+    for stage in STAGES:
+        (tmp_path / "run" / stage).mkdir(parents=True)
+        (tmp_path / "run" / stage / "manifest.json").write_text(json.dumps({"stage": stage, "counts": {}}))
+    for call in (dsi.load, lambda run: index.export(run, tmp_path / "copy")):
+        with pytest.raises(DsiError, match="run/corpus: this folder has format 1"):
+            call(tmp_path / "run")
+    assert not (tmp_path / "copy").exists()
+    assert all(inputs["format"] == FORMAT for inputs in map(Run(Config(), "x").inputs, STAGES.values()))

@@ -21,14 +21,17 @@ from transformers import T5Config
 from dsi.baselines import compare as compare_module
 from dsi.baselines import dense, java
 from dsi.baselines.compare import compare, contents
-from dsi.baselines.dual_encoder import DualEncoder, embed
+from dsi.baselines.dual_encoder import DualEncoder, train_encoder
 from dsi.config import BaselinesConfig, Bm25Config, BodyConfig, CorpusConfig, EncoderConfig
+from dsi.corpus import vectors as vectors_module
 from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
+from dsi.corpus.vectors import encode_shards, join_shards
 from dsi.doc2query.shards import write_shard
-from dsi.docids import embeddings
+from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
+from dsi.processes import ALONE
 from dsi.runfile import read_run
 
 MSMARCO = Path(__file__).resolve().parents[2] / "shared/data/msmarco-36k"
@@ -83,7 +86,8 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bm25_ranks_by_words_in_title_and_text(
     tmp_path: Path, small_corpus: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    facts = compare(tmp_path, baselines=BaselinesConfig(), split=None, corpus=small_corpus)["bm25"]
+    costs = compare(tmp_path, baselines=BaselinesConfig(), split=None, corpus=small_corpus, latency_queries=3)
+    facts = costs["bm25"]
     run = {query: list(hits) for query, hits in read_run(tmp_path / "bm25.run").items()}
     # Stemmed; no line where nothing is found; equal scores in the order of the ids; 2,000 words are no problem.
     assert run == {"q1": ["whale/1", "ship:3"], "q2": ["日本#2"], "q5": ["0", "00"], "q6": ["ship:3"]}
@@ -91,7 +95,10 @@ def test_bm25_ranks_by_words_in_title_and_text(
     assert facts["queries"] == len(QUERIES)
     assert facts["index_bytes"] > 0
     assert 0 < facts["latency_ms"]["p50"] <= facts["latency_ms"]["p95"]
-    assert [path.name for path in tmp_path.iterdir()] == ["bm25.run"]  # the index is gone
+    assert 0 < facts["anonymous_bytes"] < facts["resident_bytes"]
+    files = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
+    assert files == ["bm25.latency.tsv", "bm25.run"]  # the index is gone
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["work"]
     assert capfd.readouterr() == ("", "")  # and Java said nothing
 
 
@@ -233,7 +240,7 @@ def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pyt
         np.testing.assert_allclose(list(found.values()), np.sort(scores)[::-1][:5], atol=2e-3)  # kept as float16
         np.testing.assert_allclose(list(found.values()), [by_id[doc_id] for doc_id in found], atol=2e-3)
     assert facts["dense"]["index_bytes"] == len(corpus) * 64 * 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.run", "work"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.latency.tsv", "dense.run", "work"]
 
 
 def test_encoding_goes_on_where_it_was(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,15 +249,20 @@ def test_encoding_goes_on_where_it_was(tmp_path: Path, tiny: Stages, monkeypatch
     class Counting(WordVectors):
         def encode(self, texts: list[str], show_progress_bar: bool) -> np.ndarray:
             calls.append(len(texts))
-            if len(calls) == 4:
+            if len(calls) == 3:
                 raise KeyboardInterrupt
             return super().encode(texts, show_progress_bar)
 
-    monkeypatch.setattr(embeddings, "CHUNK", 20)
+    def encode() -> np.ndarray:
+        return join_shards(
+            tmp_path / "x.npy", encode_shards(tmp_path / "x", corpus, half_precision(Counting()), "x", ALONE)
+        )
+
+    monkeypatch.setattr(vectors_module, "SHARD", 20)
     with pytest.raises(KeyboardInterrupt):
-        embeddings.encode_corpus(tmp_path, "x", Counting(), corpus)
+        encode()
     calls.clear()
-    vectors = embeddings.encode_corpus(tmp_path, "x", Counting(), corpus)
+    vectors = encode()
     assert calls == [20]
     np.testing.assert_allclose(vectors, WordVectors().encode(list(corpus.contents()), False), atol=1e-3)
 
@@ -258,7 +270,7 @@ def test_encoding_goes_on_where_it_was(tmp_path: Path, tiny: Stages, monkeypatch
 def test_without_sentence_transformers_the_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(DsiError, match=r"baselines\.dense_model needs sentence-transformers: pip install"):
-        embeddings.sentence_encoder("any", "baselines.dense_model")
+        sentence_encoder("any", "baselines.dense_model")
 
 
 def test_the_dual_encoder_learns_to_find_documents(tiny: Stages, tmp_path: Path) -> None:
@@ -267,9 +279,9 @@ def test_the_dual_encoder_learns_to_find_documents(tiny: Stages, tmp_path: Path)
     found = {}
     for steps in (1, 200):
         config = EncoderConfig(steps=steps, batch_size=32, save_steps=100)
-        sources = {"corpus": tiny.corpus, "tokenizer": tiny.tokenizer}
-        asked: dict[str, Any] = {"encoder": config, "body": body, "has_dual_encoder": True, **sources}
-        counts = embed(tmp_path / "encoder", doc2query=tiny.doc2query, **asked)
+        sources: dict[str, Any] = {"corpus": tiny.corpus, "tokenizer": tiny.tokenizer}
+        asked: dict[str, Any] = {"encoder": config, "body": body, **sources}
+        counts = train_encoder(tmp_path / "encoder", doc2query=tiny.doc2query, **asked)
         assert counts["steps"] == steps
         (tmp_path / str(steps)).mkdir()
         costs = compare(
@@ -300,8 +312,3 @@ def test_documents_of_a_batch_that_are_the_same_are_no_negatives() -> None:
     expected = (logits[0, [0, 2]].logsumexp(0) - logits[0, 0]) * 2 + logits[2].logsumexp(0) - logits[2, 2]
     torch.testing.assert_close(same, expected / 3)
     assert different > same
-
-
-def test_no_dual_encoder_is_trained_unless_asked_for(tmp_path: Path, tiny: Stages) -> None:
-    assert embed(tmp_path, encoder=EncoderConfig(), body=BodyConfig(), has_dual_encoder=False, corpus=tiny.corpus) == {}
-    assert not list(tmp_path.iterdir())

@@ -10,8 +10,10 @@ from conftest import ON_CPU, kill_when, processes_command, run_processes, tiny_d
 
 import dsi
 from dsi.cli import main
+from dsi.corpus import vectors
 
 FSDP = Path(__file__).with_name("fsdp_on_cpu.py")
+COUNTING = Path(__file__).with_name("counting_states.py")
 CONFIG = """
 corpus: {{source: msmarco, path: {data}}}
 tokenizer: {{vocabulary: 300}}
@@ -31,7 +33,7 @@ def train(
     config.write_text(CONFIG.format(data=folder / "data", kind=kind, head=head, accumulation=accumulation))
     runs = folder / f"runs{processes}"
     options = [str(config), "--runs", str(runs)]
-    for verb in ("ingest", "tokenize", "expand", "assign"):
+    for verb in ("ingest", "tokenize", "expand", "embed", "assign"):
         assert main([verb, *options]) == 0
     command = processes_command(processes, ["train", *options], FSDP if fsdp else None)
     if killed:
@@ -63,3 +65,30 @@ def test_a_model_divided_by_fsdp_learns_the_same_over_a_kill_and_loads_in_one_pr
     assert [hit.doc_id for hit in rankings[0]] == [hit.doc_id for hit in rankings[1]]
     scores = [[hit.score for hit in ranking] for ranking in rankings]
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)
+
+
+def test_two_processes_compute_each_document_state_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_msmarco_folder(tmp_path / "data")
+    config = tmp_path / "states.yaml"
+    config.write_text(
+        CONFIG.format(data=tmp_path / "data", kind="semantic", head="tree", accumulation=1)
+        + "embeddings: {kind: document_states}\n"
+    )
+    (tmp_path / "counted").mkdir()
+    monkeypatch.setattr(vectors, "SHARD", 25)
+    monkeypatch.setitem(ON_CPU, "SHARD", "25")
+    monkeypatch.setitem(ON_CPU, "COUNTED", str(tmp_path / "counted"))
+    for name in ("one", "two"):
+        options = [str(config), "--runs", str(tmp_path / name)]
+        for verb in ("ingest", "tokenize", "expand", "embed", "assign", "train"):
+            if name == "two" and verb in ("embed", "train"):
+                run_processes(processes_command(2, [verb, *options], COUNTING))
+            else:
+                assert main([verb, *options]) == 0
+    counts = {file.name: sum(map(int, file.read_text().split())) for file in (tmp_path / "counted").iterdir()}
+    # embeddings, the warm start, and the states that are added after the round; of 60 documents in three shards
+    assert counts == {"process-0": 3 * 35, "process-1": 3 * 25}
+    one, two = (tmp_path / name / "states" for name in ("one", "two"))
+    for file in ("embeddings/vectors.npy", "docids/codes.npy"):
+        np.testing.assert_array_equal(np.load(one / file), np.load(two / file))
+    check_same_curves(one / "model", two / "model")

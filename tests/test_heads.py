@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Stages
+from conftest import Stages, assign_tiny
 from models import random_model, random_queries
 from torch.utils.flop_counter import FlopCounterMode
 
 from dsi.config import DocidsConfig, ModelConfig, TasksConfig
 from dsi.corpus.store import Corpus
-from dsi.docids.assign import assign, by_position
+from dsi.docids.kinds import by_position
 from dsi.docids.semantic import tree_codes
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import DocidShape, build_model
 from dsi.model.cost import forward_flops
-from dsi.model.document_states import document_states
+from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.heads import PawaHead, Targets
 from dsi.model.warm_start import warm_start
 from dsi.objectives.softmax import Softmax
+from dsi.processes import ALONE
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
 from dsi.training.dev import dev_evaluator
@@ -110,7 +111,7 @@ def test_wide_beam_equals_the_sum_by_hand(tmp_path: Path, head: str) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_narrow_beams_of_several_queries(tmp_path: Path, head: str) -> None:
     random = np.random.default_rng(0)
-    codes = by_position(tree_codes(random.normal(size=(300, 4)).astype(np.float32), 3, 6, seed=0))
+    codes = by_position(tree_codes(random.normal(size=(300, 4)).astype(np.float32), 3, 6, seed=0)[0])
     sizes = np.diff([0, *(int(column.max()) + 1 for column in codes.T)]).tolist()
     vocabulary = Vocabulary("semantic_2d", int(codes.max()) + 1, codes.shape[1], sizes=sizes)
     write_docids(tmp_path, vocabulary, codes)
@@ -173,13 +174,13 @@ def test_flops_are_those_of_the_matrices(tmp_path: Path, head: str) -> None:
 def test_warm_started_tree_finds_documents_before_any_training(tiny: Stages, tmp_path: Path) -> None:
     corpus, config = Corpus(tiny.corpus), ModelConfig(head="tree")
     kind = DocidsConfig(kind="semantic", clusters=4, leaf_size=6)
-    assign(tmp_path, docids=kind, corpus=tiny.corpus, tokenizer=tiny.tokenizer)
+    assign_tiny(tmp_path, tiny, kind)
     docids = Docids(tmp_path)
     model = build_model(config, tiny.tokenizer, 0, DocidShape.of(docids, "tree"))
     evaluate = dev_evaluator(corpus, docids, tiny.tokenizer, limit=100, length=32)
     assert evaluate is not None
     cold = evaluate(model)["RR@10"]
-    states = document_states(model, tiny.tokenizer, corpus, length=96)
+    states = document_states(StateEncoder(model, tiny.tokenizer, 96), corpus, tmp_path / "states", ALONE)
     warm_start(model, docids, states)
     paths = docids.trie.paths(np.asarray(docids.codes))
     for node in (int(paths[0, 0]), int(paths[7, 1])):
@@ -191,10 +192,10 @@ def test_warm_started_tree_finds_documents_before_any_training(tiny: Stages, tmp
 def test_leaves_rank_what_the_beam_finds(tmp_path: Path) -> None:
     docids = docids_in(tmp_path)
     model = model_for(docids, "tree")
-    model.config.docid_ranking = "leaf"
     last = (docids.paths >= 0).sum(axis=1) - 1
     leaves = torch.from_numpy(docids.paths[np.arange(len(docids.paths)), last]).long()
-    for query, ranking in zip(random_queries(3), Searcher(model, docids).search(random_queries(3), 60, 3), strict=True):
+    searcher = Searcher(model, docids, ranking="leaf")
+    for query, ranking in zip(random_queries(3), searcher.search(random_queries(3), 60, 3), strict=True):
         ids = torch.tensor([query])
         mask = torch.ones_like(ids)
         with torch.inference_mode():

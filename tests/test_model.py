@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Stages
+from conftest import Stages, assign_tiny
 from models import random_model
 from torch.nn import functional
 from transformers import BertConfig, BertModel, MT5Config, MT5ForConditionalGeneration, T5Config
@@ -16,13 +16,13 @@ from transformers import T5ForConditionalGeneration as T5
 
 from dsi.config import DocidsConfig, ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
-from dsi.docids.assign import assign
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_model
-from dsi.model.document_states import document_states
+from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.warm_start import refresh, rows_of
+from dsi.processes import ALONE
 from dsi.training import rounds
 from dsi.training.dev import dev_evaluator
 from dsi.training.rounds import training_arguments
@@ -90,7 +90,7 @@ def test_warm_start_finds_documents_before_any_training(tiny: Stages, tmp_path: 
     evaluate = dev_evaluator(corpus, Docids(tmp_path), tiny.tokenizer, limit=100, length=32)
     assert evaluate is not None
     cold = evaluate(model)["RR@10"]
-    states = document_states(model, tiny.tokenizer, corpus, length=96)
+    states = document_states(StateEncoder(model, tiny.tokenizer, 96), corpus, tmp_path / "states", ALONE)
     torch.testing.assert_close(states.norm(dim=1), torch.ones(len(corpus)))
     with torch.no_grad():
         model.docid_head.weight.copy_(states)
@@ -119,8 +119,7 @@ def test_a_refresh_adds_states_to_rows_and_keeps_their_length(
     tiny: Stages, tmp_path: Path, head: Any, kind: Any
 ) -> None:
     corpus = Corpus(tiny.corpus)
-    config = DocidsConfig(kind=kind, clusters=4, leaf_size=6)
-    assign(tmp_path, docids=config, corpus=tiny.corpus, tokenizer=tiny.tokenizer)
+    assign_tiny(tmp_path, tiny, DocidsConfig(kind=kind, clusters=4, leaf_size=6))
     docids = Docids(tmp_path)
     model = build_model(ModelConfig(head=head), tiny.tokenizer, 0, DocidShape.of(docids, head))
     states = functional.normalize(torch.randn(len(corpus), model.config.d_model), dim=1)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 import dsi
 from dsi.artifacts import read_manifest
 from dsi.cli import main
+from dsi.errors import DsiError
 from dsi.pipeline import STAGES
 from dsi.training.trainer import DocidTrainer
 
@@ -28,7 +29,7 @@ tokenizer: {{vocabulary: 300}}
 doc2query: {{known_item: {{queries: 60}}, shard_size: 10}}
 model: {{d_model: 64, d_kv: 16, d_ff: 64}}
 training: {{steps: 240, batch_size: 64, eval_steps: 80, warmup_steps: 5}}
-search: {{latency_queries: 2}}
+search: {{latency_queries: 0}}
 """
 
 
@@ -100,8 +101,46 @@ def test_another_docid_kind_shares_the_earlier_stages(project: Path, kind: str) 
         "encoder",
         "doc2query",
         "baselines",
+        *({"embeddings"} if kind == "naive" else {}),
     }
     check_run_file(project / "runs" / kind / "search/dsi.run", results=20)
+
+
+def test_kinds_of_docids_share_their_embeddings_and_rankings_their_model(project: Path) -> None:
+    small = ["docids.leaf_size=5", "docids.clusters=3", "docids.levels=2", "docids.codebook=4", "training.steps=2"]
+    small += ["training.rounds=1", "baselines.systems=[]"]
+    found = {}
+    for name, keys in {
+        "one": ["docids.kind=semantic", "model.head=tree"],
+        "two": ["docids.kind=semantic_2d"],
+        "three": ["docids.kind=residual"],
+        "leaf": ["docids.kind=semantic", "model.head=tree", "search.ranking=leaf"],
+    }.items():
+        assert run(project, "run", "--name", name, "--set", *small, *keys) == 0
+        found[name] = folders(project, name)
+    assert len({of["embeddings"] for of in found.values()}) == 1
+    assert len({of["docids"] for of in found.values()}) == 3
+    assert len(list((project / "runs/.store").glob("embeddings-*/vectors.npy"))) <= 2  # and that of another test
+    differ = {stage for stage in STAGES if found["one"][stage] != found["leaf"][stage]}
+    assert differ == {"search", "evaluation", "report"}
+    path, leaf = (dsi.load(project / "runs" / name) for name in ("one", "leaf"))
+    assert (path.config.ranking, leaf.config.ranking) == ("path", "leaf")
+    text = tiny_documents()[7].text
+    as_leaf = dsi.load(project / "runs/one", ranking="leaf").search([text])
+    assert as_leaf == leaf.search([text]) != path.search([text])
+
+
+def test_latency_and_memory_are_measured_in_a_process_of_their_own(project: Path) -> None:
+    assert run(project, "run", "--name", "measured", "--set", "search.latency_queries=2") == 0
+    search, baselines = (read_manifest(project / "runs/measured" / stage) for stage in ("search", "baselines"))
+    assert search is not None
+    assert baselines is not None
+    for cost in (search["counts"], baselines["counts"]["bm25"]):
+        assert 0 < cost["latency_ms"]["p50"] <= cost["latency_ms"]["p95"]
+        assert 50e6 < cost["anonymous_bytes"] < cost["resident_bytes"] < 5e9
+    lines = (project / "runs/measured/search/dsi.latency.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["query_id", "test0", "test1"]
+    assert not (project / "runs/measured/search/work").exists()
 
 
 def test_search_overrides_repeat_search_only(project: Path) -> None:
@@ -148,9 +187,20 @@ def test_query_command_and_python_api_agree(project: Path, capsys: pytest.Captur
 
 def test_an_exported_index_needs_no_run(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(tiny_documents()[7].text.split()[:4])
+    assert run(project, "plan", "--set", "search.beam=7", "search.precision=int8") == 0
     assert main(["export", str(project / "runs/tiny"), str(tmp_path / "index")]) == 0
+    assert run(project, "plan") == 0
+    exported = dsi.load(tmp_path / "index").config
+    assert (exported.beam, exported.precision) == (7, "int8")
+    assert dsi.load(tmp_path / "index", beam=9).config.beam == 9
+    for key, said in (({"beem": 3}, "search.beem: unknown key; did you mean beam"), ({"beam": 0}, "search.beam: ")):
+        with pytest.raises(DsiError, match=said):
+            dsi.load(tmp_path / "index", **key)
+    with pytest.raises(DsiError, match=r"search\.ranking=leaf needs model\.head=tree"):
+        dsi.load(tmp_path / "index", ranking="leaf")
+    assert main(["export", str(project / "runs/tiny"), str(tmp_path / "second")]) == 0
     assert not [path for path in (tmp_path / "index").rglob("*") if path.is_symlink()]
-    assert dsi.load(tmp_path / "index").search([text]) == dsi.load(project / "runs/tiny").search([text])
+    assert dsi.load(tmp_path / "second").search([text]) == dsi.load(project / "runs/tiny").search([text])
     assert main(["export", str(project / "runs/tiny"), str(tmp_path / "index")]) == 2
     assert "exists already" in capsys.readouterr().err
 

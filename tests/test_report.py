@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from dsi.artifacts import FORMAT
 from dsi.config import ReportConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.errors import DsiError
@@ -54,7 +55,8 @@ COUNTS: dict[str, dict[str, Any]] = {
         "bm25": {
             "latency_ms": {"p50": 1.75, "p95": 4.25},
             "index_bytes": 3397679,
-            "memory_bytes": 95e6,
+            "resident_bytes": 995e6,
+            "anonymous_bytes": 95e6,
             "seconds_index": 6.5,
         }
     },
@@ -73,6 +75,7 @@ def make_stages(root: Path, counts: dict[str, dict[str, Any]], metrics: dict[str
         folder.mkdir()
         manifest = {
             "stage": stage,
+            "format": FORMAT,
             "counts": counts[stage],
             "seconds": 100.0 * number,
             "peak_memory_bytes": 1_000_000_000 + 100_000_000 * number,
@@ -132,8 +135,8 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
         "| dsi | 0.322 | 0.310 to 0.330 | -0.499 | 0.0300 | <0.0001 | <0.0001 |",
         "| dsi | 0.322 | **0.987** |",
         "dsi / bm25 on RR@10: 0.39  ",
-        "| dsi | 18.1M | 5 min 0 s | 2.5T | - | - | 12.0M | 8.1 | 9.2 | 123.4 |",
-        "| bm25 | - | - | - | 3.4 MB | 95.0 MB | - | 1.8 | 4.2 | - |",
+        "| dsi | 18.1M | 5 min 0 s | 2.5T | - | - | - | 12.0M | 8.1 | 9.2 | 123.4 |",
+        "| bm25 | - | - | - | 3.4 MB | 995 MB | 95.0 MB | - | 1.8 | 4.2 | - |",
         "On RR@10, dsi is better than bm25 for 120 queries, worse for 980, level for 490.",
         "| 1 to 3 | 90 | 0.250 | 0.500 |",
         "bm25 is Lucene with k1=0.9, b=0.4; its index takes 3.4 MB and 6.5 s to build.",
@@ -178,7 +181,7 @@ def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
     assert counts["ratio"] == {}
     assert text.startswith("# dsi: RR@10 0.322; there is no baseline to compare it with.\n")
     assert "- docids; - synthetic queries; - parameters, trained in -." in text
-    assert "| dsi | - | - | - | - | - | - | - |" in text
+    assert "| dsi | - | - | - | - | - | - | - | - |" in text
     assert "There is no dev curve." in text
 
 

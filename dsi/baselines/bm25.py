@@ -9,20 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dsi.answering import Hits, ask
 from dsi.baselines.java import start_java
 from dsi.config import BaselinesConfig, Bm25Config
 from dsi.corpus.store import Query
-from dsi.latency import milliseconds, percentiles
 from dsi.progress import progress
-from dsi.runfile import write_run
-
-Hits = list[tuple[str, float]]
-"""(doc_id, score) of the documents found, best first."""
 
 THREADS = os.cpu_count() or 1
 DOCUMENTS_A_BATCH = 1_000
@@ -30,7 +27,26 @@ QUERIES_A_BATCH = 100
 """Searched together; Java holds all their hits."""
 BUFFER_MB = 256
 """Of postings in memory before they go to disk. The default is 4 GB, which Java may not have."""
-LATENCY_QUERIES = 100
+
+
+class Bm25System:
+    """The Lucene index in `folder`, searched with BM25, `depth` documents a query."""
+
+    def __init__(self, folder: Path, config: Bm25Config, depth: int) -> None:
+        start_java()
+        self.searcher, self.depth = open_index(folder, config), depth
+
+    def answer(self, texts: Sequence[str]) -> Iterator[Hits]:
+        """On all threads; nothing where nothing is found."""
+        for first in range(0, len(texts), QUERIES_A_BATCH):
+            batch = texts[first : first + QUERIES_A_BATCH]
+            found = _find(self.searcher, batch, self.depth, THREADS)
+            for number in range(len(batch)):
+                yield [(hit.docid, hit.score) for hit in found.get(str(number))]
+
+    def answer_alone(self, text: str) -> object:
+        """On one thread. The hits stay in Java: to hand them to Python takes longer than finding them."""
+        return _find(self.searcher, [text], self.depth, threads=1)
 
 
 def bm25(
@@ -40,13 +56,12 @@ def bm25(
     documents: int,
     queries: list[Query],
     config: BaselinesConfig,
+    latency_queries: int,
 ) -> dict[str, Any]:
-    """Write `NAME.run`: the answers to `queries` over so many (doc_id, text) pairs, none where nothing is found.
-    The index is not kept.
+    """Write `NAME.run`: the answers to `queries` over so many (doc_id, text) pairs. The index is not kept.
 
     Returns:
-        What it cost: seconds_index, index_bytes, latency_ms (p50 and p95 of the first 100 queries, asked again one at a
-        time); and the numbers of documents indexed and of queries.
+        What it cost: seconds_index, index_bytes, and what `ask` measures; and the number of documents indexed.
 
     Raises:
         DsiError: there is no Java to run Lucene on.
@@ -57,20 +72,16 @@ def bm25(
     try:
         start = time.monotonic()
         build_index(index, progress(contents, f"{name} index", total=documents))
-        facts: dict[str, Any] = {
-            "seconds_index": round(time.monotonic() - start, 2),
+        seconds = time.monotonic() - start
+        opened = partial(Bm25System, index, config.bm25, config.depth)
+        system, measured = ask(out, name, opened, queries, latency_queries)
+        facts = {
+            "seconds_index": round(seconds, 2),
             "index_bytes": sum(file.stat().st_size for file in index.iterdir()),
+            "documents": system.searcher.get_total_num_docs(),
+            **measured,
         }
-        searcher = open_index(index, config.bm25)
-        found = search(searcher, [query.text for query in queries], config.depth)
-        answers = zip((query.query_id for query in queries), found, strict=True)
-        write_run(out / f"{name}.run", name, progress(answers, f"{name} search", total=len(queries), unit="queries"))
-        facts |= {
-            "latency_ms": latency_ms(searcher, queries[:LATENCY_QUERIES], config.depth),
-            "documents": searcher.get_total_num_docs(),
-            "queries": len(queries),
-        }
-        searcher.close()
+        system.searcher.close()
         return facts
     finally:
         shutil.rmtree(index, ignore_errors=True)
@@ -98,24 +109,7 @@ def open_index(folder: Path, config: Bm25Config) -> Any:
     return searcher
 
 
-def search(searcher: Any, texts: list[str], depth: int) -> Iterator[Hits]:
-    """The `depth` best documents for each text, found on all threads."""
-    for first in range(0, len(texts), QUERIES_A_BATCH):
-        batch = texts[first : first + QUERIES_A_BATCH]
-        found = _find(searcher, batch, depth, THREADS)
-        for number in range(len(batch)):
-            yield [(hit.docid, hit.score) for hit in found.get(str(number))]
-
-
-def latency_ms(searcher: Any, queries: list[Query], depth: int) -> dict[str, float]:
-    """Milliseconds of a search, one query and one thread at a time: the median and the 95th percentile.
-
-    Lucene's hits are not handed to Python here, which would take longer than finding them.
-    """
-    return percentiles(milliseconds(lambda query: _find(searcher, [query.text], depth, threads=1), queries))
-
-
-def _find(searcher: Any, texts: list[str], depth: int, threads: int) -> Any:
+def _find(searcher: Any, texts: Sequence[str], depth: int, threads: int) -> Any:
     """A Java map from the number of a text, as a string, to its hits."""
     from pyserini.pyclass import JArrayList
 

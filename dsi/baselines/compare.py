@@ -9,20 +9,23 @@ dual_encoder       the same recipe trained on the run's own synthetic queries
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from dsi.artifacts import read_manifest
+from dsi.artifacts import WORK, read_manifest
 from dsi.baselines.bm25 import bm25
 from dsi.baselines.dense import dense
 from dsi.baselines.dual_encoder import TextEncoder
 from dsi.config import BaselinesConfig
 from dsi.corpus.store import Corpus
+from dsi.corpus.vectors import VECTORS, encode_shards, join_shards
 from dsi.doc2query.shards import read_shards
-from dsi.docids.embeddings import sentence_encoder
-from dsi.memory import PeakMemory
+from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
+from dsi.processes import ALONE
 
 
 def compare(
@@ -31,11 +34,16 @@ def compare(
     baselines: BaselinesConfig,
     split: str | None,
     corpus: Path,
+    latency_queries: int = 0,
     tokenizer: Path | None = None,
     doc2query: Path | None = None,
+    embeddings: Path | None = None,
     encoder: Path | None = None,
 ) -> dict[str, Any]:
-    """Write `SYSTEM.run` for every system of the configuration and return the costs of each.
+    """Write `SYSTEM.run` for every system of the configuration and return the costs of each; the latency and memory
+    of each are measured on the first `latency_queries`.
+
+    `embeddings` are given where they are the vectors of the model of `dense`.
 
     Raises:
         DsiError: the corpus lacks the split, or a system lacks what it runs on.
@@ -44,23 +52,36 @@ def compare(
     queries = documents.queries(documents.evaluation_split(split))
     costs: dict[str, Any] = {}
     for name in baselines.systems:
-        memory = PeakMemory()
-        if name == "dense":
-            model = sentence_encoder(baselines.dense_model, "baselines.dense_model")
-            costs[name] = dense(out, name, model, documents, queries, baselines.depth)
-        elif name == "dual_encoder":
-            assert encoder is not None  # the pipeline passes both
-            assert tokenizer is not None
-            trained = TextEncoder(encoder, tokenizer)
-            costs[name] = dense(out, name, trained, documents, queries, baselines.depth)
-            manifest = read_manifest(encoder) or {"counts": {}}
-            costs[name] |= {key: manifest["counts"].get(key) for key in ("steps", "training_seconds", "training_flops")}
+        if name in ("dense", "dual_encoder"):
+            if name == "dense":
+                opened: Callable[[], Any] = partial(sentence_encoder, baselines.dense_model, "baselines.dense_model")
+            else:
+                assert encoder is not None  # the table of stages names both for this system
+                assert tokenizer is not None
+                opened = partial(TextEncoder, encoder, tokenizer)
+            vectors, seconds = _vectors(out, name, opened, documents, embeddings if name == "dense" else None)
+            costs[name] = dense(out, name, opened, vectors, corpus, queries, baselines.depth, latency_queries)
+            costs[name]["seconds_index"] = seconds
         else:
-            assert doc2query is not None or name == "bm25"  # the pipeline passes it
+            assert doc2query is not None or name == "bm25"
             texts = contents(documents, doc2query if name == "bm25_doc2query" else None)
-            costs[name] = bm25(out, name, texts, len(documents), queries, baselines)
-        costs[name]["memory_bytes"] = memory.growth()
+            costs[name] = bm25(out, name, texts, len(documents), queries, baselines, latency_queries)
+        if name == "dual_encoder":
+            counts = (read_manifest(encoder) or {"counts": {}})["counts"] if encoder is not None else {}
+            costs[name] |= {key: counts.get(key) for key in ("steps", "training_seconds", "training_flops")}
     return costs
+
+
+def _vectors(
+    out: Path, name: str, opened: Callable[[], Any], corpus: Corpus, embeddings: Path | None
+) -> tuple[Path, float | None]:
+    """The .npy file of the documents' vectors, made unless they are there, and the seconds that took."""
+    if embeddings is not None:
+        return embeddings / VECTORS, (read_manifest(embeddings) or {}).get("seconds")
+    start, work = time.monotonic(), out / WORK / name
+    shards = encode_shards(work, corpus, half_precision(opened()), f"{name} index", ALONE)
+    join_shards(work / VECTORS, shards)
+    return work / VECTORS, round(time.monotonic() - start, 2)
 
 
 def contents(corpus: Corpus, doc2query: Path | None) -> Iterator[tuple[str, str]]:

@@ -2,66 +2,79 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from dsi.answering import Hits, ask
 from dsi.corpus.store import Corpus, Query
-from dsi.docids.embeddings import encode_corpus
-from dsi.latency import milliseconds, percentiles
+from dsi.corpus.vectors import Vectors
 from dsi.model.cost import encoder_flops
-from dsi.progress import progress
-from dsi.runfile import write_run
 from dsi.search.best import best_of_chunks
 
 DOCUMENTS_A_CHUNK = 1 << 16
 """Scored at once."""
 QUERIES_A_BATCH = 256
-LATENCY_QUERIES = 100
 
 
-def dense(out: Path, name: str, model: Any, corpus: Corpus, queries: list[Query], depth: int) -> dict[str, Any]:
-    """Write `NAME.run`: the answers of `model`, which encodes texts as sentence-transformers models do.
+class DenseSystem:
+    """A vector a document, and a model that gives queries theirs.
+
+    Args:
+        opened: opens the model, which encodes texts as sentence-transformers models do.
+        vectors: .npy file of the documents' vectors, in corpus order.
+        corpus: folder of the stage.
+        depth: documents a query.
+    """
+
+    def __init__(self, opened: Callable[[], Any], vectors: Path, corpus: Path, depth: int) -> None:
+        self.model, self.depth = opened(), depth
+        self.vectors: Vectors = np.load(vectors, mmap_mode="r")
+        self.corpus = Corpus(corpus)
+
+    def answer(self, texts: Sequence[str]) -> Iterator[Hits]:
+        for start in range(0, len(texts), QUERIES_A_BATCH):
+            yield from self._answer(list(texts[start : start + QUERIES_A_BATCH]))
+
+    def answer_alone(self, text: str) -> list[Hits]:
+        return list(self._answer([text]))
+
+    def _answer(self, texts: list[str]) -> Iterator[Hits]:
+        queries = torch.from_numpy(np.asarray(self.model.encode(texts, show_progress_bar=False), dtype=np.float32))
+        chunks = (
+            queries @ torch.from_numpy(np.asarray(self.vectors[start : start + DOCUMENTS_A_CHUNK], dtype=np.float32)).T
+            for start in range(0, len(self.vectors), DOCUMENTS_A_CHUNK)
+        )
+        numbers, scores = best_of_chunks(chunks, self.depth)
+        for found, row in zip(numbers.tolist(), scores.tolist(), strict=True):
+            yield list(zip(self.corpus.doc_ids(found), row, strict=True))
+
+
+def dense(
+    out: Path,
+    name: str,
+    opened: Callable[[], Any],
+    vectors: Path,
+    corpus: Path,
+    queries: list[Query],
+    depth: int,
+    latency_queries: int,
+) -> dict[str, Any]:
+    """Write `NAME.run`: the answers of the model that `opened` opens, over the documents' vectors in a .npy file.
 
     Returns:
-        What it cost: seconds_index, index_bytes, parameters, latency_ms of one query at a time, encoding included, and
-        the numbers of documents and queries.
+        What it cost: index_bytes, parameters, flops_per_query, and what `ask` measures.
     """
-    start = time.monotonic()
-    index = encode_corpus(out, name, model, corpus)
-    seconds = time.monotonic() - start
-    doc_ids = corpus.documents["doc_id"]
-
-    def search(texts: list[str]) -> Iterator[list[tuple[str, float]]]:
-        vectors = torch.from_numpy(np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32))
-        chunks = (
-            vectors @ torch.from_numpy(np.asarray(index[start : start + DOCUMENTS_A_CHUNK], dtype=np.float32)).T
-            for start in range(0, len(index), DOCUMENTS_A_CHUNK)
-        )
-        numbers, scores = best_of_chunks(chunks, depth)
-        for row, found in zip(scores.tolist(), numbers.tolist(), strict=True):
-            yield [(doc_ids[number], score) for number, score in zip(found, row, strict=True)]
-
-    batches = range(0, len(queries), QUERIES_A_BATCH)
-    answers = (
-        (query.query_id, hits)
-        for first in progress(batches, f"{name} search", unit=f"x {QUERIES_A_BATCH} queries")
-        for batch in [queries[first : first + QUERIES_A_BATCH]]
-        for query, hits in zip(batch, search([query.text for query in batch]), strict=True)
-    )
-    write_run(out / f"{name}.run", name, answers)
-    times = milliseconds(lambda query: list(search([query.text])), queries[:LATENCY_QUERIES])
-    mean_length = float(np.mean([len(pieces) for pieces in model.tokenizer([q.text for q in queries])["input_ids"]]))
+    system, measured = ask(out, name, partial(DenseSystem, opened, vectors, corpus, depth), queries, latency_queries)
+    pieces = system.model.tokenizer([query.text for query in queries])["input_ids"]
     return {
-        "seconds_index": round(seconds, 2),
-        "index_bytes": index.nbytes,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "latency_ms": percentiles(times),
-        "flops_per_query": encoder_flops(model, mean_length) + 2.0 * index.size,
-        "documents": len(corpus),
-        "queries": len(queries),
+        "index_bytes": system.vectors.nbytes,
+        "parameters": sum(parameter.numel() for parameter in system.model.parameters()),
+        "flops_per_query": encoder_flops(system.model, float(np.mean([*map(len, pieces)]))) + 2.0 * system.vectors.size,
+        "documents": len(system.corpus),
+        **measured,
     }

@@ -85,25 +85,14 @@ class DocumentTargets:
         return {"document_ids": ids, "document_mask": mask.astype(np.int64), "doc_index": numbers}
 
 
-def embed(
-    out: Path,
-    *,
-    encoder: EncoderConfig,
-    body: BodyConfig,
-    has_dual_encoder: bool,
-    corpus: Path,
-    tokenizer: Path | None = None,
-    doc2query: Path | None = None,
+def train_encoder(
+    out: Path, *, encoder: EncoderConfig, body: BodyConfig, corpus: Path, tokenizer: Path, doc2query: Path
 ) -> dict[str, Any]:
-    """Train from the last checkpoint in `out`, or from the start; nothing unless it is asked for.
+    """Train from the last checkpoint in `out`, or from the start.
 
     Raises:
         DsiError: the loss is not finite, or the checkpoint to start from cannot be loaded.
     """
-    if not has_dual_encoder:
-        return {}
-    assert tokenizer is not None
-    assert doc2query is not None
     documents, text = Corpus(corpus), AutoTokenizer.from_pretrained(tokenizer)
     checkpoints = out / WORK / "checkpoints"
     arguments = trainer_arguments(

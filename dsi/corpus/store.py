@@ -67,6 +67,7 @@ class Corpus:
         self.folder = folder
         self.documents = datasets.Dataset.from_file(str(folder / "documents.arrow"))
         """Columns doc_id, title, text; memory-mapped."""
+        self._ids = self.documents.select_columns("doc_id")
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -88,13 +89,18 @@ class Corpus:
         """`Document.content()` of every document in order."""
         return (document.content() for document in self)
 
+    def doc_ids(self, numbers: Iterable[int]) -> list[str]:
+        """`doc_id` of each of these row numbers."""
+        ids: list[str] = self._ids[list(numbers)]["doc_id"]
+        return ids
+
     def doc_indexes(self, doc_ids: Set[str]) -> dict[str, int]:
         """`doc_index` of each of these ids that the corpus has."""
         rows = enumerate(chain.from_iterable(batch["doc_id"].to_pylist() for batch in self._id_batches()))
         return {doc_id: number for number, doc_id in rows if doc_id in doc_ids}
 
     def _id_batches(self) -> Iterator[pa.Table]:
-        return self.documents.select_columns("doc_id").with_format("arrow").iter(ROWS_A_BATCH)
+        return self._ids.with_format("arrow").iter(ROWS_A_BATCH)
 
     @property
     def splits(self) -> list[str]:

@@ -63,8 +63,6 @@ def finetune(out: Path, *, generator: GeneratorConfig, corpus: Path, tokenizer: 
     Raises:
         DsiError: no labelled pair, or the checkpoint cannot be loaded.
     """
-    if not generator.steps + generator.simulated_steps:
-        return {}
     documents = Corpus(corpus)
     pairs = labelled_pairs(generator, documents, out / WORK)
     random = np.random.default_rng(generator.seed)

@@ -46,11 +46,11 @@ def kmeans(read: Read, points: int, clusters: int, random: np.random.Generator) 
         sample = read(np.sort(order[: 4 * len(sample)]))
         centroids = _lloyd(sample, centroids, PASSES)
     if largest == points:
-        labels = _nearest(sample, centroids)[0]
+        labels = nearest(sample, centroids)[0]
     else:
         del sample
         bounds = [*range(0, points, CHUNK), points]
-        labels = np.concatenate([_nearest(read(np.arange(*chunk)), centroids)[0] for chunk in pairwise(bounds)])
+        labels = np.concatenate([nearest(read(np.arange(*chunk)), centroids)[0] for chunk in pairwise(bounds)])
     used, labels = np.unique(labels, return_inverse=True)
     return labels, centroids[used]
 
@@ -83,7 +83,7 @@ def _lloyd(points: Floats, centroids: Floats, passes: int) -> Floats:
     sums, sizes = np.zeros_like(centroids), np.zeros((len(centroids), 1), dtype=np.float32)
     fits: list[float] = []
     for _ in range(passes):
-        new_labels, fit = _nearest(points, centroids)
+        new_labels, fit = nearest(points, centroids)
         fits.append(fit)
         if len(fits) > 1 and fit - fits[-2] <= TOLERANCE * (fit - fits[0]):
             break
@@ -97,7 +97,7 @@ def _lloyd(points: Floats, centroids: Floats, passes: int) -> Floats:
     return centroids
 
 
-def _nearest(points: Floats, centroids: Floats) -> tuple[NDArray[np.int64], float]:
+def nearest(points: Floats, centroids: Floats) -> tuple[NDArray[np.int64], float]:
     """Number of the nearest centroid of every point, and how near: minus half the squared distances, but a constant."""
     scores = points @ centroids.T - 0.5 * np.einsum("cd,cd->c", centroids, centroids)
     return scores.argmax(axis=1), float(scores.max(axis=1).sum(dtype=np.float64))

@@ -6,37 +6,39 @@ They carry what the collection's curators put into their ids, e.g. an order by s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoTokenizer
+from transformers import PreTrainedTokenizerBase
 
 END = 0
 """Docid token after the last one, since an id may be the beginning of another id."""
 
+Alphabet = Literal["characters", "pieces"]
+
+
+def letters(doc_id: str, alphabet: Alphabet, text: PreTrainedTokenizerBase) -> list[str]:
+    """What an id is spelled with: its characters, or its pieces in the text tokenizer."""
+    return list(doc_id) if alphabet == "characters" else text.tokenize(doc_id)
+
 
 def spell(
-    doc_ids: Iterable[str], alphabet: Literal["characters", "pieces"], tokenizer: Path
+    doc_ids: Iterable[str], alphabet: Alphabet, text: PreTrainedTokenizerBase
 ) -> tuple[list[str], list[int], NDArray[np.int32]]:
-    """One token a character, or a piece of the text tokenizer. Ids that it cannot tell apart share a docid.
+    """One token a letter. Ids that these cannot tell apart share a docid.
 
     Returns:
         What each token stands for; the text piece whose embedding it starts from, -1 where the text vocabulary has
         none; and codes, shape (documents, longest + 1), padded with -1.
     """
-    text = AutoTokenizer.from_pretrained(tokenizer)
-    if alphabet == "characters":
-        spelled = [list(doc_id) for doc_id in doc_ids]
-    else:
-        spelled = [text.tokenize(doc_id) for doc_id in doc_ids]
+    spelled = [letters(doc_id, alphabet, text) for doc_id in doc_ids]
     strings = sorted({string for strings in spelled for string in strings})
     token = {string: number for number, string in enumerate(strings, start=END + 1)}
     length = max(map(len, spelled)) + 1
     codes = np.full((len(spelled), length), -1, dtype=np.int32)
-    for row, characters in zip(codes, spelled, strict=True):
-        row[: len(characters)] = [token[character] for character in characters]
-        row[len(characters)] = END
+    for row, own in zip(codes, spelled, strict=True):
+        row[: len(own)] = [token[letter] for letter in own]
+        row[len(own)] = END
     pieces = [piece if piece != text.unk_token_id else -1 for piece in text.convert_tokens_to_ids(strings)]
     return [text.eos_token, *strings], [text.eos_token_id, *pieces], codes

@@ -5,6 +5,7 @@ codes.npy          (documents, length): each document's docid tokens, padded at 
 vocabulary.json    kind, number of docid tokens, and per token its string and the text piece it resembles
 trie.*.npy         the trie over the codes (see dsi.docids.trie); none for atomic docids, whose only token is
                    the document's row number
+other files        what assigned them (see dsi.docids.kinds)
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 
 from dsi.artifacts import write_json
 from dsi.docids.trie import Trie, build_trie
+
+Codes = NDArray[np.integer[Any]]
+"""(documents, length) docid tokens, padded at the end with -1."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Docids:
         return self.vocabulary.kind == "atomic"
 
 
-def write_docids(folder: Path, vocabulary: Vocabulary, codes: NDArray[np.integer[Any]]) -> int:
+def write_docids(folder: Path, vocabulary: Vocabulary, codes: Codes) -> int:
     """Write a stage folder and return the number of different docids."""
     codes = codes.astype(smallest_signed(vocabulary.tokens - 1))
     np.save(folder / "codes.npy", codes)

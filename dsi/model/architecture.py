@@ -44,7 +44,6 @@ class DsiConfig(T5Config):
         docid_nodes: tree: nodes of the docid trie.
         docid_siblings: tree: mean number of children to choose from at a docid token.
         docid_sizes: pawa: tokens of each position.
-        docid_ranking: tree: path or leaf (see dsi.search.leaves).
         pawa: pawa: additive or matrix.
         pawa_layers: pawa: layers of the prefix decoder.
     """
@@ -56,7 +55,6 @@ class DsiConfig(T5Config):
     docid_nodes: int = 1
     docid_siblings: float = 1.0
     docid_sizes: list[int] | None = None
-    docid_ranking: str = "path"
     pawa: str = "additive"
     pawa_layers: int = 1
 

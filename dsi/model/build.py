@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,7 +62,6 @@ def build_model(config: ModelConfig, tokenizer: Path, seed: int, docids: DocidSh
         "docid_nodes": docids.nodes,
         "docid_siblings": docids.siblings,
         "docid_sizes": docids.sizes,
-        "docid_ranking": config.ranking,
         "pawa": config.pawa,
         "pawa_layers": config.pawa_layers,
     }
@@ -92,8 +94,21 @@ def random_shape(config: BodyConfig | GeneratorConfig, vocabulary: int) -> dict[
 
 
 def build_body(config: BodyConfig, tokenizer: Path, seed: int) -> DifferentiableSearchIndex:
-    """The untrained model without docids, for document states."""
-    return build_model(ModelConfig(**config.model_dump()), tokenizer, seed, DocidShape())
+    """The untrained model without docids, for document states; whole on every process."""
+    with _whole_weights():
+        return build_model(ModelConfig(**config.model_dump()), tokenizer, seed, DocidShape())
+
+
+@contextmanager
+def _whole_weights() -> Iterator[None]:
+    """Every process reads a checkpoint, where FSDP would have all but the first of a machine wait for their part."""
+    key = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+    before = os.environ.pop(key, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[key] = before
 
 
 def from_checkpoint(

@@ -34,11 +34,11 @@ def training_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_t
     return TRAINING * passes * forward_flops(model, text_tokens, docid_tokens)
 
 
-def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int) -> float:
+def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int, ranking: str) -> float:
     """FLOPs of one query of so many pieces, at most: with every prefix that the beam can hold (paper, Table 4)."""
     with torch.device("meta"):
         model = DifferentiableSearchIndex(config)
-    again = forward_flops(model, text_tokens, 1) if config.docid_ranking == "leaf" else 0.0
+    again = forward_flops(model, text_tokens, 1) if ranking == "leaf" else 0.0
     return again + forward_flops(model, text_tokens, 1 if docids.is_atomic else docids.trie.prefixes(beam))
 
 

@@ -9,37 +9,58 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer
 
 from dsi.corpus.store import Corpus
+from dsi.corpus.vectors import encode_shards, read_shards
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.length_batches import length_batches
-from dsi.progress import progress
+from dsi.processes import Rank
 
-DOCUMENTS_A_BATCH = 64
-CHUNK = 1_024
-"""Documents sorted into batches together: of 36,594 MS MARCO passages, batches in corpus order are a third padding."""
+TEXTS_A_BATCH = 64
 
 
-@torch.inference_mode()
-def document_states(model: DifferentiableSearchIndex, tokenizer: Path, corpus: Corpus, length: int) -> Tensor:
-    """First decoder state of every document's first `length` tokens, centred and of unit length, on the CPU.
+class StateEncoder:
+    """The first decoder states of texts, as the model gives them.
 
-    Returns:
-        (documents, d_model) float32.
+    Args:
+        model: where it is to compute; its docids do not matter.
+        tokenizer: folder of its text tokenizer.
+        length: text pieces that are read.
     """
-    text = AutoTokenizer.from_pretrained(tokenizer)
-    model.eval()
-    states = torch.empty(len(corpus), model.config.d_model)
-    for start in progress(range(0, len(corpus), CHUNK), "document states", unit=f"x {CHUNK:,} docs"):
-        contents = [document.content() for document in corpus.rows(start, start + CHUNK)]
-        for rows in length_batches(contents, DOCUMENTS_A_BATCH):
-            some = [contents[row] for row in rows]
-            batch = text(some, truncation=True, max_length=length, padding=True, return_tensors="pt").to(model.device)
-            first = model.first_states(batch["input_ids"], batch["attention_mask"])
-            states[start : start + len(contents)][rows] = first.float().cpu()
-    states -= states.mean(dim=0)
+
+    def __init__(self, model: DifferentiableSearchIndex, tokenizer: Path, length: int) -> None:
+        self.model, self.text, self.length = model.eval(), AutoTokenizer.from_pretrained(tokenizer), length
+
+    @torch.inference_mode()
+    def __call__(self, texts: list[str]) -> NDArray[np.float32]:
+        """(texts, d_model). In batches of like length: in corpus order, a third of 36,594 MS MARCO passages would be
+        padding."""
+        states = torch.empty(len(texts), self.model.config.d_model)
+        for rows in length_batches(texts, TEXTS_A_BATCH):
+            some = [texts[row] for row in rows]
+            batch = self.text(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
+            batch = batch.to(self.model.device)
+            states[rows] = self.model.first_states(batch["input_ids"], batch["attention_mask"]).float().cpu()
+        return states.numpy()
+
+
+def document_states(encode: StateEncoder, corpus: Corpus, work: Path, rank: Rank) -> Tensor:
+    """State of every document, centred and of unit length, on the CPU: (documents, d_model) float32.
+
+    The processes of `rank`, which must all call this, share the documents by way of files in the folder `work`; to be
+    removed when all have their answer.
+    """
+    states = torch.from_numpy(read_shards(encode_shards(work, corpus, encode, "document states", rank)))
+    return centred(states, states.mean(dim=0))
+
+
+def centred(states: Tensor, mean: Tensor) -> Tensor:
+    """`states`, (documents, d_model), without their `mean`, of unit length; changed in place on the way."""
+    states -= mean
     return functional.normalize(states, dim=1)

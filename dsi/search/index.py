@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer
 
 from dsi.artifacts import read_manifest
+from dsi.config import CONFIG, SearchConfig, describe, read_part
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.device import compute_device, to_precision
-from dsi.search.searcher import Searcher
+from dsi.search.searcher import Ranking, Searcher
 
 SNIPPET = 160
 """Characters."""
@@ -42,24 +44,29 @@ class Hit:
 
 
 class Index:
-    """Searches a corpus with a trained model."""
+    """Searches a corpus with a trained model.
+
+    Args:
+        corpus: folder of the stage; so are the next three.
+        search: how to search.
+
+    Raises:
+        DsiError: the device cannot compute in the precision asked for, or the head cannot rank as asked for.
+    """
 
     def __init__(
-        self,
-        corpus: Path,
-        tokenizer: Path,
-        docids: Path,
-        model: Path,
-        precision: str = "float32",
-        constrained: bool = True,
-        budget: int = 0,
+        self, corpus: Path, tokenizer: Path, docids: Path, model: Path, search: SearchConfig | None = None
     ) -> None:
+        self.config = search or SearchConfig()
         self.corpus = Corpus(corpus)
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
         trained = DifferentiableSearchIndex.from_pretrained(model, dtype=torch.float32).to(compute_device())
-        trained = to_precision(trained, precision, "search.precision")
+        if self.config.ranking == "leaf" and trained.config.docid_head != "tree":
+            raise DsiError(f"search.ranking=leaf needs model.head=tree; {model} has {trained.config.docid_head}")
+        trained = to_precision(trained, self.config.precision, "search.precision")
         self.query_length: int = trained.config.query_length
-        self.searcher = Searcher(trained, Docids(docids), constrained, budget)
+        budget = self.config.budget if self.config.exact else 0
+        self.searcher = Searcher(trained, Docids(docids), self.config.constrained, budget, self.config.ranking)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Text pieces of queries, cut to the length the model was trained with."""
@@ -68,10 +75,14 @@ class Index:
         ]
         return pieces
 
-    def search(self, texts: Sequence[str], k: int = 10, beam: int = 40, batch_size: int = 32) -> list[list[Hit]]:
+    def rank(self, queries: Sequence[Sequence[int]], beam: int | None = None) -> list[Ranking]:
+        """Rankings of queries given as text pieces; `beam` is by default that of the configuration."""
+        return self.searcher.search(queries, beam or self.config.beam, self.config.batch_size)
+
+    def search(self, texts: Sequence[str], k: int = 10, beam: int | None = None) -> list[list[Hit]]:
         """The `k` best documents for each text, best first; fewer if the corpus is smaller.
 
-        At least `beam` hypotheses are kept on the way (the paper's 40): with only `k`, sequential docids lose some.
+        `beam` hypotheses are kept on the way, by default as many as the configuration says, and at least `k`.
 
         >>> dsi.load("runs/demo").search(["copy a directory tree"], k=10)  # doctest: +SKIP
         """
@@ -81,22 +92,26 @@ class Index:
                 for rank, (doc_index, score) in enumerate(islice(ranking.hits(), k), start=1)
                 for document in [self.corpus[int(doc_index)]]
             ]
-            for ranking in self.searcher.search(self.encode(texts), max(beam, k), batch_size)
+            for ranking in self.rank(self.encode(texts), max(beam or self.config.beam, k))
         ]
 
 
 STAGES = ("corpus", "tokenizer", "docids", "model")
-"""What searching needs."""
+"""What searching needs, beside the section `search` of the configuration."""
 
 
-def load(run: str | Path) -> Index:
+def load(run: str | Path, **search: Any) -> Index:
     """The index of a finished run, e.g. `load("runs/demo")`, or of a folder made by `export`.
 
+    It searches as the run's section `search` says; `search` are keys of that section with other values, e.g.
+    `load("runs/demo", beam=20, exact=True)`.
+
     Raises:
-        DsiError: the run has no finished model.
+        DsiError: the run has no finished model or was made by another version, or there is no such key or value.
     """
-    corpus, tokenizer, docids, model = _folders(Path(run))
-    return Index(corpus, tokenizer, docids, model)
+    folder = Path(run)
+    corpus, tokenizer, docids, model = _folders(folder)
+    return Index(corpus, tokenizer, docids, model, read_part(folder / CONFIG, "search", SearchConfig, search))
 
 
 def export(run: Path, folder: Path) -> None:
@@ -112,6 +127,8 @@ def export(run: Path, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     for source in folders:
         shutil.copytree(source, partial / source.name)
+    search = read_part(run / CONFIG, "search", SearchConfig)
+    (partial / CONFIG).write_text(f"search:\n{describe(SearchConfig, search, '  ')}\n", encoding="utf-8")
     partial.rename(folder)
 
 

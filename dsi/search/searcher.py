@@ -43,13 +43,19 @@ class Searcher:
     Args:
         constrained: whether the beam follows only docids that exist.
         budget: widest beam to make the first results certain; 0 takes what the beam finds.
+        ranking: how documents that a beam finds are ordered, path or leaf (see dsi.search.leaves).
     """
 
     def __init__(
-        self, model: DifferentiableSearchIndex, docids: Docids, constrained: bool = True, budget: int = 0
+        self,
+        model: DifferentiableSearchIndex,
+        docids: Docids,
+        constrained: bool = True,
+        budget: int = 0,
+        ranking: str = "path",
     ) -> None:
         self.model, self.docids = model, docids
-        self.constrained, self.budget = constrained, budget
+        self.constrained, self.budget, self.ranking = constrained, budget, ranking
         self.trie = None if docids.is_atomic else DeviceTrie.of(docids.trie, model.device)
 
     def search(self, queries: Sequence[Sequence[int]], beam: int, batch_size: int) -> list[Ranking]:
@@ -76,7 +82,7 @@ class Searcher:
                 for numbers, score in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)
             ]
         found = self._beam(self.trie, ids, mask, beam)
-        if self.model.config.docid_ranking == "leaf":
+        if self.ranking == "leaf":
             found = rank_by_leaf(self.model, found, ids, mask)
         rows = zip(found.nodes.cpu().numpy(), found.scores.cpu().numpy(), found.dropped.tolist(), strict=True)
         return [self._documents(nodes, scores, dropped, beam) for nodes, scores, dropped in rows]

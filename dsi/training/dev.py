@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from dsi.config import Ranking
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.evaluation.measures import parse_measures, score_run
@@ -21,8 +22,11 @@ DEV_BEAM = {"path": 10, "leaf": 100}
 DevEvaluator = Callable[[DifferentiableSearchIndex], dict[str, float]]
 
 
-def dev_evaluator(corpus: Corpus, docids: Docids, tokenizer: Path, limit: int, length: int) -> DevEvaluator | None:
-    """A function from a model to its measures on the first `limit` dev queries; None without a dev split."""
+def dev_evaluator(
+    corpus: Corpus, docids: Docids, tokenizer: Path, limit: int, length: int, ranking: Ranking = "path"
+) -> DevEvaluator | None:
+    """A function from a model to its measures on the first `limit` dev queries, cut to `length` pieces, with documents
+    ordered by `ranking`; None without a dev split."""
     if DEV_SPLIT not in corpus.splits:
         return None
     queries = corpus.queries(DEV_SPLIT)[:limit]
@@ -30,14 +34,13 @@ def dev_evaluator(corpus: Corpus, docids: Docids, tokenizer: Path, limit: int, l
     qrels = [qrel for qrel in corpus.qrels(DEV_SPLIT) if qrel.query_id in known]
     text = AutoTokenizer.from_pretrained(tokenizer)
     pieces = text([query.text for query in queries], truncation=True, max_length=length)["input_ids"]
-    doc_ids = corpus.documents["doc_id"]
     measures = parse_measures([DEV_MEASURE])
 
     def evaluate(model: DifferentiableSearchIndex) -> dict[str, float]:
-        rankings = Searcher(model, docids).search(pieces, DEV_BEAM[model.config.docid_ranking], batch_size=256)
+        rankings = Searcher(model, docids, ranking=ranking).search(pieces, DEV_BEAM[ranking], batch_size=256)
         run = {
-            query.query_id: {doc_ids[number]: score for number, score in ranking.hits()}
-            for query, ranking in zip(queries, rankings, strict=True)
+            query.query_id: dict(zip(corpus.doc_ids(found.doc_index.tolist()), found.score.tolist(), strict=True))
+            for query, found in zip(queries, rankings, strict=True)
         }
         return score_run(measures, qrels, run)
 

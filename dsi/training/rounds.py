@@ -24,13 +24,13 @@ from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
-from dsi.model.build import DocidShape, build_model
+from dsi.model.build import DocidShape, build_body, build_model
 from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, steps_done
 from dsi.model.device import compute_device, is_bfloat16
-from dsi.model.document_states import document_states
+from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import refresh, warm_start
-from dsi.processes import is_first_process
+from dsi.processes import is_first_process, rank
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator, dev_evaluator
@@ -44,6 +44,8 @@ STEPS = "steps.json"
 """What the Trainer noted of a round's steps; written, beside their best model, before the refresh."""
 UNTRAINED = "untrained"
 """Folder of the model with a warm start alone, which a short training may not better."""
+WARM_STATES = "states-before"
+"""Folder of the document states that start the rows."""
 HEAD_RATE_TIMES_DOCUMENTS = 12.0
 """AdamW moves a row that hears nothing of its own document as far as one that does, so a row's step must shrink as its
 document comes up less often: 2e-3 is best for 6,000 documents, and ruins a warm start for 36,594."""
@@ -101,12 +103,21 @@ class Setting:
         """Whether document states start the output rows, and are added to them after the round."""
         return self.model.warm_start and (self.docids.is_atomic or self.model.head == "tree")
 
-    def states(self, index: DifferentiableSearchIndex) -> Tensor:
-        return document_states(index, self.tokenizer, self.corpus, self.model.document_length)
+    def states(self, body: DifferentiableSearchIndex, work: Path) -> Tensor:
+        """Document states, which all processes compute together, by way of the folder `work`."""
+        encode = StateEncoder(body.to(compute_device()), self.tokenizer, self.model.document_length)
+        return document_states(encode, self.corpus, work, rank())
+
+    def body(self, checkpoint: str | None) -> DifferentiableSearchIndex:
+        """The model of a checkpoint without its rows; whole on every process, as FSDP's may not be."""
+        start = self.model.model_copy(update={"checkpoint": checkpoint})
+        return build_body(start.body, self.tokenizer, self.training.seed)
 
     def dev_evaluator(self) -> DevEvaluator | None:
-        length = self.model.query_length
-        return dev_evaluator(self.corpus, self.docids, self.tokenizer, self.training.dev_queries, length)
+        training, length = self.training, self.model.query_length
+        return dev_evaluator(
+            self.corpus, self.docids, self.tokenizer, training.dev_queries, length, training.dev_ranking
+        )
 
 
 def train_round(folder: Path, number: int, before: Round | None, setting: Setting) -> None:
@@ -123,11 +134,16 @@ def train_round(folder: Path, number: int, before: Round | None, setting: Settin
     PartialState().wait_for_everyone()  # before the first process may remove it
     if not has_steps:
         _train(trained, checkpoints, before, setting, evaluate)
+        PartialState().wait_for_everyone()  # until the first process has written it
+    began, states, work = time.monotonic(), None, folder.with_name(f"states-{number}")
+    if setting.is_warm and evaluate is not None:
+        states = setting.states(setting.body(str(trained)), work)
     if is_first_process():
-        _finish(folder, trained, before, setting, evaluate)
-        shutil.rmtree(checkpoints)
-        shutil.rmtree(trained)
+        _finish(folder, trained, before, setting, evaluate, states, began)
     PartialState().wait_for_everyone()
+    if is_first_process():
+        for leftover in (checkpoints, trained, work, folder.with_name(WARM_STATES)):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _train(
@@ -146,13 +162,14 @@ def _train(
     seconds_before = seconds_done(last) if last else before.seconds if before else 0.0
     if last is None and before is None and setting.is_warm:
         began = time.monotonic()
-        index.to(arguments.device)
-        warm_start(index, docids, setting.states(index))
+        body = index if model.checkpoint is None else setting.body(model.checkpoint)
+        warm_start(index, docids, setting.states(body, folder.with_name(WARM_STATES)))
         seconds_before = time.monotonic() - began
         if evaluate is not None and is_first_process():
             untrained = folder.with_name(UNTRAINED)
             index.save_pretrained(untrained)
-            point = {"step": 0, "examples": 0, "seconds": seconds_before, "loss": math.nan, **evaluate(index)}
+            point = {"step": 0, "examples": 0, "seconds": seconds_before, "loss": math.nan}
+            point |= evaluate(index.to(arguments.device))
             parts = parameters_by_part(index)
             write_round(Round(untrained, seconds_before, 0, 0.0, [point], [], parts, 0, False, point[DEV_MEASURE]))
     steps_before = before.steps if before else 0
@@ -187,9 +204,17 @@ def _train(
         write_json(folder / STEPS, {**done, "history": state.log_history})
 
 
-def _finish(folder: Path, trained: Path, before: Round | None, setting: Setting, evaluate: DevEvaluator | None) -> None:
-    """Put the trained model into `folder`, its rows refreshed if that makes it better, and note the round."""
-    began = time.monotonic()
+def _finish(
+    folder: Path,
+    trained: Path,
+    before: Round | None,
+    setting: Setting,
+    evaluate: DevEvaluator | None,
+    states: Tensor | None,
+    began: float,
+) -> None:
+    """Put the trained model into `folder`, its rows refreshed with `states` if that makes it better, and note the
+    round, whose steps ended at the time `began`."""
     done = json.loads((trained / STEPS).read_text(encoding="utf-8"))
     steps_before = before.steps if before else 0
     curve = dev_curve(done["history"], setting.training.batch_size, steps_before)
@@ -198,8 +223,8 @@ def _finish(folder: Path, trained: Path, before: Round | None, setting: Setting,
     folder.mkdir(exist_ok=True)
     copy_model(trained, folder)
     index = DifferentiableSearchIndex.from_pretrained(trained).to(compute_device())
-    if setting.is_warm and evaluate is not None:
-        refresh(index, setting.docids, setting.states(index))
+    if states is not None and evaluate is not None:
+        refresh(index, setting.docids, states)
         found = evaluate(index)[DEV_MEASURE]
         print(f"rows refreshed with document states: dev {DEV_MEASURE} {found:.4f}", file=sys.stderr, flush=True)
         curve.append({**curve[-1], "seconds": done["seconds"] + time.monotonic() - began, DEV_MEASURE: found})

@@ -1,0 +1,105 @@
+"""Ask a system the evaluation queries: one call for the index and every baseline.
+
+Latency and memory are measured in a process of their own, which opens the system, answers some queries one at a time
+and ends: so a figure is what a user of that system alone would see, whatever ran before.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from dsi.artifacts import WORK, write_json
+from dsi.corpus.store import Query
+from dsi.errors import DsiError
+from dsi.latency import milliseconds, percentiles
+from dsi.machine import memory_held
+from dsi.progress import progress
+from dsi.runfile import write_run
+from dsi.tsv import write_tsv
+
+WARM_UP = 5
+"""Queries answered before latency is measured."""
+
+Hits = list[tuple[str, float]]
+"""(doc_id, score) of the documents found, best first."""
+
+
+class System(Protocol):
+    """Something that answers queries."""
+
+    def answer(self, texts: Sequence[str]) -> Iterable[Hits]:
+        """The ranking for each text, of many that may go together."""
+
+    def answer_alone(self, text: str) -> object:
+        """Find the ranking for one text: what latency is of."""
+
+
+AnySystem = TypeVar("AnySystem", bound=System)
+
+
+def ask(
+    out: Path, name: str, opened: Callable[[], AnySystem], queries: Sequence[Query], latency_queries: int
+) -> tuple[AnySystem, dict[str, Any]]:
+    """Write the answers to `NAME.run`, and the milliseconds of the first `latency_queries`, asked one at a time, to
+    `NAME.latency.tsv`. `opened` opens the system; it is pickled for the process that measures, if there is one.
+
+    Returns:
+        The system as it has answered, and queries, queries_per_second, latency_ms (p50, p95), resident_bytes and
+        anonymous_bytes (of the process that measured; the latter without memory-mapped files).
+
+    Raises:
+        DsiError: the system cannot be opened.
+    """
+    asked = queries[:latency_queries]
+    measured = _measured_apart(out / WORK, opened, [query.text for query in asked]) if asked else {}
+    times: list[float] = measured.pop("milliseconds", [])
+    rows = ((query.query_id, f"{ms:.3f}") for query, ms in zip(asked, times, strict=True))
+    write_tsv(out / f"{name}.latency.tsv", ["query_id", "milliseconds"], rows)
+    system = opened()
+    start = time.perf_counter()
+    answers = zip((query.query_id for query in queries), system.answer([query.text for query in queries]), strict=True)
+    write_run(out / f"{name}.run", name, progress(answers, f"{name} search", total=len(queries), unit="queries"))
+    seconds = time.perf_counter() - start
+    return system, {
+        "queries": len(queries),
+        "queries_per_second": round(len(queries) / seconds, 1),
+        "latency_ms": percentiles(times),
+        **measured,
+    }
+
+
+def _measured_apart(work: Path, opened: Callable[[], System], texts: list[str]) -> dict[str, Any]:
+    work.mkdir(exist_ok=True)
+    request, result = work / "asked.pickle", work / "measured.json"
+    request.write_bytes(pickle.dumps((opened, texts, result)))
+    result.unlink(missing_ok=True)
+    status = subprocess.run([sys.executable, "-m", "dsi.answering", str(request)]).returncode
+    if not result.exists():
+        raise RuntimeError(f"the process that measures latency and memory ended with status {status}")
+    measured: dict[str, Any] = json.loads(result.read_text())
+    if "error" in measured:
+        raise DsiError(measured["error"])
+    return measured
+
+
+def _measure(request: Path) -> None:
+    opened, texts, result = pickle.loads(request.read_bytes())
+    try:
+        system: System = opened()
+        for text in texts[:WARM_UP]:
+            system.answer_alone(text)
+        times = milliseconds(system.answer_alone, progress(texts, "latency", unit="queries"))
+        write_json(result, {"milliseconds": times, **memory_held()})
+    except DsiError as error:
+        write_json(result, {"error": str(error)})
+
+
+if __name__ == "__main__":
+    _measure(Path(sys.argv[1]))

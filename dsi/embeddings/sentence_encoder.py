@@ -1,0 +1,36 @@
+"""A sentence-transformers model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsi.corpus.vectors import Encode
+from dsi.errors import DsiError, first_line
+
+
+def sentence_encoder(name: str, key: str) -> Any:
+    """The sentence-transformers model with this name or in this folder; `key` names it in the configuration.
+
+    Raises:
+        DsiError: the package is not installed, or there is no such model.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise DsiError(f"{key} needs sentence-transformers: pip install 'dsi[sentence-transformers]'") from None
+    try:
+        return SentenceTransformer(name)
+    except (OSError, ValueError) as error:
+        raise DsiError(f"{key}: cannot load {name!r}: {first_line(error)}") from None
+
+
+def half_precision(model: Any) -> Encode:
+    """`model.encode`, for many texts, with vectors of float16: half of the disk, and enough for exact search."""
+
+    def encode(texts: list[str]) -> NDArray[np.float16]:
+        return np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float16)
+
+    return encode

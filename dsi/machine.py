@@ -1,0 +1,59 @@
+"""What a result was made on: the processor and how it was used, which decide how sums round; and memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
+
+
+def machine() -> dict[str, Any]:
+    """Name of the processor, the widest instruction set that numpy found, and threads; GPUs if torch uses some."""
+    found = np.show_config(mode="dicts")["SIMD Extensions"]
+    facts: dict[str, Any] = {
+        "cpu": _processor(),
+        "instruction_set": (found.get("found") or found.get("baseline") or ["unknown"])[-1],
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None:  # a stage without a model does not wait for its import
+        facts |= {"instruction_set": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
+        if torch.cuda.is_initialized():
+            facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def process_peak() -> int:
+    """Most bytes that the process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+
+
+def memory_held() -> dict[str, int]:
+    """resident_bytes that the process holds now, and of them anonymous_bytes, those that no file backs; nothing where
+    the system does not tell (it does on Linux)."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return {
+        name: int(fields[key].split()[0]) * 1024
+        for name, key in (("resident_bytes", "VmRSS"), ("anonymous_bytes", "RssAnon"))
+        if key in fields
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), platform.processor() or platform.machine())

@@ -1,0 +1,31 @@
+# Written from the table in dsi/pipeline.py by `make stages`; edit that.
+
+STAGES := corpus tokenizer generator doc2query embeddings docids model search encoder baselines evaluation report
+# Those in which all processes of LAUNCH take part.
+LAUNCHABLE := generator doc2query embeddings model encoder
+
+COMMAND_corpus := ingest
+COMMAND_tokenizer := tokenize
+COMMAND_generator := finetune
+COMMAND_doc2query := expand
+COMMAND_embeddings := embed
+COMMAND_docids := assign
+COMMAND_model := train
+COMMAND_search := search
+COMMAND_encoder := train-encoder
+COMMAND_baselines := compare
+COMMAND_evaluation := evaluate
+COMMAND_report := report
+
+# What each stage reads. Order only: the plan says whether the result is out of date.
+$(RUN)/tokenizer/manifest.json: | $(RUN)/corpus/manifest.json
+$(RUN)/generator/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json
+$(RUN)/doc2query/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/generator/manifest.json
+$(RUN)/embeddings/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json
+$(RUN)/docids/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/embeddings/manifest.json
+$(RUN)/model/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/docids/manifest.json
+$(RUN)/search/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/docids/manifest.json $(RUN)/model/manifest.json
+$(RUN)/encoder/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json
+$(RUN)/baselines/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/embeddings/manifest.json $(RUN)/encoder/manifest.json
+$(RUN)/evaluation/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json
+$(RUN)/report/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/docids/manifest.json $(RUN)/model/manifest.json $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json $(RUN)/evaluation/manifest.json
