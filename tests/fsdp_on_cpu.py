@@ -13,6 +13,7 @@ os.environ |= {
     "FSDP_TRANSFORMER_CLS_TO_WRAP": "T5Block",
     "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
     "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
 }
 
 from accelerate import state

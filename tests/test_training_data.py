@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from conftest import Stages, read_all
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsi.config import TasksConfig
+from dsi.config import Doc2QueryConfig, KnownItemConfig, TasksConfig
 from dsi.corpus.store import Corpus
+from dsi.doc2query.expand import expand
 from dsi.errors import DsiError
+from dsi.processes import Rank
 from dsi.training.batches import Batches, permuted
 from dsi.training.examples import Examples, write_examples
 from dsi.training.targets import DocidTargets
@@ -66,6 +69,25 @@ def test_tasks_come_from_the_document_and_its_real_queries(tiny: Stages, tmp_pat
     ]
     last = zip(examples.doc_index[-len(real) :], texts[-len(real) :], strict=True)
     assert list(last) == [(number, tiny.text(query.text)["input_ids"]) for query, number in real]
+
+
+def test_processes_that_share_the_tokenising_write_what_one_does(tiny: Stages, tmp_path: Path) -> None:
+    queries = tmp_path / "doc2query"
+    queries.mkdir()
+    config = Doc2QueryConfig(known_item=KnownItemConfig(queries=5), shard_size=7)
+    expand(queries, doc2query=config, corpus=tiny.corpus)
+    mixed = TasksConfig(first_p=1.0, daq=1.0, passage_length=9, spans=4)
+    tasks = training_tasks(mixed, Corpus(tiny.corpus), queries, tiny.text, query_length=12, seed=0)
+    assert tasks["d2q"].shards == 9
+    alone = write_examples(tmp_path / "one", tasks, 200)
+    with ThreadPoolExecutor() as pool:
+        ranks = [Rank(process, 3) for process in range(3)]
+        shared = list(pool.map(lambda rank: write_examples(tmp_path / "three", tasks, 200, rank), ranks))
+    assert all(examples.tasks == alone.tasks for examples in shared)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["doc_index.bin", "lengths.bin", "starts.npy", "tasks.json", "tokens.bin"]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "three" / name).read_bytes()
 
 
 def test_a_task_without_examples_is_an_error(tiny: Stages, tmp_path: Path) -> None:

@@ -51,24 +51,26 @@ def compare(
     documents = Corpus(corpus)
     queries = documents.queries(documents.evaluation_split(split))
     costs: dict[str, Any] = {}
+
+    def ask_dense(name: str, opened: Callable[[], Any], made: Path | None = None) -> dict[str, Any]:
+        vectors, seconds = _vectors(out, name, opened, documents, made)
+        found = dense(out, name, opened, vectors, corpus, queries, baselines.depth, latency_queries)
+        return {"seconds_index": seconds, **found}
+
     for name in baselines.systems:
-        if name in ("dense", "dual_encoder"):
-            if name == "dense":
-                opened: Callable[[], Any] = partial(sentence_encoder, baselines.dense_model, "baselines.dense_model")
-            else:
-                assert encoder is not None  # the table of stages names both for this system
-                assert tokenizer is not None
-                opened = partial(TextEncoder, encoder, tokenizer)
-            vectors, seconds = _vectors(out, name, opened, documents, embeddings if name == "dense" else None)
-            costs[name] = dense(out, name, opened, vectors, corpus, queries, baselines.depth, latency_queries)
-            costs[name]["seconds_index"] = seconds
+        if name == "dense":
+            opened: Callable[[], Any] = partial(sentence_encoder, baselines.dense_model, "baselines.dense_model")
+            costs[name] = ask_dense(name, opened, embeddings)
+        elif name == "dual_encoder":
+            assert encoder is not None  # the table of stages names both for this system
+            assert tokenizer is not None
+            counts = (read_manifest(encoder) or {"counts": {}})["counts"]
+            costs[name] = ask_dense(name, partial(TextEncoder, encoder, tokenizer))
+            costs[name] |= {key: counts.get(key) for key in ("steps", "training_seconds", "training_flops")}
         else:
             assert doc2query is not None or name == "bm25"
             texts = contents(documents, doc2query if name == "bm25_doc2query" else None)
             costs[name] = bm25(out, name, texts, len(documents), queries, baselines, latency_queries)
-        if name == "dual_encoder":
-            counts = (read_manifest(encoder) or {"counts": {}})["counts"] if encoder is not None else {}
-            costs[name] |= {key: counts.get(key) for key in ("steps", "training_seconds", "training_flops")}
     return costs
 
 
