@@ -28,12 +28,14 @@ from typing import Any
 
 from dsi.errors import DsiError
 from dsi.machine import machine, process_peak
-from dsi.processes import is_first_process, wait_until
+from dsi.processes import is_first_process, rank, wait_for_everyone, wait_until
 
 FORMAT = 2
 """Of stage folders and manifests. Folders of another format are not read: they are made again, or refused by name."""
 MANIFEST = "manifest.json"
 WORK = "work"
+FINISHED = Path(WORK, "finished")
+"""Where every process but the first says that its part of a stage is done."""
 PACKAGES = (
     "torch",
     "transformers",
@@ -100,22 +102,32 @@ class Store:
         """Folder of the stage with these inputs, made by `make(partial folder) -> counts` unless it exists.
 
         `make` finds its own unfinished work in the folder it is given and goes on from there. Under `accelerate
-        launch` the first process builds and publishes; the others wait, or take part if the stage is `parallel`.
+        launch` the first process builds and publishes; the others wait, or take part if the stage is `parallel`: then
+        nothing is published before all have done their part.
         """
         folder = self.path(stage, fingerprint(inputs))
         partial = folder.with_name(folder.name + ".partial")
         if not is_first_process():
-            if parallel and read_manifest(folder) is None:
-                partial.mkdir(parents=True, exist_ok=True)
-                make(partial)
+            if parallel:
+                wait_for_everyone()
+                if read_manifest(folder) is None:
+                    make(partial)
+                    (partial / FINISHED / str(rank().process)).touch()
             wait_until(lambda: read_manifest(folder) is not None)
             return folder
         self.folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder.with_name(folder.name + ".lock"), stage):
-            if read_manifest(folder) is None:
-                (partial / WORK).mkdir(parents=True, exist_ok=True)
+            is_built = read_manifest(folder) is not None
+            if not is_built:
+                shutil.rmtree(partial / FINISHED, ignore_errors=True)  # of a start that was stopped
+                (partial / FINISHED).mkdir(parents=True)
+            if parallel:
+                wait_for_everyone()
+            if not is_built:
                 before, start = _seconds_before(partial), time.monotonic()
                 counts = make(partial)
+                others = rank().processes - 1 if parallel else 0
+                wait_until(lambda: len(list((partial / FINISHED).iterdir())) == others)
                 manifest = {
                     "stage": stage,
                     "format": FORMAT,

@@ -34,6 +34,14 @@ def is_first_process() -> bool:
     return rank().process == 0
 
 
+def wait_for_everyone() -> None:
+    """Return once every process of the launcher has called this, each as often as the others."""
+    if rank().processes > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
 def wait_until(done: Callable[[], bool]) -> None:
     """Wait for what other processes write; the launcher ends us all if one of them fails."""
     while not done():

@@ -9,10 +9,12 @@ import pytest
 from conftest import ON_CPU, kill_when, processes_command, run_processes, tiny_documents, write_msmarco_folder
 
 import dsi
+from dsi.artifacts import MANIFEST
 from dsi.cli import main
 from dsi.corpus import vectors
 
 FSDP = Path(__file__).with_name("fsdp_on_cpu.py")
+LATE = Path(__file__).with_name("late_process.py")
 COUNTING = Path(__file__).with_name("counting_states.py")
 CONFIG = """
 corpus: {{source: msmarco, path: {data}}}
@@ -92,3 +94,13 @@ def test_two_processes_compute_each_document_state_once(tmp_path: Path, monkeypa
     for file in ("embeddings/vectors.npy", "docids/codes.npy"):
         np.testing.assert_array_equal(np.load(one / file), np.load(two / file))
     check_same_curves(one / "model", two / "model")
+
+
+def test_a_shared_stage_waits_for_a_process_that_is_slow_or_late(tmp_path: Path) -> None:
+    run_processes(processes_command(2, [str(tmp_path)], LATE))
+    store = tmp_path / ".store"
+    assert not list(store.glob("*.partial"))
+    folders = [folder for folder in store.iterdir() if folder.is_dir()]
+    assert len(folders) == 2
+    for folder in folders:
+        assert {file.name for file in folder.iterdir()} == {MANIFEST, "process-0", "process-1"}

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainingArguments
 
@@ -30,7 +29,7 @@ from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import refresh, warm_start
-from dsi.processes import is_first_process, rank
+from dsi.processes import is_first_process, rank, wait_for_everyone
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator, dev_evaluator
@@ -131,16 +130,16 @@ def train_round(folder: Path, number: int, before: Round | None, setting: Settin
     evaluate = setting.dev_evaluator()
     trained, checkpoints = folder.with_name(f"trained-{number}"), folder.with_name(f"checkpoints-{number}")
     has_steps = (trained / STEPS).exists()
-    PartialState().wait_for_everyone()  # before the first process may remove it
+    wait_for_everyone()  # before the first process may remove it
     if not has_steps:
         _train(trained, checkpoints, before, setting, evaluate)
-        PartialState().wait_for_everyone()  # until the first process has written it
+        wait_for_everyone()  # until the first process has written it
     began, states, work = time.monotonic(), None, folder.with_name(f"states-{number}")
     if setting.is_warm and evaluate is not None:
         states = setting.states(setting.body(str(trained)), work)
     if is_first_process():
         _finish(folder, trained, before, setting, evaluate, states, began)
-    PartialState().wait_for_everyone()
+    wait_for_everyone()
     if is_first_process():
         for leftover in (checkpoints, trained, work, folder.with_name(WARM_STATES)):
             shutil.rmtree(leftover, ignore_errors=True)

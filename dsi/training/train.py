@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from transformers import AutoTokenizer
 
 from dsi.artifacts import WORK, read_manifest
@@ -13,7 +12,7 @@ from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.model.card import write_card
-from dsi.processes import rank
+from dsi.processes import rank, wait_for_everyone
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.dev import DEV_SPLIT
 from dsi.training.examples import write_examples
@@ -84,5 +83,5 @@ def train(
             "docids": identifiers.vocabulary.kind,
         }
         write_card(out, model, training, indexed, counts)
-    PartialState().wait_for_everyone()
+    wait_for_everyone()
     return counts
