@@ -16,7 +16,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from dsi.artifacts import WORK, write_json
 from dsi.corpus.store import Query
 from dsi.errors import DsiError
 from dsi.latency import milliseconds, percentiles
@@ -60,7 +59,7 @@ def ask(
         DsiError: the system cannot be opened.
     """
     asked = queries[:latency_queries]
-    measured = _measured_apart(out / WORK, opened, [query.text for query in asked]) if asked else {}
+    measured = _measured_apart(opened, [query.text for query in asked]) if asked else {}
     times: list[float] = measured.pop("milliseconds", [])
     rows = ((query.query_id, f"{ms:.3f}") for query, ms in zip(asked, times, strict=True))
     write_tsv(out / f"{name}.latency.tsv", ["query_id", "milliseconds"], rows)
@@ -77,22 +76,20 @@ def ask(
     }
 
 
-def _measured_apart(work: Path, opened: Callable[[], System], texts: list[str]) -> dict[str, Any]:
-    work.mkdir(exist_ok=True)
-    request, result = work / "asked.pickle", work / "measured.json"
-    request.write_bytes(pickle.dumps((opened, texts, result)))
-    result.unlink(missing_ok=True)
-    status = subprocess.run([sys.executable, "-m", "dsi.answering", str(request)]).returncode
-    if not result.exists():
-        raise RuntimeError(f"the process that measures latency and memory ended with status {status}")
-    measured: dict[str, Any] = json.loads(result.read_text())
+def _measured_apart(opened: Callable[[], System], texts: list[str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "dsi.answering"]
+    done = subprocess.run(command, input=pickle.dumps((opened, texts)), stdout=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(f"the process that measures latency and memory ended with status {done.returncode}")
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # what libraries may say comes before it
     if "error" in measured:
         raise DsiError(measured["error"])
     return measured
 
 
-def _measure(request: Path) -> None:
-    opened, texts, result = pickle.loads(request.read_bytes())
+def _measure() -> dict[str, Any]:
+    """What the process that has started this one asks on the standard input."""
+    opened, texts = pickle.load(sys.stdin.buffer)
     try:
         system: System = opened()
         start = time.perf_counter()
@@ -101,10 +98,10 @@ def _measure(request: Path) -> None:
                 break
             system.answer_alone(text)
         times = milliseconds(system.answer_alone, progress(texts, "latency", unit="queries"))
-        write_json(result, {"milliseconds": times, **memory_held()})
     except DsiError as error:
-        write_json(result, {"error": str(error)})
+        return {"error": str(error)}
+    return {"milliseconds": times, **memory_held()}
 
 
 if __name__ == "__main__":
-    _measure(Path(sys.argv[1]))
+    print("\n" + json.dumps(_measure()))

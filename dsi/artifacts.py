@@ -74,7 +74,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if manifest.get("format", 1) != FORMAT:
         raise DsiError(
             f"{folder}: this folder has format {manifest.get('format', 1)}, and this version of dsi reads format"
-            f" {FORMAT}; make it again with `dsi run` or make"
+            f" {FORMAT}; make the run again with `dsi run` or make, or the copy with `dsi export`"
         )
     return manifest
 

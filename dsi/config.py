@@ -225,7 +225,7 @@ class EmbeddingsConfig(Section):
     model: str = "sentence-transformers/sentence-t5-base"
     """sentence_transformers: name or folder of the model."""
     file: str | None = None
-    """file: a .npy file of float16 or float32, a row a document in corpus order; it may be larger than memory."""
+    """file: a .npy file of floating-point numbers, a row a document in corpus order; it may be larger than memory."""
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -373,6 +373,13 @@ class SearchConfig(Section):
             )
         return self
 
+    def check_head(self, head: str) -> None:
+        """Raise ValueError if a model with this head cannot be searched so."""
+        if self.ranking == "leaf" and head != "tree":
+            raise ValueError("search.ranking=leaf needs model.head=tree")
+        if head == "tree" and not self.constrained:
+            raise ValueError("model.head=tree knows no docids but those that exist; search.constrained must be true")
+
 
 class EncoderConfig(Section):
     """Training of the baseline dual_encoder, GTR's recipe; its sizes, or its checkpoint, are those of `model`."""
@@ -426,7 +433,7 @@ RENAMED = {
     "docids.embeddings": "embeddings.kind",
     "docids.embedding_model": "embeddings.model",
     "docids.embedding_file": "embeddings.file",
-    "model.ranking": "search.ranking",
+    "model.ranking": "search.ranking (training.dev_ranking for the dev queries)",
 }
 """Keys that had another name once."""
 
@@ -455,14 +462,9 @@ class Config(Section):
             raise ValueError(f"model.head=pawa needs docids.kind semantic_2d or residual, not {kind}")
         if head == "tree" and kind == "atomic":
             raise ValueError("model.head=tree needs docids of several tokens; atomic ones have none above the leaves")
-        for key, ranking in (
-            ("search.ranking", self.search.ranking),
-            ("training.dev_ranking", self.training.dev_ranking),
-        ):
-            if ranking == "leaf" and head != "tree":
-                raise ValueError(f"{key}=leaf needs model.head=tree")
-        if head == "tree" and not self.search.constrained:
-            raise ValueError("model.head=tree knows no docids but those that exist; search.constrained must be true")
+        if self.training.dev_ranking == "leaf" and head != "tree":
+            raise ValueError("training.dev_ranking=leaf needs model.head=tree")
+        self.search.check_head(head)
         return self
 
     @model_validator(mode="after")
@@ -548,13 +550,17 @@ def read_part(path: Path, name: str, kind: type[AnySection], changes: dict[str, 
     Raises:
         DsiError: the file cannot be read, or a key of the section is wrong.
     """
-    values = {**(_read(path).get(name) or {}), **(changes or {})}
+    values = _read(path).get(name) or {}
+    section = _part(name, kind, values, str(path))
+    return _part(name, kind, {**values, **changes}, None) if changes else section
+
+
+def _part(name: str, kind: type[AnySection], values: dict[str, Any], path: str | None) -> AnySection:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         errors: list[ErrorDetails] = [{**wrong, "loc": (name, *wrong["loc"])} for wrong in error.errors()]
-        origins = [None if {*wrong["loc"][1:2]} & {*(changes or {})} else str(path) for wrong in errors]
-        raise DsiError("; ".join(map(_explain, errors, origins))) from None
+        raise DsiError("; ".join(_explain(wrong, path) for wrong in errors)) from None
 
 
 def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -140,9 +140,11 @@ _TABLE = (
         inputs=("corpus", "tokenizer"),
         only_if={"tokenizer": _embeds_with_the_model, "model.body": _embeds_with_the_model},
         outside=lambda config: files_below(
-            config.embeddings.file,
-            config.embeddings.model,
-            config.model.checkpoint if _embeds_with_the_model(config) else None,
+            {
+                "file": config.embeddings.file,
+                "sentence_transformers": config.embeddings.model,
+                "document_states": config.model.checkpoint,
+            }.get(config.embeddings.kind)
         ),
         asked=lambda config: _clusters(config) or _dense_vectors_are_the_embeddings(config),
         launchable=True,
@@ -217,8 +219,11 @@ _TABLE = (
         "dsi.report.report",
         "write the tables",
         sections=("report",),
-        inputs=("corpus", "doc2query", "docids", "model", "search", "baselines", "evaluation"),
-        version=5,
+        inputs=(
+            *("corpus", "tokenizer", "generator", "doc2query", "embeddings", "docids", "model", "search"),
+            *("encoder", "baselines", "evaluation"),
+        ),
+        version=6,
     ),
 )
 STAGES = {stage.name: stage for stage in _TABLE}

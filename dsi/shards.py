@@ -51,9 +51,13 @@ class Shards:
     def unfinished(self) -> list[int]:
         """Shards that this process has to do, in order; their folder is made."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return [
-            shard for shard in range(self.rank.process, len(self), self.rank.processes) if not self.path(shard).exists()
-        ]
+        own = range(self.rank.process, len(self), self.rank.processes)
+        shards = [shard for shard in own if not self.path(shard).exists()]
+        names = {f".{self.path(shard).name}" for shard in shards}
+        for left in self.folder.glob(".shard-*"):
+            if left.stem in names:  # by a process that was killed
+                left.unlink()
+        return shards
 
     def wait(self) -> list[Path]:
         """The files of all shards, once every process has done its own."""
@@ -66,5 +70,8 @@ class Shards:
 def published(path: Path) -> Iterator[Path]:
     """A path to write to, which then becomes `path`, so that this file is never half there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    yield temporary
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -57,6 +57,7 @@ def main() -> None:
         ["memory for parameters, gradients, moments", size(4.0 * parameters * STATES[config.training.optimizer])],
         ["synthetic queries", large(queries * documents)],
         ["disk for their pairs", size(queries * documents * BYTES_A_PAIR)],
+        ["the same while shards are put together", size(2 * queries * documents * BYTES_A_PAIR)],
     ]
     print(text_table(["", options.config], rows))
 

@@ -28,4 +28,4 @@ $(RUN)/search/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/mani
 $(RUN)/encoder/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json
 $(RUN)/baselines/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/embeddings/manifest.json $(RUN)/encoder/manifest.json
 $(RUN)/evaluation/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json
-$(RUN)/report/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/docids/manifest.json $(RUN)/model/manifest.json $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json $(RUN)/evaluation/manifest.json
+$(RUN)/report/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/generator/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/embeddings/manifest.json $(RUN)/docids/manifest.json $(RUN)/model/manifest.json $(RUN)/search/manifest.json $(RUN)/encoder/manifest.json $(RUN)/baselines/manifest.json $(RUN)/evaluation/manifest.json

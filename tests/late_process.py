@@ -1,4 +1,4 @@
-"""Two stages that processes share, in the folder given: the second process is slow within one and late for the other."""
+"""Two stages that processes share, below the folder given: the second process is slow in one, late for the other."""
 
 from __future__ import annotations
 

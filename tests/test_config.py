@@ -66,7 +66,7 @@ def test_a_file_extends_another(tmp_path: Path) -> None:
         ("docids: {alphabet: runes}", [], "docids.alphabet: input should be 'characters' or 'pieces', found 'runes'"),
         ("embeddings: {kind: file}", [], "embeddings.file is needed with embeddings.kind=file"),
         ("docids: {embeddings: file}", [], "docids.embeddings: this key is called embeddings.kind now"),
-        ("", ["model.ranking=leaf"], "--set model.ranking: this key is called search.ranking now"),
+        ("", ["model.ranking=leaf"], "--set model.ranking: this key is called search.ranking (training.dev_ranking"),
         ("search: {ranking: leaf}", [], "search.ranking=leaf needs model.head=tree"),
         ("model: {head: pawa}", [], "model.head=pawa needs docids.kind semantic_2d or residual, not atomic"),
         ("model: {head: tree}", [], "model.head=tree needs docids of several tokens"),

@@ -15,7 +15,7 @@ from dsi.config import DocidsConfig
 from dsi.corpus import vectors as vectors_module
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import encode_shards, join_shards, read_vectors
-from dsi.docids.kinds import KINDS, Newcomer, by_position
+from dsi.docids.kinds import Newcomer, by_position, opened
 from dsi.docids.naive import END, spell
 from dsi.docids.residual import residual_codes
 from dsi.docids.semantic import tree_codes
@@ -121,7 +121,7 @@ def test_what_assigned_docids_finds_them_again(
         assert docids.codes[:, 0].tolist() == list(range(len(docids.codes)))
     else:
         assert sorted(docids.trie.documents) == list(range(len(docids.codes)))
-    kind = KINDS[config.kind].load(tmp_path, docids.vocabulary)
+    kind = opened(tmp_path)
     made = encoder(tmp_path / "embeddings")(list(corpus.contents())) if config.is_clustered else [None] * len(corpus)
     for number, (code, document, vector) in enumerate(zip(docids.codes, corpus, made, strict=True)):
         way = kind.way(Newcomer(number, document.doc_id, vector))
@@ -132,7 +132,7 @@ def test_what_assigned_docids_finds_them_again(
 
 def test_a_letter_that_no_id_has_is_an_error(tiny: Stages, tmp_path: Path) -> None:
     assign_tiny(tmp_path, tiny, DocidsConfig(kind="naive"))
-    kind = KINDS["naive"].load(tmp_path, Docids(tmp_path).vocabulary)
+    kind = opened(tmp_path)
     with pytest.raises(ValueError, match="'Z'"):
         kind.way(Newcomer(99, "Z"))
 
@@ -162,12 +162,26 @@ def test_vectors_from_a_file(tiny: Stages, tmp_path: Path) -> None:
         encoder(tmp_path / "docids/embeddings")
 
 
-def test_a_file_of_other_documents_vectors_is_refused(tiny: Stages, tmp_path: Path) -> None:
-    np.save(tmp_path / "vectors.npy", np.ones((3, 4), dtype=np.float32))
-    with pytest.raises(DsiError, match=r"vectors\.npy holds float32 of shape \(3, 4\).* 60 documents"):
-        assign_tiny(
-            tmp_path / "docids", tiny, DocidsConfig(kind="semantic"), kind="file", file=str(tmp_path / "vectors.npy")
-        )
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.ones((3, 4), dtype=np.float32), r"holds float32 of shape \(3, 4\).* 60 documents"),
+        (np.ones((60, 0), dtype=np.float32), r"holds float32 of shape \(60, 0\)"),
+        (np.ones((60, 4), dtype=np.int64), "holds int64 .* floating-point"),
+        (np.where(np.arange(240) == 29, np.nan, 1).reshape(60, 4), "row 7 of .* is not finite"),
+        (np.full((60, 4), 1e300), "row 0 of .* is not finite as float32"),
+        (None, "cannot read"),
+    ],
+)
+def test_a_file_without_a_vector_for_each_document_is_refused(
+    tiny: Stages, tmp_path: Path, vectors: np.ndarray | None, message: str
+) -> None:
+    file = tmp_path / "vectors.npy"
+    file.touch()
+    if vectors is not None:
+        np.save(file, vectors)
+    with pytest.raises(DsiError, match=rf"^embeddings\.file: .*{message}"):
+        assign_tiny(tmp_path / "docids", tiny, DocidsConfig(kind="semantic"), kind="file", file=str(file))
 
 
 @pytest.mark.parametrize("kind", ["tfidf", "document_states"])

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dsi.config import DocidsConfig, ModelConfig, TasksConfig
 from dsi.corpus.store import Corpus
+from dsi.corpus.vectors import encode_shards
 from dsi.docids.kinds import by_position
 from dsi.docids.semantic import tree_codes
 from dsi.docids.store import Docids, Vocabulary, write_docids
@@ -144,7 +145,7 @@ def test_loss_is_the_mean_by_hand(tiny: Stages, tmp_path: Path, head: str) -> No
         scores = by_hand(model, ids[mask.bool()].tolist(), docids)
         same = (np.array(docids.codes)[:, : len(code)] == code.numpy()).all(axis=1)
         expected.append(-scores[same.nonzero()[0][0]])
-    assert float(loss) == pytest.approx(np.mean(expected), abs=1e-4)
+    assert loss.item() == pytest.approx(np.mean(expected), abs=1e-4)
     assert all(parameter.grad is not None for parameter in model.docid_head.parameters() if parameter.numel())
 
 
@@ -180,7 +181,9 @@ def test_warm_started_tree_finds_documents_before_any_training(tiny: Stages, tmp
     evaluate = dev_evaluator(corpus, docids, tiny.tokenizer, limit=100, length=32)
     assert evaluate is not None
     cold = evaluate(model)["RR@10"]
-    states = document_states(StateEncoder(model, tiny.tokenizer, 96), corpus, tmp_path / "states", ALONE)
+    states = document_states(
+        encode_shards(tmp_path / "states", corpus, StateEncoder(model, tiny.tokenizer, 96), "states", ALONE)
+    )
     warm_start(model, docids, states)
     paths = docids.trie.paths(np.asarray(docids.codes))
     for node in (int(paths[0, 0]), int(paths[7, 1])):

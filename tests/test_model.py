@@ -16,6 +16,7 @@ from transformers import T5ForConditionalGeneration as T5
 
 from dsi.config import DocidsConfig, ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
+from dsi.corpus.vectors import encode_shards
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex, parameters_by_part
@@ -90,22 +91,27 @@ def test_warm_start_finds_documents_before_any_training(tiny: Stages, tmp_path: 
     evaluate = dev_evaluator(corpus, Docids(tmp_path), tiny.tokenizer, limit=100, length=32)
     assert evaluate is not None
     cold = evaluate(model)["RR@10"]
-    states = document_states(StateEncoder(model, tiny.tokenizer, 96), corpus, tmp_path / "states", ALONE)
+    states = document_states(
+        encode_shards(tmp_path / "states", corpus, StateEncoder(model, tiny.tokenizer, 96), "states", ALONE)
+    )
     torch.testing.assert_close(states.norm(dim=1), torch.ones(len(corpus)))
     with torch.no_grad():
         model.docid_head.weight.copy_(states)
     assert evaluate(model)["RR@10"] > cold + 0.2
 
 
-def test_an_index_passes_on_all_but_its_docid_rows(tiny: Stages, tmp_path: Path) -> None:
+@pytest.mark.parametrize("largest_file", ["1GB", "10KB"])
+def test_an_index_passes_on_all_but_its_docid_rows(tiny: Stages, tmp_path: Path, largest_file: str) -> None:
     config = ModelConfig(d_model=16, d_kv=4, d_ff=16)
     trained = build_model(config, tiny.tokenizer, 1, DocidShape(tokens=5))
     with torch.no_grad():
         trained.docid_embedding.weight[START] = 3.0
-    trained.save_pretrained(tmp_path)
+    trained.config.docid_ranking = "leaf"  # as older versions wrote
+    trained.save_pretrained(tmp_path, max_shard_size=largest_file)
     start = config.model_copy(update={"checkpoint": str(tmp_path)})
     other = build_model(start, tiny.tokenizer, 0, DocidShape(tokens=7, length=2))
     assert other.docid_head.weight.shape == (7, 16)
+    assert not hasattr(other.config, "docid_ranking")
     torch.testing.assert_close(other.docid_embedding.weight[START], torch.full((16,), 3.0))
     for name, value in trained.state_dict().items():
         if "docid" not in name:

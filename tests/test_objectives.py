@@ -30,7 +30,7 @@ def test_every_head_has_the_same_layout(tmp_path: Path, head: str) -> None:
     assert list(zip(found.query.tolist(), found.position.tolist(), strict=True)) == tokens
     counts = found.start.diff()
     assert int(found.start[-1]) == len(found.values)
-    sums = [float(values.exp().sum()) for values in found.values.split(counts.tolist())]
+    sums = [values.exp().sum().item() for values in found.values.split(counts.tolist())]
     np.testing.assert_allclose(sums, 1, atol=1e-5)
     assert ((found.start[:-1] <= found.target) & (found.target < found.start[1:])).all()
     within = (found.target - found.start[:-1]).tolist()
@@ -56,7 +56,7 @@ def test_consistency_loss_pulls_two_passes_together(tmp_path: Path) -> None:
     batch = {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
-        "codes": torch.from_numpy(docids.codes[:4]).long(),
+        "codes": torch.tensor(docids.codes[:4]).long(),
     }
     for dropout, larger in ((0.0, False), (0.3, True)):
         losses = []

@@ -128,6 +128,10 @@ def test_kinds_of_docids_share_their_embeddings_and_rankings_their_model(project
     text = tiny_documents()[7].text
     as_leaf = dsi.load(project / "runs/one", ranking="leaf").search([text])
     assert as_leaf == leaf.search([text]) != path.search([text])
+    with pytest.raises(DsiError, match=r"search\.constrained must be true; the head of .*/model is tree"):
+        dsi.load(project / "runs/one", constrained=False)
+    stages = (project / "runs/one/report/report.md").read_text()
+    assert all(f"\n| {stage} | " in stages for stage in ("tokenizer", "embeddings", "docids", "model"))
 
 
 def test_latency_and_memory_are_measured_in_a_process_of_their_own(project: Path) -> None:
@@ -198,6 +202,8 @@ def test_an_exported_index_needs_no_run(project: Path, tmp_path: Path, capsys: p
             dsi.load(tmp_path / "index", **key)
     with pytest.raises(DsiError, match=r"search\.ranking=leaf needs model\.head=tree"):
         dsi.load(tmp_path / "index", ranking="leaf")
+    with pytest.raises(DsiError, match=r"^search\.exact follows docids that exist"):  # the file is not to blame
+        dsi.load(tmp_path / "index", exact=True, constrained=False)
     assert main(["export", str(project / "runs/tiny"), str(tmp_path / "second")]) == 0
     assert not [path for path in (tmp_path / "index").rglob("*") if path.is_symlink()]
     assert dsi.load(tmp_path / "second").search([text]) == dsi.load(project / "runs/tiny").search([text])

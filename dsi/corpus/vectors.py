@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +45,28 @@ def encode_shards(folder: Path, corpus: Corpus, encode: Encode, what: str, rank:
 
 def join_shards(path: Path, shards: list[Path]) -> Vectors:
     """Put the shards into one .npy file and memory-map it."""
-    first = np.load(shards[0], mmap_mode="r")
-    last = np.load(shards[-1], mmap_mode="r")
-    shape = ((len(shards) - 1) * len(first) + len(last), first.shape[1])
-    vectors = open_memmap(path, mode="w+", dtype=first.dtype, shape=shape)
-    for start, part in _parts(shards):
-        vectors[start : start + len(part)] = part
+    shape, dtype = _shape(shards)
+    vectors = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    _fill(vectors, shards)
     vectors.flush()
     return vectors
 
 
 def read_shards(shards: list[Path]) -> Vectors:
     """All of them in memory."""
-    return np.concatenate([part for _, part in _parts(shards)])
+    vectors: Vectors = np.empty(*_shape(shards))
+    _fill(vectors, shards)
+    return vectors
 
 
-def _parts(shards: list[Path]) -> Iterator[tuple[int, Vectors]]:
+def _shape(shards: list[Path]) -> tuple[tuple[int, int], np.dtype[Any]]:
+    first, last = (np.load(path, mmap_mode="r") for path in (shards[0], shards[-1]))
+    return ((len(shards) - 1) * len(first) + len(last), first.shape[1]), first.dtype
+
+
+def _fill(vectors: Vectors, shards: list[Path]) -> None:
     start = 0
     for path in shards:
-        part: Vectors = np.load(path)
-        yield start, part
+        part = np.load(path)
+        vectors[start : start + len(part)] = part
         start += len(part)

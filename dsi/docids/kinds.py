@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from dsi.artifacts import write_json
 from dsi.config import DocidsConfig
@@ -23,7 +22,10 @@ from dsi.corpus.vectors import Vectors
 from dsi.docids.naive import END, Alphabet, letters, spell
 from dsi.docids.residual import Codebooks, residual_codes
 from dsi.docids.semantic import ClusterTree, tree_codes
-from dsi.docids.store import Codes, Vocabulary
+from dsi.docids.store import Codes, Docids, Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Newcomer(NamedTuple):
@@ -91,7 +93,8 @@ class Naive:
     def assign(
         cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer: Path | None
     ) -> tuple[Self, Vocabulary, Codes]:
-        text = AutoTokenizer.from_pretrained(tokenizer)
+        assert tokenizer is not None
+        text = _tokenizer(tokenizer)
         strings, pieces, codes = spell((document.doc_id for document in corpus), config.alphabet, text)
         vocabulary = Vocabulary("naive", len(strings), codes.shape[1], END, strings, pieces)
         return cls(strings, config.alphabet, text), vocabulary, codes
@@ -108,7 +111,7 @@ class Naive:
     @classmethod
     def load(cls, folder: Path, vocabulary: Vocabulary) -> Self:
         alphabet = json.loads((folder / "naive.json").read_text(encoding="utf-8"))["alphabet"]
-        return cls(vocabulary.strings, alphabet, AutoTokenizer.from_pretrained(folder / "tokenizer"))
+        return cls(vocabulary.strings, alphabet, _tokenizer(folder / "tokenizer"))
 
 
 class Semantic:
@@ -183,6 +186,12 @@ KINDS: dict[str, type[Kind]] = {
 }
 
 
+def opened(folder: Path) -> Kind:
+    """The kind whose docids a stage folder holds."""
+    vocabulary = Docids(folder).vocabulary
+    return KINDS[vocabulary.kind].load(folder, vocabulary)
+
+
 def by_position(codes: Codes) -> Codes:
     """A token for each pair of position and value, where `codes` have one for a value whatever its position.
 
@@ -191,6 +200,12 @@ def by_position(codes: Codes) -> Codes:
     """
     sizes = codes.max(axis=0) + 1
     return np.where(codes < 0, -1, codes + np.cumsum(sizes) - sizes)
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer  # takes seconds to import, and naive docids alone need it
+
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def _numbered(kind: str, values: Codes, own_tokens: bool) -> tuple[Codes, Vocabulary]:

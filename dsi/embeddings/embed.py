@@ -12,26 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import AutoTokenizer
+from numpy.lib.format import open_memmap
 
 from dsi.artifacts import WORK, write_json
 from dsi.config import BodyConfig, EmbeddingsConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import SHARD, VECTORS, Encode, Vectors, encode_shards, join_shards, read_vectors
-from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
 from dsi.embeddings.tfidf import Tfidf
 from dsi.errors import DsiError
-from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.build import build_body
-from dsi.model.device import compute_device
-from dsi.model.document_states import StateEncoder, centred
 from dsi.processes import rank
 from dsi.progress import progress
 
 MADE = "made.json"
-BODY = "body"
-"""Folder of the model whose states are the vectors: its tokenizer, and its weights if they were random."""
 
 
 def embed(
@@ -51,35 +43,33 @@ def embed(
     """
     documents, own = Corpus(corpus), rank()
     made: dict[str, Any] = {"kind": embeddings.kind}
-    if embeddings.kind == "sentence_transformers":
-        made["model"] = embeddings.model
-        encode = half_precision(sentence_encoder(embeddings.model, "embeddings.model"))
-        shards = encode_shards(out / WORK, documents, encode, "embed", own)
-    elif embeddings.kind == "document_states":
-        assert body is not None  # the table of stages names both for this kind
-        assert tokenizer is not None
-        made |= {"checkpoint": body.checkpoint, "length": body.document_length}
-        model = build_body(body, tokenizer, embeddings.seed).to(compute_device())
-        encode = StateEncoder(model, tokenizer, body.document_length)
-        shards = encode_shards(out / WORK, documents, encode, "embed", own)
-    if own.process:
-        return {}
-    if embeddings.kind == "tfidf":
+    if embeddings.kind == "tfidf" and not own.process:
         contents = progress(documents.contents(), "embed", total=len(documents))
         fitted, vectors = Tfidf.fit(contents, len(documents), embeddings.seed)
         fitted.save(out)
         np.save(out / VECTORS, vectors)
-    elif embeddings.kind == "file":
+    elif embeddings.kind == "file" and not own.process:
         _copy(embeddings.file, out / VECTORS, len(documents))
-    else:
-        vectors = join_shards(out / VECTORS, shards)
-        if embeddings.kind == "document_states":
-            mean = torch.from_numpy(vectors).mean(dim=0)
-            vectors[:] = centred(torch.from_numpy(vectors), mean).numpy()
-            np.save(out / "mean.npy", mean.numpy())
-            AutoTokenizer.from_pretrained(tokenizer).save_pretrained(out / BODY)
-            if made["checkpoint"] is None:
-                model.save_pretrained(out / BODY)
+    elif embeddings.kind == "sentence_transformers":
+        from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder  # PyTorch takes seconds to import
+
+        made["model"] = embeddings.model
+        encode = half_precision(sentence_encoder(embeddings.model, "embeddings.model"))
+        shards = encode_shards(out / WORK, documents, encode, "embed", own)
+        if not own.process:
+            join_shards(out / VECTORS, shards)
+    elif embeddings.kind == "document_states":
+        from dsi.embeddings import states
+
+        assert body is not None  # the table of stages names both for this kind
+        assert tokenizer is not None
+        made["length"] = body.document_length
+        untrained = states.untrained(body, tokenizer, embeddings.seed)
+        shards = encode_shards(out / WORK, documents, untrained, "embed", own)
+        if not own.process:
+            states.save(out, untrained, states.centre(join_shards(out / VECTORS, shards)))
+    if own.process:
+        return {}
     write_json(out / MADE, made)
     written = read_vectors(out)
     return {"kind": embeddings.kind, "documents": len(written), "width": written.shape[1], "dtype": str(written.dtype)}
@@ -95,36 +85,41 @@ def encoder(folder: Path) -> Encode:
     if made["kind"] == "tfidf":
         return Tfidf.load(folder)
     if made["kind"] == "sentence_transformers":
+        from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
+
         return half_precision(sentence_encoder(made["model"], "embeddings.model"))
-    if made["kind"] == "file":
-        raise DsiError(f"{folder}: these vectors came from a file, so that nothing can give a new text its vector")
-    if made["checkpoint"] is None:
-        model = DifferentiableSearchIndex.from_pretrained(folder / BODY, dtype=torch.float32)
-    else:
-        model = build_body(BodyConfig(checkpoint=made["checkpoint"]), folder / BODY, seed=0)
-    states = StateEncoder(model.to(compute_device()), folder / BODY, made["length"])
-    mean = torch.from_numpy(np.load(folder / "mean.npy"))
-    return lambda texts: centred(torch.from_numpy(states(texts)), mean).numpy()
+    if made["kind"] == "document_states":
+        from dsi.embeddings import states
+
+        return states.load(folder, made["length"])
+    raise DsiError(f"{folder}: these vectors came from a file, so that nothing can give a new text its vector")
 
 
 def _copy(source: str | None, path: Path, documents: int) -> None:
     """Copy a .npy file, which may be larger than memory.
 
     Raises:
-        DsiError: it is not one row of numbers a document.
+        DsiError: it is not one row of finite numbers a document.
     """
     assert source is not None  # the configuration asks for it
     try:
-        vectors: Vectors = np.load(source, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DsiError(f"embeddings.file: cannot read {source}: {error}") from None
-    if vectors.ndim != 2 or len(vectors) != documents or not np.issubdtype(vectors.dtype, np.floating):
+        vectors: Vectors = open_memmap(source, mode="r")
+    except (OSError, EOFError, ValueError) as error:
+        raise DsiError(f"embeddings.file: cannot read {source} as a .npy file: {error}") from None
+    has_rows = vectors.ndim == 2 and len(vectors) == documents and vectors.shape[1] > 0
+    if not has_rows or not np.issubdtype(vectors.dtype, np.floating):
         raise DsiError(
-            f"embeddings.file: {source} holds {vectors.dtype} of shape {vectors.shape}; needed is a row of float16"
-            f" or float32 for each of the {documents:,} documents, in corpus order"
+            f"embeddings.file: {source} holds {vectors.dtype} of shape {vectors.shape}; needed is a row of"
+            f" floating-point numbers for each of the {documents:,} documents, in corpus order"
         )
     kind = np.float16 if vectors.dtype == np.float16 else np.float32
-    copy = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=vectors.shape)
+    copy = open_memmap(path, mode="w+", dtype=kind, shape=vectors.shape)
     for start in progress(range(0, documents, SHARD), "copy embeddings", unit=f"x {SHARD:,} docs"):
-        copy[start : start + SHARD] = vectors[start : start + SHARD]
+        with np.errstate(over="ignore"):
+            rows = vectors[start : start + SHARD].astype(kind)
+        if not (finite := np.isfinite(rows).all(axis=1)).all():
+            raise DsiError(
+                f"embeddings.file: row {start + int(finite.argmin())} of {source} is not finite as {kind.__name__}"
+            )
+        copy[start : start + SHARD] = rows
     copy.flush()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dsi.corpus.vectors import Encode
 from dsi.errors import DsiError, first_line
+from dsi.model.device import compute_device
 
 
 def sentence_encoder(name: str, key: str) -> Any:
@@ -22,7 +23,7 @@ def sentence_encoder(name: str, key: str) -> Any:
     except ImportError:
         raise DsiError(f"{key} needs sentence-transformers: pip install 'dsi[sentence-transformers]'") from None
     try:
-        return SentenceTransformer(name)
+        return SentenceTransformer(name, device=str(compute_device()))
     except (OSError, ValueError) as error:
         raise DsiError(f"{key}: cannot load {name!r}: {first_line(error)}") from None
 

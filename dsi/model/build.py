@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, T5Config, set_seed
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from dsi.config import BodyConfig, GeneratorConfig, ModelConfig, T5Sizes
 from dsi.docids.store import Docids
 from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
+
+ONCE_OURS = ("consistency", "docid_ranking")
+"""Keys of an index trained by an older version, whose weights are still what they were."""
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -121,6 +127,8 @@ def from_checkpoint(
     """
     try:
         t5 = AutoConfig.from_pretrained(checkpoint)
+        for key in ONCE_OURS:
+            t5.__dict__.pop(key, None)
         if t5.model_type not in ("t5", "mt5"):
             raise DsiError(f"model.checkpoint: {checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
         config = config_class(**{**t5.to_dict(), **changes})
@@ -142,5 +150,12 @@ def index_config(checkpoint: str | None) -> DsiConfig | None:
 
 
 def start_row(checkpoint: str | None) -> Tensor:
-    """What the first decoder step of a trained index reads."""
-    return DifferentiableSearchIndex.from_pretrained(checkpoint, dtype=torch.float32).docid_embedding.weight[START]
+    """What the first decoder step of a trained index reads; without its other rows, which may be millions."""
+    name = "docid_embedding.weight"
+    file = cached_file(checkpoint, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
+    if file is None:  # so large that it is in parts
+        parts = json.loads(Path(cached_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).read_text(encoding="utf-8"))
+        file = cached_file(checkpoint, parts["weight_map"][name])
+    with safe_open(file, "pt") as weights:
+        row: Tensor = weights.get_slice(name)[START]
+    return row.float()

@@ -16,11 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from dsi.corpus.store import Corpus
-from dsi.corpus.vectors import encode_shards, read_shards
+from dsi.corpus.vectors import read_shards
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.length_batches import length_batches
-from dsi.processes import Rank
 
 TEXTS_A_BATCH = 64
 
@@ -50,17 +48,18 @@ class StateEncoder:
         return states.numpy()
 
 
-def document_states(encode: StateEncoder, corpus: Corpus, work: Path, rank: Rank) -> Tensor:
+def document_states(shards: list[Path]) -> Tensor:
     """State of every document, centred and of unit length, on the CPU: (documents, d_model) float32.
 
-    The processes of `rank`, which must all call this, share the documents by way of files in the folder `work`; to be
-    removed when all have their answer.
+    Args:
+        shards: files in which `encode_shards` has left the states.
     """
-    states = torch.from_numpy(read_shards(encode_shards(work, corpus, encode, "document states", rank)))
+    states = torch.from_numpy(read_shards(shards))
     return centred(states, states.mean(dim=0))
 
 
 def centred(states: Tensor, mean: Tensor) -> Tensor:
-    """`states`, (documents, d_model), without their `mean`, of unit length; changed in place on the way."""
+    """`states`, (documents, d_model), without their `mean` and of unit length; they are changed in place, for there may
+    be no room for them twice."""
     states -= mean
-    return functional.normalize(states, dim=1)
+    return functional.normalize(states, dim=1, out=states)

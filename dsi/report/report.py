@@ -36,33 +36,15 @@ Manifests = dict[str, dict[str, Any]]
 """Stage to its manifest, in the order of the stages."""
 
 
-def report(
-    out: Path,
-    *,
-    corpus: Path,
-    doc2query: Path,
-    docids: Path,
-    model: Path,
-    search: Path,
-    baselines: Path,
-    evaluation: Path,
-    report: ReportConfig | None = None,
-) -> dict[str, Any]:
-    """Write `summary.txt`, `report.md` and `report.html`; return the first line, in words and as a number.
+def report(out: Path, *, report: ReportConfig | None = None, **folders: Path) -> dict[str, Any]:
+    """Write `summary.txt`, `report.md` and `report.html` of the stages in `folders`; return the first line, in words
+    and as a number.
 
     Raises:
         DsiError: a stage's folder has no manifest.
     """
-    folders = {
-        "corpus": corpus,
-        "doc2query": doc2query,
-        "docids": docids,
-        "model": model,
-        "search": search,
-        "baselines": baselines,
-        "evaluation": evaluation,
-    }
     manifests = {stage: _manifest(folder) for stage, folder in folders.items()}
+    model, evaluation = folders["model"], folders["evaluation"]
     metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
     curve = read_curve(model / "dev_curve.tsv")
     table = text_table(*results(metrics, mark="{}*")) + "* best value"
@@ -70,9 +52,18 @@ def report(
     (out / "summary.txt").write_text(summary, encoding="utf-8")
     text = markdown(metrics, manifests, curve, report.published if report else None)
     (out / "report.md").write_text(text, encoding="utf-8")
-    runs = {system: (search if system == DSI else baselines) / f"{system}.run" for system in metrics["systems"]}
+    runs = {
+        system: folders["search" if system == DSI else "baselines"] / f"{system}.run" for system in metrics["systems"]
+    }
     write_page(
-        out / "report.html", text, curve, metrics, evaluation / "per_query.tsv", corpus, runs, _configuration(manifests)
+        out / "report.html",
+        text,
+        curve,
+        metrics,
+        evaluation / "per_query.tsv",
+        folders["corpus"],
+        runs,
+        _configuration(manifests),
     )
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 
@@ -174,7 +165,9 @@ def _configuration(manifests: Manifests) -> str:
     """The sections of the configuration that these stages read, as YAML."""
     sections: dict[str, Any] = {}
     for manifest in manifests.values():
-        sections |= {key: value for key, value in manifest["inputs"].items() if isinstance(value, dict)}
+        sections |= {
+            key: value for key, value in manifest["inputs"].items() if isinstance(value, dict) and "." not in key
+        }
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 

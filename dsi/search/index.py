@@ -33,7 +33,7 @@ class Hit:
     rank: int
     doc_id: str
     score: float
-    """Log-probability of the document's docid given the query: 0 is certain."""
+    """Log-probability of the document's docid given the query, 0 is certain; with ranking leaf, its leaf's logit."""
     title: str
     text: str
 
@@ -51,7 +51,7 @@ class Index:
         search: how to search.
 
     Raises:
-        DsiError: the device cannot compute in the precision asked for, or the head cannot rank as asked for.
+        DsiError: the device cannot compute in the precision asked for, or the head cannot be searched as asked for.
     """
 
     def __init__(
@@ -61,8 +61,10 @@ class Index:
         self.corpus = Corpus(corpus)
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
         trained = DifferentiableSearchIndex.from_pretrained(model, dtype=torch.float32).to(compute_device())
-        if self.config.ranking == "leaf" and trained.config.docid_head != "tree":
-            raise DsiError(f"search.ranking=leaf needs model.head=tree; {model} has {trained.config.docid_head}")
+        try:
+            self.config.check_head(trained.config.docid_head)
+        except ValueError as error:
+            raise DsiError(f"{error}; the head of {model} is {trained.config.docid_head}") from None
         trained = to_precision(trained, self.config.precision, "search.precision")
         self.query_length: int = trained.config.query_length
         budget = self.config.budget if self.config.exact else 0
@@ -115,7 +117,8 @@ def load(run: str | Path, **search: Any) -> Index:
 
 
 def export(run: Path, folder: Path) -> None:
-    """Copy what searching needs of a finished run into `folder`, which then needs neither the run nor its store.
+    """Copy what searching needs of a finished run, and what has assigned its docids, into `folder`, which then needs
+    neither the run nor its store.
 
     Raises:
         DsiError: the run has no finished model, or the folder is there already.

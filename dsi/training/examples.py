@@ -38,6 +38,10 @@ Pairs = tuple[NDArray[np.uint32], list[list[int]]]
 """doc_index of each pair, and the text pieces that lead to it."""
 
 
+Types = Mapping[str, type[np.unsignedinteger[Any]]]
+"""Of the numbers in each of the store's arrays."""
+
+
 @dataclass(frozen=True)
 class Task:
     """The pairs of one training task, a shard at a time."""
@@ -85,38 +89,44 @@ def write_examples(folder: Path, tasks: Mapping[str, Task], vocabulary: int, ran
         DsiError: there is no pair for a task.
     """
     if not (folder / LAST_WRITTEN).exists():
-        written = {name: _write_shards(folder / "shards" / name, name, task, rank) for name, task in tasks.items()}
+        types = {
+            "tokens": np.uint16 if vocabulary <= 1 << 16 else np.uint32,
+            "lengths": np.uint16,
+            "doc_index": np.uint32,
+        }
+        written = {
+            name: _write_shards(folder / "shards" / name, name, task, types, rank) for name, task in tasks.items()
+        }
         if rank.process == 0:
-            _join(folder, {name: shards.wait() for name, shards in written.items()}, vocabulary)
+            _join(folder, {name: shards.wait() for name, shards in written.items()}, types)
         wait_until((folder / LAST_WRITTEN).exists)
     return Examples(folder)
 
 
-def _write_shards(folder: Path, name: str, task: Task, rank: Rank) -> Shards:
+def _write_shards(folder: Path, name: str, task: Task, types: Types, rank: Rank) -> Shards:
     shards = Shards(folder, task.shards, 1, ".npz", rank)
     for shard in progress(shards.unfinished(), f"tokenise {name}", unit="shards"):
         doc_index, pieces = task.pairs(shard)
         with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
-                tokens=np.fromiter(chain.from_iterable(pieces), dtype=np.uint32),
-                lengths=np.fromiter(map(len, pieces), dtype=np.uint16, count=len(pieces)),
-                doc_index=doc_index.astype(np.uint32),
+                tokens=np.fromiter(chain.from_iterable(pieces), dtype=types["tokens"]),
+                lengths=np.fromiter(map(len, pieces), dtype=types["lengths"], count=len(pieces)),
+                doc_index=doc_index.astype(types["doc_index"]),
             )
     return shards
 
 
-def _join(folder: Path, shards: Mapping[str, list[Path]], vocabulary: int) -> None:
+def _join(folder: Path, shards: Mapping[str, list[Path]], types: Types) -> None:
     """Put the shards of all tasks into the files of the store, one after the other, and remove them."""
-    types = {"tokens": np.uint16 if vocabulary <= 1 << 16 else np.uint32, "lengths": np.uint16, "doc_index": np.uint32}
     counts = dict.fromkeys(shards, 0)
     with ExitStack() as files:
         written = {name: files.enter_context((folder / f"{name}.bin").open("wb")) for name in types}
         for task, paths in shards.items():
             for path in paths:
                 with np.load(path) as shard:
-                    for name, kind in types.items():
-                        written[name].write(shard[name].astype(kind).tobytes())
+                    for name in types:
+                        written[name].write(shard[name].tobytes())
                     counts[task] += len(shard["lengths"])
             if not counts[task]:
                 raise DsiError(f"training.tasks.{task}: there is nothing to train on; do the documents have words?")

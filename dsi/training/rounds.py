@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from dsi.artifacts import write_json
 from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
+from dsi.corpus.vectors import encode_shards
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_body, build_model
@@ -102,10 +102,10 @@ class Setting:
         """Whether document states start the output rows, and are added to them after the round."""
         return self.model.warm_start and (self.docids.is_atomic or self.model.head == "tree")
 
-    def states(self, body: DifferentiableSearchIndex, work: Path) -> Tensor:
-        """Document states, which all processes compute together, by way of the folder `work`."""
+    def states(self, body: DifferentiableSearchIndex, work: Path) -> list[Path]:
+        """Document states, which all processes compute together, as files in the folder `work`."""
         encode = StateEncoder(body.to(compute_device()), self.tokenizer, self.model.document_length)
-        return document_states(encode, self.corpus, work, rank())
+        return encode_shards(work, self.corpus, encode, "document states", rank())
 
     def body(self, checkpoint: str | None) -> DifferentiableSearchIndex:
         """The model of a checkpoint without its rows; whole on every process, as FSDP's may not be."""
@@ -134,7 +134,8 @@ def train_round(folder: Path, number: int, before: Round | None, setting: Settin
     if not has_steps:
         _train(trained, checkpoints, before, setting, evaluate)
         wait_for_everyone()  # until the first process has written it
-    began, states, work = time.monotonic(), None, folder.with_name(f"states-{number}")
+    began, work = time.monotonic(), folder.with_name(f"states-{number}")
+    states: list[Path] = []
     if setting.is_warm and evaluate is not None:
         states = setting.states(setting.body(str(trained)), work)
     if is_first_process():
@@ -162,7 +163,7 @@ def _train(
     if last is None and before is None and setting.is_warm:
         began = time.monotonic()
         body = index if model.checkpoint is None else setting.body(model.checkpoint)
-        warm_start(index, docids, setting.states(body, folder.with_name(WARM_STATES)))
+        warm_start(index, docids, document_states(setting.states(body, folder.with_name(WARM_STATES))))
         seconds_before = time.monotonic() - began
         if evaluate is not None and is_first_process():
             untrained = folder.with_name(UNTRAINED)
@@ -209,11 +210,11 @@ def _finish(
     before: Round | None,
     setting: Setting,
     evaluate: DevEvaluator | None,
-    states: Tensor | None,
+    states: list[Path],
     began: float,
 ) -> None:
-    """Put the trained model into `folder`, its rows refreshed with `states` if that makes it better, and note the
-    round, whose steps ended at the time `began`."""
+    """Put the trained model into `folder`, its rows refreshed with the `states` in these files if there are any and if
+    that makes it better, and note the round, whose steps ended at the time `began`."""
     done = json.loads((trained / STEPS).read_text(encoding="utf-8"))
     steps_before = before.steps if before else 0
     curve = dev_curve(done["history"], setting.training.batch_size, steps_before)
@@ -222,8 +223,8 @@ def _finish(
     folder.mkdir(exist_ok=True)
     copy_model(trained, folder)
     index = DifferentiableSearchIndex.from_pretrained(trained).to(compute_device())
-    if states is not None and evaluate is not None:
-        refresh(index, setting.docids, states)
+    if states and evaluate is not None:
+        refresh(index, setting.docids, document_states(states))
         found = evaluate(index)[DEV_MEASURE]
         print(f"rows refreshed with document states: dev {DEV_MEASURE} {found:.4f}", file=sys.stderr, flush=True)
         curve.append({**curve[-1], "seconds": done["seconds"] + time.monotonic() - began, DEV_MEASURE: found})
