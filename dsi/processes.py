@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 
@@ -18,6 +19,10 @@ class Rank(NamedTuple):
 
 ALONE = Rank(0, 1)
 """Of a process that shares its work with no other."""
+
+
+LONGEST_WAIT = timedelta(days=7)
+"""One process may read the whole corpus while the others wait."""
 
 
 def rank() -> Rank:
@@ -39,7 +44,7 @@ def wait_for_everyone() -> None:
     if rank().processes > 1:
         from accelerate import PartialState
 
-        PartialState().wait_for_everyone()
+        PartialState(timeout=LONGEST_WAIT).wait_for_everyone()
 
 
 def wait_until(done: Callable[[], bool]) -> None:

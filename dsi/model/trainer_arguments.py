@@ -12,6 +12,7 @@ from torch import nn
 from transformers import Adafactor, TrainingArguments
 
 from dsi.errors import DsiError
+from dsi.processes import LONGEST_WAIT
 
 
 def trainer_arguments(
@@ -41,7 +42,7 @@ def trainer_arguments(
         save_total_limit=2,
         disable_tqdm=not sys.stderr.isatty(),
         report_to="none",
-        ddp_timeout=7 * 86_400,  # one process may read the whole corpus while the others wait
+        ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         **options,
     )
     # nn.DataParallel over the GPUs of a process without a launcher would divide in-batch negatives among them
