@@ -49,10 +49,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 test: install  ## run the tests
 	$(VENV)/bin/pytest
 
-lint: install  ## check style and types
+lint: install  ## check style, types and the direction of imports
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 stages: install  ## write scripts/stages.mk after a change of the table in dsi/pipeline.py
 	$(VENV)/bin/python -c 'from dsi.pipeline import make_rules; print(make_rules(), end="")' > scripts/stages.mk

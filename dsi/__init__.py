@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dsi.search.index import Index
+    from dsi.index.index import Index
 
 __version__ = version("dsi")
 
@@ -18,6 +18,6 @@ def load(run: str | Path, **search: Any) -> Index:
 
     It searches as the run's section `search` says, but for keys of that section that are given here, e.g. `beam=20`.
     """
-    from dsi.search.index import load
+    from dsi.index.index import load
 
     return load(run, **search)

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from dsi.errors import DsiError
-from dsi.machine import machine, process_peak
-from dsi.processes import is_first_process, rank, wait_for_everyone, wait_until
+from dsi.runtime.machine import machine, process_peak
+from dsi.runtime.processes import is_first_process, rank, wait_for_everyone, wait_until
 
 FORMAT = 2
 """Of stage folders and manifests. Folders of another format are not read: they are made again, or refused by name."""

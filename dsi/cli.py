@@ -12,7 +12,7 @@ from pathlib import Path
 from dsi.config import describe, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
-from dsi.processes import is_first_process
+from dsi.runtime.processes import is_first_process
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -137,7 +137,7 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from dsi.search.index import export
+    from dsi.index.index import export
 
     export(options.run, options.folder)
 
@@ -150,7 +150,7 @@ def _reproduce(options: argparse.Namespace) -> None:
 
 
 def _query(options: argparse.Namespace) -> None:
-    from dsi.search.index import load
+    from dsi.index.index import load
 
     index = load(options.run)
     if isinstance(sys.stdin, io.TextIOWrapper):

@@ -18,7 +18,7 @@ from typing import Any
 from dsi.artifacts import FORMAT, MANIFEST, Store, fingerprint, link, read_manifest
 from dsi.config import CONFIG, Config, CorpusConfig, describe
 from dsi.errors import DsiError
-from dsi.processes import is_first_process
+from dsi.runtime.processes import is_first_process
 
 DATA_FILES = {".tsv", ".jsonl", ".gz", ".tgz"}
 
@@ -191,8 +191,8 @@ _TABLE = (
     ),
     Stage(
         "baselines",
-        "compare",
-        "dsi.baselines.compare",
+        "run_baselines",
+        "dsi.baselines.run_baselines",
         "answer them with the baselines",
         sections=("baselines", "evaluation.split", "search.latency_queries"),
         inputs=("corpus", "tokenizer", "doc2query", "embeddings", "encoder"),

@@ -21,8 +21,8 @@ from pydantic import Field
 from dsi.config import Rate, Section, load_config, overrides_of, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
-from dsi.processes import is_first_process
 from dsi.report.tables import text_table
+from dsi.runtime.processes import is_first_process
 
 OK, CLOSE, FAIL, NOT_RUN = "OK", "close", "FAIL", "not run"
 

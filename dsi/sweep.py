@@ -27,8 +27,8 @@ from pydantic import Field, model_validator
 from dsi.config import Section, load_config, overrides_of, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
-from dsi.processes import is_first_process
 from dsi.report.comparison import Result, read_results, write_comparison
+from dsi.runtime.processes import is_first_process
 
 SEEDS = (
     "training.seed",

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from dsi.config import TokenizerConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError, first_line
-from dsi.progress import progress
+from dsi.runtime.progress import progress
 
 SENTENCES = 1_000_000
 """Documents that SentencePiece samples; more do not change a vocabulary of this size."""

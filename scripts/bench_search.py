@@ -27,9 +27,10 @@ from docid_shapes import dict_trie, kmeans_shaped
 from transformers import T5Config, T5ForConditionalGeneration, set_seed
 
 from dsi.docids.store import Docids, Vocabulary, write_docids
-from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
+from dsi.model.architecture import START, DifferentiableSearchIndex
+from dsi.model.config import DsiConfig
 from dsi.model.cost import multiplication_speed
-from dsi.model.device import to_precision
+from dsi.model.precision import to_precision
 from dsi.report.tables import text_table
 from dsi.search.searcher import Searcher
 

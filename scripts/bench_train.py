@@ -36,7 +36,8 @@ from dsi.corpus.store import Corpus
 from dsi.docids.kinds import by_position
 from dsi.docids.naive import END, spell
 from dsi.docids.store import Docids, Vocabulary, write_docids
-from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
+from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.config import DsiConfig
 from dsi.report.tables import text_table
 from dsi.training.batches import Batches
 from dsi.training.examples import Task, write_examples

@@ -12,8 +12,9 @@ import torch
 from transformers import AutoConfig
 
 from dsi.config import Config, load_config
-from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
+from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import random_shape
+from dsi.model.config import DsiConfig
 from dsi.model.cost import training_flops
 from dsi.objectives.choice import objective_of
 from dsi.report.quantities import count, large, size

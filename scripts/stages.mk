@@ -13,7 +13,7 @@ COMMAND_docids := assign
 COMMAND_model := train
 COMMAND_search := search
 COMMAND_encoder := train-encoder
-COMMAND_baselines := compare
+COMMAND_baselines := run-baselines
 COMMAND_evaluation := evaluate
 COMMAND_report := report
 

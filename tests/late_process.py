@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsi.artifacts import WORK, Store
-from dsi.processes import is_first_process, rank, wait_until
+from dsi.runtime.processes import is_first_process, rank, wait_until
 
 store = Store(Path(sys.argv[1]))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import set_seed
 
-from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
+from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.config import DsiConfig
 
 PIECES = 40
 

@@ -11,8 +11,8 @@ import dsi
 from dsi.artifacts import FORMAT, Store, link, read_manifest
 from dsi.config import Config
 from dsi.errors import DsiError
+from dsi.index import index
 from dsi.pipeline import STAGES, Run, make_rules
-from dsi.search import index
 
 
 def test_a_stage_is_made_once_and_only_published_whole(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ import torch
 from conftest import Stages
 from transformers import T5Config
 
-from dsi.baselines import compare as compare_module
 from dsi.baselines import dense, java
-from dsi.baselines.compare import compare, contents
+from dsi.baselines import run_baselines as run_baselines_module
 from dsi.baselines.dual_encoder import DualEncoder, train_encoder
+from dsi.baselines.run_baselines import contents, run_baselines
 from dsi.config import BaselinesConfig, Bm25Config, BodyConfig, CorpusConfig, EncoderConfig
 from dsi.corpus import vectors as vectors_module
 from dsi.corpus.ingest import ingest
@@ -31,8 +31,8 @@ from dsi.doc2query.shards import write_shard
 from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
-from dsi.processes import ALONE
-from dsi.runfile import read_run
+from dsi.runtime.processes import ALONE
+from dsi.search.run_files import read_run
 
 MSMARCO = Path(__file__).resolve().parents[2] / "shared/data/msmarco-36k"
 
@@ -86,7 +86,7 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bm25_ranks_by_words_in_title_and_text(
     tmp_path: Path, small_corpus: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    costs = compare(tmp_path, baselines=BaselinesConfig(), split=None, corpus=small_corpus, latency_queries=3)
+    costs = run_baselines(tmp_path, baselines=BaselinesConfig(), split=None, corpus=small_corpus, latency_queries=3)
     facts = costs["bm25"]
     run = {query: list(hits) for query, hits in read_run(tmp_path / "bm25.run").items()}
     # Stemmed; no line where nothing is found; equal scores in the order of the ids; 2,000 words are no problem.
@@ -106,7 +106,7 @@ def test_bm25_obeys_its_parameters(tmp_path: Path, small_corpus: Path) -> None:
     scores = []
     for k1 in (0.0, 2.0):
         config = BaselinesConfig(depth=1, bm25=Bm25Config(k1=k1, b=1.0))
-        compare(tmp_path, baselines=config, split="test", corpus=small_corpus)
+        run_baselines(tmp_path, baselines=config, split="test", corpus=small_corpus)
         run = read_run(tmp_path / "bm25.run")
         assert all(len(hits) == 1 for hits in run.values())
         scores.append(run["q1"]["whale/1"])
@@ -117,7 +117,7 @@ def test_bm25_obeys_its_parameters(tmp_path: Path, small_corpus: Path) -> None:
 def test_bm25_and_its_measure_agree_with_other_implementations(tmp_path: Path) -> None:
     ingest(tmp_path, corpus=CorpusConfig(source="msmarco", path=str(MSMARCO)))
     corpus = Corpus(tmp_path)
-    compare(tmp_path, baselines=BaselinesConfig(), split="dev", corpus=tmp_path)
+    run_baselines(tmp_path, baselines=BaselinesConfig(), split="dev", corpus=tmp_path)
     qrels, queries, doc_ids = corpus.qrels("dev"), corpus.queries("dev"), corpus.documents["doc_id"]
     run, measures = read_run(tmp_path / "bm25.run"), parse_measures(["RR@10"])
     ours = score_run(measures, qrels, run)["RR@10"]
@@ -201,7 +201,7 @@ def test_bm25_finds_a_document_by_its_synthetic_queries(tmp_path: Path, small_co
     write_shard(tmp_path / "doc2query" / "shard-00000.parquet", 0, [[], ["zebra crossing"], []])
     write_shard(tmp_path / "doc2query" / "shard-00001.parquet", 3, [["amazon", "zebra zebra"], []])
     config = BaselinesConfig(systems=["bm25", "bm25_doc2query"])
-    facts = compare(tmp_path, baselines=config, split=None, corpus=small_corpus, doc2query=tmp_path / "doc2query")
+    facts = run_baselines(tmp_path, baselines=config, split=None, corpus=small_corpus, doc2query=tmp_path / "doc2query")
     runs = {name: read_run(tmp_path / f"{name}.run") for name in config.systems}
     assert "q3" not in runs["bm25"]
     assert list(runs["bm25_doc2query"]["q3"]) == ["0", "日本#2"]
@@ -227,9 +227,11 @@ class WordVectors(torch.nn.Module):
 
 
 def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_module, "sentence_encoder", lambda name, key: WordVectors())
+    monkeypatch.setattr(run_baselines_module, "sentence_encoder", lambda name, key: WordVectors())
     monkeypatch.setattr(dense, "DOCUMENTS_A_CHUNK", 7)
-    facts = compare(tmp_path, baselines=BaselinesConfig(systems=["dense"], depth=5), split=None, corpus=tiny.corpus)
+    facts = run_baselines(
+        tmp_path, baselines=BaselinesConfig(systems=["dense"], depth=5), split=None, corpus=tiny.corpus
+    )
     corpus, encoder = Corpus(tiny.corpus), WordVectors()
     vectors = encoder.encode(list(corpus.contents()), False)
     run = read_run(tmp_path / "dense.run")
@@ -284,7 +286,7 @@ def test_the_dual_encoder_learns_to_find_documents(tiny: Stages, tmp_path: Path)
         counts = train_encoder(tmp_path / "encoder", doc2query=tiny.doc2query, **asked)
         assert counts["steps"] == steps
         (tmp_path / str(steps)).mkdir()
-        costs = compare(
+        costs = run_baselines(
             tmp_path / str(steps),
             baselines=BaselinesConfig(systems=["dual_encoder"]),
             split="dev",

@@ -24,7 +24,7 @@ from dsi.docids.trie import build_trie
 from dsi.embeddings.embed import encoder
 from dsi.embeddings.tfidf import Tfidf
 from dsi.errors import DsiError
-from dsi.processes import Rank
+from dsi.runtime.processes import Rank
 
 
 def different(codes: np.ndarray) -> int:

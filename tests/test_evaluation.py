@@ -15,7 +15,7 @@ from dsi.errors import DsiError
 from dsi.evaluation.breakdown import by_kind, kinds
 from dsi.evaluation.evaluate import evaluate
 from dsi.evaluation.measures import parse_measures, score_queries, score_run
-from dsi.runfile import write_run
+from dsi.search.run_files import write_run
 
 QRELS = [
     Qrel("q1", "a", 1),

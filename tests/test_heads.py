@@ -23,10 +23,11 @@ from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import DocidShape, build_model
 from dsi.model.cost import forward_flops
 from dsi.model.document_states import StateEncoder, document_states
-from dsi.model.heads import PawaHead, Targets
+from dsi.model.heads.layout import Targets
+from dsi.model.heads.pawa import PawaHead
 from dsi.model.warm_start import warm_start
 from dsi.objectives.softmax import Softmax
-from dsi.processes import ALONE
+from dsi.runtime.processes import ALONE
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
 from dsi.training.dev import dev_evaluator

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsi.machine import machine, memory_held, process_peak
+from dsi.runtime.machine import machine, memory_held, process_peak
 
 LARGE = 300_000_000
 """Bytes, in one piece, so that they are given back at once."""

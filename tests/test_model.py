@@ -23,7 +23,7 @@ from dsi.model.architecture import START, DifferentiableSearchIndex, parameters_
 from dsi.model.build import DocidShape, build_model
 from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.warm_start import refresh, rows_of
-from dsi.processes import ALONE
+from dsi.runtime.processes import ALONE
 from dsi.training import rounds
 from dsi.training.dev import dev_evaluator
 from dsi.training.rounds import training_arguments

@@ -10,7 +10,7 @@ import torch
 from models import random_model, random_queries
 from test_heads import HEADS, docids_in, model_for
 
-from dsi.model.heads import Targets
+from dsi.model.heads.layout import Targets
 from dsi.objectives.consistency import Consistency, symmetric_divergence
 from dsi.training.targets import DocidTargets
 

@@ -17,7 +17,7 @@ from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.report import headline, report
 from dsi.report.tables import markdown_table, text_table
-from dsi.runfile import write_run
+from dsi.search.run_files import write_run
 
 QUERIES = {"q1": "what is <b>bold</b>?", "q2": "second query"}
 METRICS: dict[str, Any] = {

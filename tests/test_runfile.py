@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ir_measures import RR
 
-from dsi.runfile import read_run, strictly_decreasing, write_run
+from dsi.search.run_files import read_run, strictly_decreasing, write_run
 
 # Far from the smallest float32, below which nothing is left to lower a score to.
 SCORES = st.floats(-1e37, 1e37, width=64)

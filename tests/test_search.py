@@ -18,9 +18,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import START, DifferentiableSearchIndex
-from dsi.model.device import to_precision
+from dsi.model.precision import to_precision
 from dsi.search import atomic
-from dsi.search.loss import is_certain, search_loss
+from dsi.search.search_errors import is_certain, search_loss
 from dsi.search.searcher import Ranking, Searcher
 
 END = 0

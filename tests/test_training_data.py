@@ -16,7 +16,7 @@ from dsi.config import Doc2QueryConfig, KnownItemConfig, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.doc2query.expand import expand
 from dsi.errors import DsiError
-from dsi.processes import Rank
+from dsi.runtime.processes import Rank
 from dsi.training.batches import Batches, permuted
 from dsi.training.examples import Examples, write_examples
 from dsi.training.targets import DocidTargets

@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dsi.answering import Hits, ask
 from dsi.baselines.java import start_java
 from dsi.config import BaselinesConfig, Bm25Config
 from dsi.corpus.store import Query
-from dsi.progress import progress
+from dsi.runtime.progress import progress
+from dsi.search.answering import Hits, ask
 
 THREADS = os.cpu_count() or 1
 DOCUMENTS_A_BATCH = 1_000

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsi.answering import Hits, ask
 from dsi.corpus.store import Corpus, Query
 from dsi.corpus.vectors import Vectors
 from dsi.model.cost import encoder_flops
-from dsi.search.best import best_of_chunks
+from dsi.search.answering import Hits, ask
+from dsi.search.top_k import best_of_chunks
 
 DOCUMENTS_A_CHUNK = 1 << 16
 """Scored at once."""

@@ -24,10 +24,10 @@ from dsi.corpus.store import Corpus
 from dsi.model.build import from_checkpoint, random_shape
 from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
 from dsi.model.cost import TRAINING, encoder_flops
-from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.length_batches import length_batches
 from dsi.model.trainer_arguments import trainer_arguments
-from dsi.processes import rank
+from dsi.runtime.device import compute_device, is_bfloat16
+from dsi.runtime.processes import rank
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
 from dsi.training.examples import Examples, write_examples

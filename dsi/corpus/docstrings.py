@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsi.config import CorpusConfig
+from dsi.config import DEV, TEST, CorpusConfig
 from dsi.corpus.checks import id_hash
 from dsi.corpus.pydoc import records
 from dsi.corpus.source import Source, Where, choose_splits
 from dsi.corpus.store import Document, Qrel, Query
 
-SPLITS = ("dev", "test")
+SPLITS = (DEV, TEST)
 
 
 def open_source(config: CorpusConfig) -> Source:

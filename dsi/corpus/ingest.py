@@ -9,14 +9,14 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from dsi.config import CorpusConfig
+from dsi.config import TRAIN, CorpusConfig
 from dsi.corpus.checks import check_unique
 from dsi.corpus.source import Source
-from dsi.corpus.split import Split
+from dsi.corpus.splits import Split
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.corpus.subset import Survey
 from dsi.errors import DsiError
-from dsi.progress import progress
+from dsi.runtime.progress import progress
 
 SOURCES = {
     "pydoc": "dsi.corpus.docstrings",
@@ -24,7 +24,6 @@ SOURCES = {
     "beir": "dsi.corpus.beir",
     "ir_datasets": "dsi.corpus.irds",
 }
-TRAIN = "train"
 
 
 def ingest(out: Path, *, corpus: CorpusConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import datasets
 import pyarrow as pa
 
+from dsi.config import DEV, TEST
 from dsi.errors import DsiError
 
 ROWS_A_BATCH = 1_000
@@ -128,7 +129,7 @@ class Corpus:
             DsiError: the corpus has no such split.
         """
         if split is None:
-            split = "test" if "test" in self.splits else "dev"
+            split = TEST if TEST in self.splits else DEV
         self.check_split("evaluation.split", split)
         return split
 

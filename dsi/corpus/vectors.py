@@ -11,9 +11,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from dsi.corpus.store import Corpus
-from dsi.processes import Rank
-from dsi.progress import progress
-from dsi.shards import Shards, published
+from dsi.runtime.processes import Rank
+from dsi.runtime.progress import progress
+from dsi.runtime.shards import Shards, published
 
 SHARD = 1_024
 """Documents a shard, which an encoder gets together: enough to sort them by length."""

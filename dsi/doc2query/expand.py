@@ -23,9 +23,9 @@ from dsi.doc2query.quality import quality_sheet
 from dsi.doc2query.shards import SUFFIX, count_queries, write_shard
 from dsi.doc2query.t5 import T5Generator
 from dsi.errors import DsiError
-from dsi.processes import is_first_process, rank
-from dsi.progress import progress
-from dsi.shards import Shards
+from dsi.runtime.processes import is_first_process, rank
+from dsi.runtime.progress import progress
+from dsi.runtime.shards import Shards
 
 Generator = Callable[[Sequence[Document], np.random.Generator], list[list[str]]]
 """Queries for each of the given documents, drawn with the given source of randomness."""

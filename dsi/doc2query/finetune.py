@@ -36,9 +36,9 @@ from dsi.doc2query.t5 import T5Generator, load_checkpoint
 from dsi.errors import DsiError
 from dsi.model.build import random_shape
 from dsi.model.checkpoints import last_checkpoint
-from dsi.model.device import is_bfloat16
 from dsi.model.trainer_arguments import optimizer_of, trainer_arguments
-from dsi.processes import is_first_process, wait_until
+from dsi.runtime.device import is_bfloat16
+from dsi.runtime.processes import is_first_process, wait_until
 
 Pair = tuple[str, str]
 """Content of a document, and a query for it."""

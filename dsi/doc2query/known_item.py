@@ -7,7 +7,6 @@ wrongly). No model is needed, and any language that splits into words will do.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,23 +20,14 @@ from numpy.typing import NDArray
 
 from dsi.config import KnownItemConfig
 from dsi.corpus.store import Document
+from dsi.corpus.words import words_of
 
-WORD = re.compile(r"[^\W_]+")
 BINS = 1 << 22
 """Words are counted by hash, so that memory does not grow with the vocabulary: 16 MB."""
 SAMPLED_DOCUMENTS = 10_000
 """Documents, evenly spaced, whose words stand for the collection when a word is drawn from all of it."""
 IN_ORDER = 0.5
 """Share of the queries whose words keep the document's order."""
-
-
-def words_of(text: str) -> list[str]:
-    """Lower-cased words.
-
-    >>> words_of("Copy a directory_tree, 2x!")
-    ['copy', 'a', 'directory', 'tree', '2x']
-    """
-    return WORD.findall(text.lower())
 
 
 def word_bins(words: Iterable[str]) -> NDArray[np.int64]:

@@ -22,8 +22,8 @@ import numpy as np
 from dsi.corpus.files import TextFile, json_records
 from dsi.corpus.store import Corpus, Document
 from dsi.errors import DsiError, first_line
-from dsi.processes import is_first_process, wait_until
-from dsi.progress import progress
+from dsi.runtime.processes import is_first_process, wait_until
+from dsi.runtime.progress import progress
 
 SAMPLE = re.compile(r"(.*sample\d+)")
 """docTTTTTquery: what the names of the parts of one sample begin with."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dsi.config import DEV
 from dsi.corpus.store import Corpus
-from dsi.doc2query.known_item import words_of
+from dsi.corpus.words import words_of
 from dsi.doc2query.shards import read_queries_of
 
 SAMPLED_DOCUMENTS = 2_000
@@ -18,7 +19,7 @@ BUCKETS = 5
 """Equal parts of the Jaccard similarity from 0 to 1."""
 
 
-def quality_sheet(corpus: Corpus, folder: Path, split: str = "dev") -> dict[str, Any]:
+def quality_sheet(corpus: Corpus, folder: Path, split: str = DEV) -> dict[str, Any]:
     """Measures of the queries in the shards of `folder`.
 
     `unique`: share of a document's queries that are the first of their kind; `words`: mean length; `copied`: share of

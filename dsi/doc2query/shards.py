@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dsi.shards import published
+from dsi.runtime.shards import published
 
 SUFFIX = ".parquet"
 SCHEMA = pa.schema({"doc_index": pa.uint32(), "text": pa.string()})

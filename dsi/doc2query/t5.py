@@ -17,7 +17,7 @@ from dsi.config import T5GeneratorConfig
 from dsi.corpus.store import Document
 from dsi.doc2query.sampling import sample
 from dsi.errors import DsiError, first_line
-from dsi.model.device import compute_device, is_bfloat16
+from dsi.runtime.device import compute_device, is_bfloat16
 
 OWN_LOOP = ("t5", "mt5")
 """Model types that our sampling knows; others go through the library's."""

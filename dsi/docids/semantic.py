@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dsi.corpus.vectors import Vectors
 from dsi.docids.kmeans import Floats, kmeans, nearest
-from dsi.progress import progress
+from dsi.runtime.progress import progress
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import SHARD, VECTORS, Encode, Vectors, encode_shards, join_shards, read_vectors
 from dsi.embeddings.tfidf import Tfidf
 from dsi.errors import DsiError
-from dsi.processes import rank
-from dsi.progress import progress
+from dsi.runtime.processes import rank
+from dsi.runtime.progress import progress
 
 MADE = "made.json"
 

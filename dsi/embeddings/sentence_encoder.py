@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dsi.corpus.vectors import Encode
 from dsi.errors import DsiError, first_line
-from dsi.model.device import compute_device
+from dsi.runtime.device import compute_device
 
 
 def sentence_encoder(name: str, key: str) -> Any:

@@ -11,8 +11,8 @@ from dsi.config import BodyConfig
 from dsi.corpus.vectors import Encode, Vectors
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import build_body
-from dsi.model.device import compute_device
 from dsi.model.document_states import StateEncoder, centred
+from dsi.runtime.device import compute_device
 
 BODY = "body"
 """Folder of the model, and of its tokenizer."""

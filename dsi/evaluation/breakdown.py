@@ -11,10 +11,10 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 
+from dsi.config import TRAIN
 from dsi.corpus.store import Corpus
-from dsi.doc2query.known_item import words_of
+from dsi.corpus.words import words_of
 from dsi.doc2query.quality import BUCKETS, bucket, max_jaccard
-from dsi.training.tasks import LABELLED_SPLIT
 
 LENGTHS = {1: "1 to 3", 4: "4 to 6", 7: "7 to 9", 10: "10 and more"}
 """Fewest words of a kind, and its name."""
@@ -24,8 +24,8 @@ def kinds(corpus: Corpus, split: str, doc2query: Path) -> dict[str, dict[str, st
     """For each breakdown, the kind of every query of the split that has a relevant document, by query_id."""
     pairs = list(corpus.relevant(split))
     found: dict[str, dict[str, str]] = {}
-    if LABELLED_SPLIT in corpus.splits and split != LABELLED_SPLIT:
-        seen = {number for _, number in corpus.relevant(LABELLED_SPLIT)}
+    if TRAIN in corpus.splits and split != TRAIN:
+        seen = {number for _, number in corpus.relevant(TRAIN)}
         found["training"] = dict.fromkeys((query.query_id for query, _ in pairs), "no document seen")
         found["training"] |= {query.query_id: "a document seen" for query, number in pairs if number in seen}
     lengths = {query.query_id: len(words_of(query.text)) for query, _ in pairs}

@@ -14,8 +14,8 @@ from dsi.errors import DsiError
 from dsi.evaluation.breakdown import by_kind, kinds
 from dsi.evaluation.measures import parse_measures, score_queries
 from dsi.evaluation.significance import compare_all, interval
-from dsi.runfile import read_run
-from dsi.tsv import write_tsv
+from dsi.runtime.tsv import write_tsv
+from dsi.search.run_files import read_run
 
 DSI = "dsi"
 """Name of our system among the others."""

@@ -13,10 +13,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import T5Config, T5Model
+from transformers import T5Model
 from transformers.models.t5.modeling_t5 import T5Stack
 
-from dsi.model.heads import HEADS, Head, PawaHead, Targets
+from dsi.model.config import DsiConfig
+from dsi.model.heads.layout import Targets
+from dsi.model.heads.pawa import PawaHead
+from dsi.model.heads.table import HEADS, Head
 
 START = 0
 """Row of the docid embedding that starts the decoder; token t has row t + 1."""
@@ -31,37 +34,6 @@ class Objective(Protocol):
 
     def __call__(self, states: Sequence[Tensor], head: Head, targets: Targets, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss, a scalar, from the decoder states of each pass, each (queries, length, d_model x decoders)."""
-
-
-class DsiConfig(T5Config):
-    """T5's configuration and the shape of the docids.
-
-    Args:
-        docid_tokens: size of the docid vocabulary.
-        docid_length: tokens of the longest docid; 1 for atomic docids, which need no docid input embeddings.
-        query_length: text pieces of a query, the rest is cut.
-        docid_head: plain, tree or pawa (see dsi.model.heads).
-        docid_nodes: tree: nodes of the docid trie.
-        docid_siblings: tree: mean number of children to choose from at a docid token.
-        docid_sizes: pawa: tokens of each position.
-        pawa: pawa: additive or matrix.
-        pawa_layers: pawa: layers of the prefix decoder.
-    """
-
-    docid_tokens: int = 1
-    docid_length: int = 1
-    query_length: int = 32
-    docid_head: str = "plain"
-    docid_nodes: int = 1
-    docid_siblings: float = 1.0
-    docid_sizes: list[int] | None = None
-    pawa: str = "additive"
-    pawa_layers: int = 1
-
-    @property
-    def docid_inputs(self) -> int:
-        """Docid tokens that the decoder can read."""
-        return self.docid_tokens if self.docid_length > 1 else 0
 
 
 class DifferentiableSearchIndex(T5Model):

@@ -19,7 +19,8 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cache
 from dsi.config import BodyConfig, GeneratorConfig, ModelConfig, T5Sizes
 from dsi.docids.store import Docids
 from dsi.errors import DsiError, first_line
-from dsi.model.architecture import START, DifferentiableSearchIndex, DsiConfig
+from dsi.model.architecture import START, DifferentiableSearchIndex
+from dsi.model.config import DsiConfig
 
 ONCE_OURS = ("consistency", "docid_ranking")
 """Keys of an index trained by an older version, whose weights are still what they were."""

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from dsi.docids.store import Docids
-from dsi.model.architecture import DifferentiableSearchIndex, DsiConfig
+from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.config import DsiConfig
 
 TRAINING = 3
 """Forward and backward pass against the forward pass alone."""

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import Adafactor, TrainingArguments
 
 from dsi.errors import DsiError
-from dsi.processes import LONGEST_WAIT
+from dsi.runtime.processes import LONGEST_WAIT
 
 
 def trainer_arguments(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dsi.model.heads import Head, Targets
+from dsi.model.heads.layout import Targets
+from dsi.model.heads.table import Head
 from dsi.objectives.softmax import negative_log_likelihood
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from dsi.model.heads import Head, LogProbs, Targets
+from dsi.model.heads.layout import LogProbs, Targets
+from dsi.model.heads.table import Head
 
 
 class Softmax:

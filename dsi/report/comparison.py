@@ -19,7 +19,7 @@ from dsi.evaluation.significance import compare_all, interval
 from dsi.report.cost import Cost, cost_table, costs
 from dsi.report.significance import significance
 from dsi.report.tables import markdown_table
-from dsi.tsv import read_tsv, write_tsv
+from dsi.runtime.tsv import read_tsv, write_tsv
 
 COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query")
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from dsi.corpus.store import Corpus
 from dsi.evaluation.evaluate import DSI
-from dsi.runfile import read_run
-from dsi.tsv import read_tsv
+from dsi.runtime.tsv import read_tsv
+from dsi.search.run_files import read_run
 
 TEMPLATE = Path(__file__).with_name("page.html")
 MOST_QUERIES = 1_000

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from dsi.artifacts import read_manifest
-from dsi.config import ReportConfig
+from dsi.config import DEV, ReportConfig
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
@@ -20,7 +20,7 @@ from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.significance import significance
 from dsi.report.tables import markdown_table, text_table
-from dsi.tsv import read_tsv
+from dsi.runtime.tsv import read_tsv
 
 CURVE_POINTS = 12
 """Shown of the dev curve; the file has all."""
@@ -137,7 +137,7 @@ def markdown(
         f"Metrics per system are means over {count(metrics['queries'])} {metrics['split']} queries; a query without"
         " results counts as 0. The best value is in bold.",
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
-        *([CHOSEN_ON_DEV] if metrics["split"] == "dev" else []),
+        *([CHOSEN_ON_DEV] if metrics["split"] == DEV else []),
         "",
         *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
     ]

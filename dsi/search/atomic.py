@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.search.best import best_of_chunks
+from dsi.search.top_k import best_of_chunks
 
 ROWS_A_CHUNK = 1 << 16
 """Output rows scored at once."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from dsi.docids.trie import Trie
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.decoding import StepDecoder
-from dsi.model.heads import Moves
+from dsi.model.heads.layout import Moves
 
 OFF_TRIE = -1
 """Node of an unconstrained hypothesis that is no docid's beginning."""

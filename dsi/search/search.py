@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsi.answering import Hits, ask
 from dsi.config import SearchConfig
 from dsi.corpus.store import Corpus
 from dsi.model.cost import search_flops
-from dsi.search.index import Index
-from dsi.search.loss import is_certain, search_loss
+from dsi.search.answering import Hits, ask
+from dsi.search.search_errors import is_certain, search_loss
 from dsi.search.searcher import Ranking
+from dsi.search.text_searcher import TextSearcher
 
 BATCHES = 32
 """Searched between two times that progress is told."""
@@ -26,7 +26,8 @@ class IndexSystem:
     """The index as a system: what it finds, and what it can say of that."""
 
     def __init__(self, corpus: Path, tokenizer: Path, docids: Path, model: Path, search: SearchConfig) -> None:
-        self.index = Index(corpus, tokenizer, docids, model, search)
+        self.corpus = Corpus(corpus)
+        self.index = TextSearcher(tokenizer, docids, model, search)
         self.pieces = 0
         self.certain: list[bool] = []
         self.is_docid: list[NDArray[np.bool_]] = []
@@ -38,7 +39,7 @@ class IndexSystem:
             self.pieces += sum(map(len, queries))
             for ranking in self.index.rank(queries):
                 self._note(ranking)
-                ids = self.index.corpus.doc_ids(ranking.doc_index.tolist())
+                ids = self.corpus.doc_ids(ranking.doc_index.tolist())
                 yield list(zip(ids, ranking.score.tolist(), strict=True))
 
     def answer_alone(self, text: str) -> list[Ranking]:

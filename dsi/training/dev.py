@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from dsi.config import Ranking
+from dsi.config import DEV, Ranking
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.evaluation.measures import parse_measures, score_run
@@ -15,7 +15,6 @@ from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.search.searcher import Searcher
 from dsi.training.batch_trainer import DEV_MEASURE
 
-DEV_SPLIT = "dev"
 DEV_BEAM = {"path": 10, "leaf": 100}
 """Enough for RR@10, by how documents are ranked: leaves rank the better the more of them the beam finds."""
 
@@ -27,11 +26,11 @@ def dev_evaluator(
 ) -> DevEvaluator | None:
     """A function from a model to its measures on the first `limit` dev queries, cut to `length` pieces, with documents
     ordered by `ranking`; None without a dev split."""
-    if DEV_SPLIT not in corpus.splits:
+    if DEV not in corpus.splits:
         return None
-    queries = corpus.queries(DEV_SPLIT)[:limit]
+    queries = corpus.queries(DEV)[:limit]
     known = {query.query_id for query in queries}
-    qrels = [qrel for qrel in corpus.qrels(DEV_SPLIT) if qrel.query_id in known]
+    qrels = [qrel for qrel in corpus.qrels(DEV) if qrel.query_id in known]
     text = AutoTokenizer.from_pretrained(tokenizer)
     pieces = text([query.text for query in queries], truncation=True, max_length=length)["input_ids"]
     measures = parse_measures([DEV_MEASURE])

@@ -7,7 +7,7 @@ starts.npy       (pairs / 16,) int64: where in tokens.bin every sixteenth text b
 tasks.json       how many pairs of each task there are, in their order
 
 A pair is 6.5 bytes and 2 a piece; reading one needs no more memory than it has pieces. Processes that share the
-tokenising write shards first (see dsi.shards), which one of them puts together.
+tokenising write shards first (see dsi.runtime.shards), which one of them puts together.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from dsi.artifacts import write_json
 from dsi.errors import DsiError
-from dsi.processes import ALONE, Rank, wait_until
-from dsi.progress import progress
-from dsi.shards import Shards, published
+from dsi.runtime.processes import ALONE, Rank, wait_until
+from dsi.runtime.progress import progress
+from dsi.runtime.shards import Shards, published
 
 LAST_WRITTEN = "tasks.json"
 BLOCK = 16

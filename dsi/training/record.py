@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dsi.runtime.tsv import write_tsv
 from dsi.training.batch_trainer import DEV_MEASURE
-from dsi.tsv import write_tsv
 
 
 def dev_curve(history: list[dict[str, Any]], batch_size: int, steps_before: int = 0) -> list[dict[str, Any]]:

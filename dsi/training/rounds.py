@@ -25,11 +25,11 @@ from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_body, build_model
 from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, steps_done
-from dsi.model.device import compute_device, is_bfloat16
 from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import refresh, warm_start
-from dsi.processes import is_first_process, rank, wait_for_everyone
+from dsi.runtime.device import compute_device, is_bfloat16
+from dsi.runtime.processes import is_first_process, rank, wait_for_everyone
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator, dev_evaluator

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from dsi.config import TasksConfig
+from dsi.config import TRAIN, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.doc2query.shards import read_shard, shard_paths
 from dsi.training.examples import Pairs, Task
 
-LABELLED_SPLIT = "train"
 CHUNK = 10_000
 """Documents a shard, and texts tokenised at once."""
 
@@ -63,7 +62,7 @@ def training_tasks(
         return np.repeat(numbers, counts), [[*span, text.eos_token_id] for some in chosen for span in some]
 
     def labelled_queries(_: int) -> Pairs:
-        pairs = list(corpus.relevant(LABELLED_SPLIT))
+        pairs = list(corpus.relevant(TRAIN))
         texts = [query.text for query, _ in pairs]
         pieces = [
             piece for start in range(0, len(texts), CHUNK) for piece in cut(texts[start : start + CHUNK], query_length)
@@ -71,7 +70,7 @@ def training_tasks(
         return np.array([number for _, number in pairs], dtype=np.uint32), pieces
 
     if config.labelled:
-        corpus.check_split("training.tasks.labelled", LABELLED_SPLIT)
+        corpus.check_split("training.tasks.labelled", TRAIN)
     tasks = {
         "d2q": Task(len(queries), synthetic_queries),
         "first_p": Task(of_documents, first_passages),

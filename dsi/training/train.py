@@ -8,13 +8,12 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from dsi.artifacts import WORK, read_manifest
-from dsi.config import ModelConfig, TrainingConfig
+from dsi.config import DEV, ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.model.card import write_card
-from dsi.processes import rank, wait_for_everyone
+from dsi.runtime.processes import rank, wait_for_everyone
 from dsi.training.batch_trainer import DEV_MEASURE
-from dsi.training.dev import DEV_SPLIT
 from dsi.training.examples import write_examples
 from dsi.training.record import write_points
 from dsi.training.rounds import (
@@ -46,7 +45,7 @@ def train(
         DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
     """
     documents, identifiers, text = Corpus(corpus), Docids(docids), AutoTokenizer.from_pretrained(tokenizer)
-    arguments = training_arguments(training, out / WORK / "checkpoints", DEV_SPLIT in documents.splits)
+    arguments = training_arguments(training, out / WORK / "checkpoints", DEV in documents.splits)
     tasks = training_tasks(training.tasks, documents, doc2query, text, model.query_length, training.seed)
     examples = write_examples(out / WORK / "examples", tasks, len(text), rank())
     setting = Setting(examples, model, training, documents, tokenizer, identifiers)

@@ -18,11 +18,11 @@ from typing import Any, Protocol, TypeVar
 
 from dsi.corpus.store import Query
 from dsi.errors import DsiError
-from dsi.latency import milliseconds, percentiles
-from dsi.machine import memory_held
-from dsi.progress import progress
-from dsi.runfile import write_run
-from dsi.tsv import write_tsv
+from dsi.runtime.latency import milliseconds, percentiles
+from dsi.runtime.machine import memory_held
+from dsi.runtime.progress import progress
+from dsi.runtime.tsv import write_tsv
+from dsi.search.run_files import write_run
 
 WARM_UP_QUERIES, WARM_UP_SECONDS = 5, 2.0
 """Queries answered before latency is measured are at least so many, and go on for so long: Java compiles what it has
@@ -77,7 +77,7 @@ def ask(
 
 
 def _measured_apart(opened: Callable[[], System], texts: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "dsi.answering"]
+    command = [sys.executable, "-m", "dsi.search.answering"]
     done = subprocess.run(command, input=pickle.dumps((opened, texts)), stdout=subprocess.PIPE)
     if done.returncode:
         raise RuntimeError(f"the process that measures latency and memory ended with status {done.returncode}")

@@ -25,10 +25,10 @@ from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import VECTORS, encode_shards, join_shards
 from dsi.doc2query.shards import read_shards
 from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
-from dsi.processes import ALONE
+from dsi.runtime.processes import ALONE
 
 
-def compare(
+def run_baselines(
     out: Path,
     *,
     baselines: BaselinesConfig,

@@ -10,17 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoTokenizer
-
 from dsi.artifacts import read_manifest
 from dsi.config import CONFIG, SearchConfig, describe, read_part
 from dsi.corpus.store import Corpus
-from dsi.docids.store import Docids
 from dsi.errors import DsiError
-from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.device import compute_device, to_precision
-from dsi.search.searcher import Ranking, Searcher
+from dsi.search.text_searcher import TextSearcher
 
 SNIPPET = 160
 """Characters."""
@@ -57,29 +51,13 @@ class Index:
     def __init__(
         self, corpus: Path, tokenizer: Path, docids: Path, model: Path, search: SearchConfig | None = None
     ) -> None:
-        self.config = search or SearchConfig()
         self.corpus = Corpus(corpus)
-        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        trained = DifferentiableSearchIndex.from_pretrained(model, dtype=torch.float32).to(compute_device())
-        try:
-            self.config.check_head(trained.config.docid_head)
-        except ValueError as error:
-            raise DsiError(f"{error}; the head of {model} is {trained.config.docid_head}") from None
-        trained = to_precision(trained, self.config.precision, "search.precision")
-        self.query_length: int = trained.config.query_length
-        budget = self.config.budget if self.config.exact else 0
-        self.searcher = Searcher(trained, Docids(docids), self.config.constrained, budget, self.config.ranking)
+        self.searcher = TextSearcher(tokenizer, docids, model, search or SearchConfig())
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Text pieces of queries, cut to the length the model was trained with."""
-        pieces: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.query_length)[
-            "input_ids"
-        ]
-        return pieces
-
-    def rank(self, queries: Sequence[Sequence[int]], beam: int | None = None) -> list[Ranking]:
-        """Rankings of queries given as text pieces; `beam` is by default that of the configuration."""
-        return self.searcher.search(queries, beam or self.config.beam, self.config.batch_size)
+    @property
+    def config(self) -> SearchConfig:
+        """How it searches."""
+        return self.searcher.config
 
     def search(self, texts: Sequence[str], k: int = 10, beam: int | None = None) -> list[list[Hit]]:
         """The `k` best documents for each text, best first; fewer if the corpus is smaller.
@@ -94,7 +72,7 @@ class Index:
                 for rank, (doc_index, score) in enumerate(islice(ranking.hits(), k), start=1)
                 for document in [self.corpus[int(doc_index)]]
             ]
-            for ranking in self.rank(self.encode(texts), max(beam or self.config.beam, k))
+            for ranking in self.searcher.rank(self.searcher.encode(texts), max(beam or self.config.beam, k))
         ]
 
 

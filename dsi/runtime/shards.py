@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsi.processes import ALONE, Rank, wait_until
+from dsi.runtime.processes import ALONE, Rank, wait_until
 
 
 @dataclass(frozen=True)

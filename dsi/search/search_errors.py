@@ -9,7 +9,7 @@ import numpy as np
 
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.progress import progress
+from dsi.runtime.progress import progress
 from dsi.search.searcher import CERTAIN, Ranking, Searcher
 
 BEAMS = (1, 10, 40, 100)

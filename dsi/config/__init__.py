@@ -1,0 +1,24 @@
+"""One YAML file is one experiment: a module a section, with its keys, types, defaults and meanings.
+
+`dsi config` prints them as commented YAML. A config file names only what differs from the defaults;
+`--set section.key=value` (`make SET="..."`) overrides both. Unknown keys, wrong types and impossible combinations
+raise `DsiError`, which names the file, the key and what is allowed.
+"""
+
+from dsi.config.baselines import BaselinesConfig, Bm25Config, EncoderConfig
+from dsi.config.corpus import DEV, TEST, TRAIN, USUAL_SPLITS, CorpusConfig
+from dsi.config.describe import describe
+from dsi.config.doc2query import Doc2QueryConfig, KnownItemConfig, PredictionsConfig, T5GeneratorConfig
+from dsi.config.docids import DocidsConfig
+from dsi.config.embeddings import EmbeddingsConfig
+from dsi.config.evaluation import EvaluationConfig
+from dsi.config.experiment import Config
+from dsi.config.generator import GeneratorConfig
+from dsi.config.load import CONFIG, load_config, overrides_of, read_part, read_section
+from dsi.config.model import BodyConfig, ModelConfig, T5Sizes
+from dsi.config.report import ReportConfig
+from dsi.config.search import Ranking, SearchConfig
+from dsi.config.section import Rate, Section
+from dsi.config.tokenizer import TokenizerConfig
+from dsi.config.training import TasksConfig, TrainingConfig
+from dsi.config.yaml_text import parse_yaml

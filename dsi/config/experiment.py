@@ -1,0 +1,86 @@
+"""The whole configuration of an experiment, and which of its keys do not go together."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from dsi.config.baselines import BaselinesConfig, EncoderConfig
+from dsi.config.corpus import DEV, TEST, USUAL_SPLITS, CorpusConfig
+from dsi.config.doc2query import Doc2QueryConfig
+from dsi.config.docids import DocidsConfig
+from dsi.config.embeddings import EmbeddingsConfig
+from dsi.config.evaluation import EvaluationConfig
+from dsi.config.generator import GeneratorConfig
+from dsi.config.model import ModelConfig
+from dsi.config.report import ReportConfig
+from dsi.config.search import SearchConfig
+from dsi.config.section import Section
+from dsi.config.tokenizer import TokenizerConfig
+from dsi.config.training import TrainingConfig
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    corpus: CorpusConfig = CorpusConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    doc2query: Doc2QueryConfig = Doc2QueryConfig()
+    embeddings: EmbeddingsConfig = EmbeddingsConfig()
+    docids: DocidsConfig = DocidsConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    search: SearchConfig = SearchConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _head_suits_the_docids(self) -> Self:
+        kind, head = self.docids.kind, self.model.head
+        if head == "pawa" and kind not in ("semantic_2d", "residual"):
+            raise ValueError(f"model.head=pawa needs docids.kind semantic_2d or residual, not {kind}")
+        if head == "tree" and kind == "atomic":
+            raise ValueError("model.head=tree needs docids of several tokens; atomic ones have none above the leaves")
+        if self.training.dev_ranking == "leaf" and head != "tree":
+            raise ValueError("training.dev_ranking=leaf needs model.head=tree")
+        self.search.check_head(head)
+        return self
+
+    @model_validator(mode="after")
+    def _generator_exists(self) -> Self:
+        generator = self.generator
+        exists = generator.checkpoint is not None or generator.is_trained
+        if self.doc2query.t5.queries and not exists:
+            raise ValueError("doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _baseline_is_run(self) -> Self:
+        systems = ["dsi", *self.baselines.systems]
+        if self.evaluation.baseline is not None and self.evaluation.baseline not in systems:
+            raise ValueError(
+                f"evaluation.baseline={self.evaluation.baseline} is not run; there are: {', '.join(systems)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _evaluation_split_is_read(self) -> Self:
+        split, corpus = self.evaluation.split, self.corpus
+        if split is None or split in USUAL_SPLITS or split in corpus.splits:
+            return self
+        if corpus.source in ("pydoc", "ir_datasets"):
+            known = [DEV, TEST] if corpus.source == "pydoc" else list(corpus.splits)
+            raise ValueError(f"evaluation.split={split} is not a split of the corpus; it has: {', '.join(known)}")
+        splits = {**corpus.splits, split: split}
+        return self.model_copy(update={"corpus": corpus.model_copy(update={"splits": splits})})
+
+    def __getitem__(self, key: str) -> Any:
+        """Value of a dotted key, e.g. `config["evaluation.split"]`."""
+        value: Any = self
+        for part in key.split("."):
+            value = getattr(value, part)
+        return value

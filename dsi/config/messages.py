@@ -1,0 +1,49 @@
+"""What is wrong with a configuration, in words: the file or the option, the key, and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Set
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from dsi.config.experiment import Config
+from dsi.config.section import Section
+
+RENAMED = {
+    "docids.embeddings": "embeddings.kind",
+    "docids.embedding_model": "embeddings.model",
+    "docids.embedding_file": "embeddings.file",
+    "model.ranking": "search.ranking (training.dev_ranking for the dev queries)",
+}
+"""Keys that had another name once."""
+
+
+def explain(
+    error: ErrorDetails, path: str | None, overridden: Set[str] = frozenset(), root: type[Section] | None = None
+) -> str:
+    """In words; `path` is the file that has the key, if one does, unless it is among those overridden by --set."""
+    key = ".".join(str(part) for part in error["loc"])
+    file = f"{path}: " if path is not None else ""
+    origin = f"--set {key}" if key in overridden else f"{file}{key}" if key else str(path)
+    if error["type"] == "extra_forbidden" and key in RENAMED:
+        return f"{origin}: this key is called {RENAMED[key]} now"
+    if error["type"] == "extra_forbidden":
+        siblings = _keys(error["loc"][:-1], root or Config)
+        close = difflib.get_close_matches(str(error["loc"][-1]), siblings, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{origin}: unknown key; {hint}allowed here: {', '.join(siblings)}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{file}{message}"
+    return f"{origin}: {message[0].lower()}{message[1:]}, found {error['input']!r}"
+
+
+def _keys(location: tuple[int | str, ...], root: type[Section]) -> list[str]:
+    section: Any = root
+    for part in location:
+        if not hasattr(section, "model_fields"):  # below a key of the user's own
+            return []
+        section = section.model_fields[str(part)].annotation
+    return list(getattr(section, "model_fields", []))

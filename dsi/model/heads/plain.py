@@ -1,0 +1,33 @@
+"""A row a docid token, softmax over all of them (Tay et al. 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dsi.model.config import DsiConfig
+from dsi.model.heads.layout import LogProbs, Moves, Targets
+
+
+class PlainHead(nn.Module):
+    def __init__(self, config: DsiConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(config.docid_tokens, config.d_model))
+
+    def forward(self, states: Tensor, targets: Targets) -> LogProbs:
+        """`states` are (queries, length, d_model)."""
+        query, position = targets.tokens()
+        logits = functional.linear(states[query, position], self.weight)
+        values, alternatives = logits.float().log_softmax(dim=1), logits.shape[1]
+        start = alternatives * torch.arange(len(query) + 1, device=states.device)
+        return LogProbs(values.flatten(), start, start[:-1] + targets.codes[query, position], query, position)
+
+    def multiplications(self) -> float:
+        """Of one docid token."""
+        return self.weight.numel()
+
+    def gains(self, states: Tensor, moves: Moves, level: int) -> Tensor:
+        """Log-probability of each move, for `states` of shape (queries, beams, d_model)."""
+        logits = functional.linear(states.float(), self.weight.float())  # bfloat16 rounds logits of 16 to 32 to eighths
+        return logits.gather(2, moves.tokens) - logits.logsumexp(dim=-1, keepdim=True)

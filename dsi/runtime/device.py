@@ -1,0 +1,26 @@
+"""Where a model computes, and in what precision."""
+
+from __future__ import annotations
+
+import torch
+
+from dsi.errors import DsiError
+from dsi.runtime.processes import local_process_index
+
+
+def compute_device() -> torch.device:
+    """This process's own GPU, or the CPU. Needs no process group, which a process without work would not join."""
+    return torch.device("cuda", local_process_index()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def is_bfloat16(precision: str, key: str) -> bool:
+    """Whether `precision` (auto, float32, bfloat16) means bfloat16 here; `key` names it in the configuration.
+
+    Raises:
+        DsiError: bfloat16 was asked of a GPU without it.
+    """
+    has_gpu = torch.cuda.is_available()
+    has_bfloat16 = has_gpu and torch.cuda.is_bf16_supported()
+    if precision == "bfloat16" and has_gpu and not has_bfloat16:
+        raise DsiError(f"{key}=bfloat16: this GPU has no bfloat16; use float32")
+    return precision == "bfloat16" or (precision == "auto" and has_bfloat16)
