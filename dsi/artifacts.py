@@ -30,7 +30,7 @@ from dsi.errors import DsiError
 from dsi.runtime.machine import machine, process_peak
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone, wait_until
 
-FORMAT = 2
+FORMAT = 3
 """Of stage folders and manifests. Folders of another format are not read: they are made again, or refused by name."""
 MANIFEST = "manifest.json"
 WORK = "work"

@@ -1,8 +1,9 @@
 """The stages, in the order data flows, and what each one depends on: one table, which the command line, `dsi plan`, the
 Makefile's rules (`scripts/stages.mk`) and the store follow.
 
-A stage's verb is called as `verb(out, SECTION=..., INPUT=...)`: the folder to fill, the configuration sections and the
-finished folders of the stages it reads, and nothing else; so its fingerprint covers all that it can depend on.
+A stage's verb is called as `verb(out_folder, SECTION=..., INPUT_folder=...)`: the folder to fill, the configuration
+sections and the finished folders of the stages it reads, and nothing else; so its fingerprint covers all that it can
+depend on.
 It returns counts for the manifest.
 """
 
@@ -71,7 +72,7 @@ class Stage:
     sections: tuple[str, ...]
     """Dotted configuration keys it depends on; the last part is the keyword the verb gets it by."""
     inputs: tuple[str, ...] = ()
-    """Stages it reads, each the keyword of a folder."""
+    """Stages it reads; the verb gets the folder of each by its name with `_folder`."""
     only_if: Mapping[str, Condition] = field(default_factory=dict)
     """For those of its sections and inputs that only some configurations need: which."""
     outside: Callable[[Config], Any] = lambda config: None
@@ -136,9 +137,9 @@ _TABLE = (
         "embed",
         "dsi.embeddings.embed",
         "give every document a vector",
-        sections=("embeddings", "model.body"),
+        sections=("embeddings", "model.backbone"),
         inputs=("corpus", "tokenizer"),
-        only_if={"tokenizer": _embeds_with_the_model, "model.body": _embeds_with_the_model},
+        only_if={"tokenizer": _embeds_with_the_model, "model.backbone": _embeds_with_the_model},
         outside=lambda config: files_below(
             {
                 "file": config.embeddings.file,
@@ -183,7 +184,7 @@ _TABLE = (
         "train_encoder",
         "dsi.baselines.dual_encoder",
         "train the dual encoder",
-        sections=("encoder", "model.body"),
+        sections=("encoder", "model.backbone"),
         inputs=("corpus", "tokenizer", "doc2query"),
         outside=lambda config: files_below(config.model.checkpoint),
         asked=_runs("dual_encoder"),
@@ -285,19 +286,19 @@ class Run:
         """
         arguments: dict[str, Any] = {key.split(".")[-1]: self.config[key] for key in self.sections(stage)}
         for upstream in self.reads(stage):
-            arguments[upstream.name] = self.store.path(upstream.name, self.fingerprint(upstream))
+            arguments[f"{upstream.name}_folder"] = self.store.path(upstream.name, self.fingerprint(upstream))
             if not self.is_built(upstream):
                 raise DsiError(
                     f"{self.folder}: stage {upstream.name} is not built;"
                     f" run `dsi {upstream.command}` or `dsi run` first"
                 )
 
-        def make(out: Path) -> dict[str, Any]:
+        def make(out_folder: Path) -> dict[str, Any]:
             if not stage.asked(self.config):
                 return {}
             print(f"== {stage.command}: {stage.help}", flush=True)
             verb = getattr(importlib.import_module(stage.module), stage.verb)
-            counts: dict[str, Any] = verb(out, **arguments)
+            counts: dict[str, Any] = verb(out_folder, **arguments)
             print("   " + _one_line(counts), flush=True)
             return counts
 
@@ -319,11 +320,11 @@ class Run:
     def _needs(self, stage: Stage, name: str) -> bool:
         return stage.asked(self.config) and stage.only_if.get(name, _always)(self.config)
 
-    def _check_split(self, corpus: Path) -> None:
+    def _check_split(self, corpus_folder: Path) -> None:
         """Fail now rather than after training if the corpus lacks the split to evaluate."""
         from dsi.corpus.store import Corpus
 
-        Corpus(corpus).evaluation_split(self.config.evaluation.split)
+        Corpus(corpus_folder).evaluation_split(self.config.evaluation.split)
 
     def _read_inputs(self, stage: Stage) -> dict[str, Any]:
         inputs: dict[str, Any] = {"stage": stage.name, "format": FORMAT, "version": stage.version}

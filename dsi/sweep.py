@@ -8,7 +8,7 @@ A sweep is a YAML file beside the experiment that it varies:
       corpus.size: [1000, 10000]        # a key and its values
       docids:                           # or names of several keys' values
         atomic: {docids.kind: atomic}
-        tree: {docids.kind: semantic, model.head: tree}
+        tree: {docids.kind: semantic, model.head: hierarchical_softmax}
       training.seed: [0, 1]
     x: corpus.size                      # the columns of the table, the axis of the plot
 

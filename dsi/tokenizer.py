@@ -23,13 +23,15 @@ SLICE = 10_000
 """Characters of a document that SentencePiece sees as one sentence."""
 
 
-def tokenize(out: Path, *, tokenizer: TokenizerConfig, checkpoint: str | None, corpus: Path) -> dict[str, Any]:
+def tokenize(
+    out_folder: Path, *, tokenizer: TokenizerConfig, checkpoint: str | None, corpus_folder: Path
+) -> dict[str, Any]:
     """Write the tokenizer as a Hugging Face folder and return its size."""
     if checkpoint is not None:
         vocabulary = from_checkpoint(checkpoint)
     else:
-        vocabulary = train_vocabulary(Corpus(corpus), tokenizer, out / "spiece.model")
-    vocabulary.save_pretrained(out)
+        vocabulary = train_vocabulary(Corpus(corpus_folder), tokenizer, out_folder / "spiece.model")
+    vocabulary.save_pretrained(out_folder)
     return {"vocabulary": len(vocabulary)}
 
 
@@ -46,7 +48,7 @@ def from_checkpoint(checkpoint: str) -> PreTrainedTokenizerBase:
 
 
 def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> PreTrainedTokenizerBase:
-    """Train a unigram vocabulary with T5's special pieces (pad 0, end 1, unknown 2); its model goes to `path`.
+    """Train a unigram vocabulary with T5's special tokens (pad 0, end 1, unknown 2); its model goes to `path`.
 
     Raises:
         DsiError: the vocabulary is too small for the corpus's characters.
@@ -60,7 +62,7 @@ def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> Pre
         "sentence_iterator": slices,
         "model_writer": model,
         "vocab_size": config.vocabulary,
-        "hard_vocab_limit": False,  # a small corpus has fewer pieces than asked for
+        "hard_vocab_limit": False,  # a small corpus has fewer tokens than asked for
         "character_coverage": 0.9995,
         "normalization_rule_name": "nmt_nfkc_cf" if config.lowercase else "nmt_nfkc",
         "input_sentence_size": SENTENCES,

@@ -2,8 +2,8 @@
 
     make bench-doc2query [CONFIG=...]         the passages of that experiment
 
-Both sample 40 queries a passage from the ten most probable pieces, in float32. The weights are random and never end a
-query, so both write exactly as many pieces: real queries end at different lengths, which `generate` waits for and we do
+Both sample 40 queries a passage from the ten most probable tokens, in float32. The weights are random and never end a
+query, so both write exactly as many tokens: real queries end at different lengths, which `generate` waits for and we do
 not, so that real ratios are larger. The bound is the time of the multiplications alone, at the speed of a large one, if
 every sample were decoded by itself.
 """
@@ -27,7 +27,7 @@ from dsi.model.cost import multiplication_speed
 from dsi.report.tables import text_table
 
 SHAPE = {"vocab_size": 32_128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
-QUERIES, TOP_K, PIECES, DOCUMENT = 40, 10, 10, 512
+QUERIES, TOP_K, TOKENS, DOCUMENT = 40, 10, 10, 512
 BATCHES = (4, 8, 16)
 """Passages a call of `generate`; the best counts."""
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run with a corpus and a tokenizer, e.g. runs/demo")
     parser.add_argument("--passages", type=int, default=32)
     options = parser.parse_args()
-    text = AutoTokenizer.from_pretrained(options.run / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(options.run / "tokenizer")
     corpus = Corpus(options.run / "corpus")
     documents = [corpus[int(n)] for n in np.random.default_rng(0).permutation(len(corpus))[: options.passages]]
     set_seed(0)
@@ -47,28 +47,28 @@ def main() -> None:
     queries = len(documents) * QUERIES
     rows, theirs = [], []
     for batch_size in BATCHES:
-        theirs.append(seconds(partial(hugging_face, model, text, documents, batch_size)))
+        theirs.append(seconds(partial(hugging_face, model, tokenizer, documents, batch_size)))
         rows.append([f"generate, {batch_size} passages a batch", f"{theirs[-1]:.1f}", f"{queries / theirs[-1]:.1f}"])
     model.config.eos_token_id = -1
-    sampling = T5GeneratorConfig(queries=QUERIES, top_k=TOP_K, query_length=PIECES, document_length=DOCUMENT)
-    generator = T5Generator(sampling, model, text)
+    sampling = T5GeneratorConfig(queries=QUERIES, top_k=TOP_K, query_length=TOKENS, document_length=DOCUMENT)
+    generator = T5Generator(sampling, model, tokenizer)
     own = seconds(lambda: generator(documents, np.random.default_rng(0)))
-    read = sum(map(len, text([document.content() for document in documents])["input_ids"]))
-    bound = flops(read, queries * PIECES) / multiplication_speed(torch.device("cpu"))
+    read = sum(map(len, tokenizer([document.content() for document in documents])["input_ids"]))
+    bound = flops(read, queries * TOKENS) / multiplication_speed(torch.device("cpu"))
     rows.append(["dsi", f"{own:.1f}", f"{queries / own:.1f}"])
     rows.append(["bound, nothing shared", f"{bound:.1f}", f"{queries / bound:.1f}"])
-    print(f"{len(documents)} passages of {read / len(documents):.0f} pieces, {QUERIES} queries of {PIECES} pieces each")
+    print(f"{len(documents)} passages of {read / len(documents):.0f} tokens, {QUERIES} queries of {TOKENS} tokens each")
     print(text_table(["", "seconds", "queries/s"], rows))
     print(f"ratio={min(theirs) / own:.2f} queries_per_second={queries / own:.1f} share_of_bound={bound / own:.2f}")
 
 
 def hugging_face(
-    model: T5ForConditionalGeneration, text: AutoTokenizer, documents: list[Document], batch_size: int
+    model: T5ForConditionalGeneration, tokenizer: AutoTokenizer, documents: list[Document], batch_size: int
 ) -> None:
     """Sample with `generate`, passages sorted by length as for us, and decode."""
     contents = sorted((document.content() for document in documents), key=len)
     for start in range(0, len(contents), batch_size):
-        batch = text(
+        batch = tokenizer(
             contents[start : start + batch_size],
             truncation=True,
             max_length=DOCUMENT,
@@ -81,9 +81,9 @@ def hugging_face(
             do_sample=True,
             top_k=TOP_K,
             num_return_sequences=QUERIES,
-            max_new_tokens=PIECES,
+            max_new_tokens=TOKENS,
         )
-        text.batch_decode(drawn, skip_special_tokens=True)
+        tokenizer.batch_decode(drawn, skip_special_tokens=True)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -93,7 +93,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def flops(read: int, written: int) -> float:
-    """Of the matrices alone: encoder and cross-attention keys and values by piece read, the rest by piece written."""
+    """Of the matrices alone: encoder and cross-attention keys and values by token read, the rest by token written."""
     inner, d_model, d_ff = SHAPE["num_heads"] * SHAPE["d_kv"], SHAPE["d_model"], SHAPE["d_ff"]
     encoder = SHAPE["num_layers"] * (4 * d_model * inner + 2 * d_model * d_ff + 2 * d_model * inner)
     decoder = SHAPE["num_layers"] * (6 * d_model * inner + 2 * d_model * d_ff) + SHAPE["vocab_size"] * d_model

@@ -18,7 +18,7 @@ from dsi.training.batches import Batches
 from dsi.training.examples import Pairs, Task, write_examples
 from dsi.training.targets import Arrays
 
-PIECES, VOCABULARY, QUERIES_A_DOCUMENT, SHARD = 8, 32_000, 40, 10_000
+TOKENS, VOCABULARY, QUERIES_A_DOCUMENT, SHARD = 8, 32_000, 40, 10_000
 BATCH, STEPS = 512, 2_000
 
 
@@ -41,22 +41,22 @@ def main() -> None:
             batches[step]
         read = time.perf_counter() - start
     per_million = {"write": write / pairs * 1e6, "read": read / (STEPS * BATCH) * 1e6}
-    print(f"{pairs:,} pairs of about {PIECES} pieces, read in random batches of {BATCH}")
+    print(f"{pairs:,} pairs of about {TOKENS} tokens, read in random batches of {BATCH}")
     rows = [[what, f"{seconds:.2f}"] for what, seconds in per_million.items()]
     print(text_table(["", "seconds per million"], rows))
     print(f"bytes_a_pair={size / pairs:.2f} " + " ".join(f"{what}={value:.2f}" for what, value in per_million.items()))
 
 
 def synthetic(pairs: int) -> Task:
-    """Random pieces in shards, as the tokenizer gives them."""
+    """Random tokens in shards, as the tokenizer gives them."""
 
     def shard(number: int) -> Pairs:
         random, first = np.random.default_rng(number), number * SHARD
         count = min(SHARD, pairs - first)
-        lengths = 2 + random.poisson(PIECES - 2, count)
-        pieces = random.integers(3, VOCABULARY, (count, int(lengths.max()))).tolist()
+        lengths = 2 + random.poisson(TOKENS - 2, count)
+        token_ids = random.integers(3, VOCABULARY, (count, int(lengths.max()))).tolist()
         documents = np.arange(first, first + count, dtype=np.uint32) // QUERIES_A_DOCUMENT
-        return documents, [row[:length] for row, length in zip(pieces, lengths.tolist(), strict=True)]
+        return documents, [row[:length] for row, length in zip(token_ids, lengths.tolist(), strict=True)]
 
     return Task(-(-pairs // SHARD), shard)
 

@@ -38,8 +38,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "t5-small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8},
     "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
 }
-PIECES, END, FIRST_TOKEN = 32_128, 1, 100
-"""Size of T5's vocabulary, the piece that ends a docid for `generate`, and the piece of docid token 0."""
+VOCABULARY, END, FIRST_TOKEN = 32_128, 1, 100
+"""Size of T5's vocabulary, the text token that ends a docid for `generate`, and that of docid token 0."""
 DOCIDS, CLUSTERS, LEAF_SIZE, LENGTH = 200_000, 10, 100, 10
 """LENGTH is that of a query, about MS MARCO's mean."""
 BEAMS, QUERIES = (10, 40, 100), 8
@@ -66,7 +66,7 @@ def main() -> None:
             t5, narrow, model = models(SHAPES[shape], tokens, codes.shape[1])
             quantised = to_precision(deepcopy(model), "int8", "precision")
             for beam in BEAMS:
-                queries = torch.randint(3, PIECES, (QUERIES, LENGTH), generator=torch.Generator().manual_seed(beam))
+                queries = torch.randint(3, VOCABULARY, (QUERIES, LENGTH), generator=torch.Generator().manual_seed(beam))
                 searches: dict[str, Callable[[], object]] = {
                     "a": partial(generate, t5, queries, beam, codes.shape[1], trie),
                     "b": partial(generate, t5, queries, beam, codes.shape[1], None),
@@ -82,7 +82,7 @@ def main() -> None:
                     + [f"{ms[which] / ms['dsi']:.2f}" for which in "abc"]
                     + [f"{bound / ms['dsi']:.2f}"]
                 )
-    print(f"milliseconds a query, {DOCIDS:,} docids of {tokens} tokens, queries of {LENGTH} pieces")
+    print(f"milliseconds a query, {DOCIDS:,} docids of {tokens} tokens, queries of {LENGTH} tokens")
     header = ["", "a", "b", "c", "dsi", "dsi int8", "a/dsi", "b/dsi", "c/dsi", "share of bound"]
     print(text_table(header, rows))
     first = options.shapes[0]
@@ -95,9 +95,9 @@ def models(
     """A T5, the same with docid tokens for a vocabulary, and ours, all with the same encoder and decoder weights."""
     set_seed(0)
     options = {**shape, "num_decoder_layers": shape["num_layers"], "decoder_start_token_id": 0}
-    t5 = T5ForConditionalGeneration(T5Config(vocab_size=PIECES, **options)).eval()
+    t5 = T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, **options)).eval()
     model = DifferentiableSearchIndex(
-        DsiConfig(vocab_size=PIECES, docid_tokens=tokens, docid_length=length, **options)
+        DsiConfig(vocab_size=VOCABULARY, docid_tokens=tokens, docid_length=length, **options)
     ).eval()
     narrow = T5ForConditionalGeneration(T5Config(vocab_size=tokens + 2, **options)).eval()
     rows = t5.shared.weight[FIRST_TOKEN : FIRST_TOKEN + tokens]
@@ -108,7 +108,7 @@ def models(
         model.docid_head.weight.copy_(rows * shape["d_model"] ** -0.5)
         narrow.load_state_dict({k: v for k, v in t5.state_dict().items() if ".block." in k}, strict=False)
         narrow.shared.weight[2:] = rows
-    # the encoder must read all text pieces
+    # the encoder must read all text tokens
     narrow.encoder.embed_tokens = torch.nn.Embedding.from_pretrained(t5.shared.weight)
     return t5, narrow, model
 

@@ -1,4 +1,4 @@
-"""Training examples a second against the usual recipe, same T5 body (t5-small shape), same real queries of a run.
+"""Training examples a second against the usual recipe, same T5 backbone (t5-small shape), same real queries of a run.
 
     make bench-train [CONFIG=...]
 
@@ -66,30 +66,30 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run with a corpus and a tokenizer, e.g. runs/demo")
     options = parser.parse_args()
     corpus, tokenizer = Corpus(options.run / "corpus"), options.run / "tokenizer"
-    text = AutoTokenizer.from_pretrained(tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer)
     pairs = [(query.text, number) for split in corpus.splits for query, number in corpus.relevant(split)]
     order = np.random.default_rng(0).permutation(len(pairs))
     pairs = [pairs[number] for number in order]
     doc_ids = corpus.documents["doc_id"]
-    lengths = [len(pieces) for pieces in text([query for query, _ in pairs])["input_ids"]]
+    lengths = [len(token_ids) for token_ids in tokenizer([query for query, _ in pairs])["input_ids"]]
 
     rates: dict[str, float] = {}
     strings = [(query, f"{doc_ids[number]}") for query, number in pairs]
-    rates["usual recipe"] = usual(strings, text)
-    rates["usual, batches of similar length"] = usual(bucketed(strings, lengths), text)
+    rates["usual recipe"] = usual(strings, tokenizer)
+    rates["usual, batches of similar length"] = usual(bucketed(strings, lengths), tokenizer)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        _, _, digits = spell(doc_ids, "characters", text)
+        _, _, digits = spell(doc_ids, "characters", tokenizer)
         clusters = by_position(tree_shape(len(corpus)))
         atomic = np.arange(len(corpus))[:, None]
         for kind, codes in (("naive", digits), ("semantic_2d", clusters), ("atomic", atomic)):
             (root / kind).mkdir()
             end = END if kind == "naive" else None
             write_docids(root / kind, Vocabulary(kind, int(codes.max()) + 1, codes.shape[1], end), codes)
-            rates[f"dsi, {kind} docids"] = ours(root, Docids(root / kind), pairs, text)
+            rates[f"dsi, {kind} docids"] = ours(root, Docids(root / kind), pairs, tokenizer)
     first = rates["usual recipe"]
     print(
-        f"{len(pairs):,} queries of {np.mean(lengths):.1f} pieces (longest {max(lengths)}), batches of {BATCH},"
+        f"{len(pairs):,} queries of {np.mean(lengths):.1f} tokens (longest {max(lengths)}), batches of {BATCH},"
         f" {STEPS} steps each"
     )
     rows = [[name, f"{rate:.0f}", f"{rate / first:.2f}"] for name, rate in rates.items()]
@@ -156,9 +156,9 @@ def ours(root: Path, docids: Docids, pairs: list[tuple[str, int]], text: Any) ->
             **START_ID,
         )
     )
-    pieces = text([query for query, _ in pairs], truncation=True, max_length=LENGTH)["input_ids"]
+    token_ids = text([query for query, _ in pairs], truncation=True, max_length=LENGTH)["input_ids"]
     numbers = np.array([number for _, number in pairs], dtype=np.uint32)
-    examples = write_examples(root / "examples", {"labelled": Task(1, lambda _: (numbers, pieces))}, TEXT_VOCABULARY)
+    examples = write_examples(root / "examples", {"labelled": Task(1, lambda _: (numbers, token_ids))}, TEXT_VOCABULARY)
     config = TrainingConfig(steps=WARM_UP + STEPS, batch_size=BATCH, eval_steps=1000, warmup_steps=0)
     batches = Batches(examples, DocidTargets(docids), BATCH, 0, 0, config.steps, {"labelled": 1.0})
 

@@ -22,8 +22,8 @@ from dsi.report.tables import text_table
 
 T5_BASE = {"vocab_size": 32_128, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12}
 """Of T5.1.1-base, which no configuration file of ours says."""
-BYTES_A_PAIR, QUERY_PIECES = 22.5, 8.0
-"""As scripts/bench_examples.py measures the store, for queries of so many pieces."""
+BYTES_A_PAIR, QUERY_TOKENS = 22.5, 8.0
+"""As scripts/bench_examples.py measures the store, for queries of so many tokens."""
 STATES = {"adamw": 4.0, "adafactor": 2.0}
 """Numbers a parameter while training: itself, its gradient, and AdamW's two moments."""
 
@@ -42,7 +42,7 @@ def main() -> None:
     with torch.device("meta"):
         model = DifferentiableSearchIndex(DsiConfig(**shape_of(config), **docids_of(config, documents)))
     length = model.config.docid_length
-    flops = training_flops(model, mean_pieces(config), length, objective_of(config.training).passes)
+    flops = training_flops(model, mean_tokens(config), length, objective_of(config.training).passes)
     examples = config.training.steps * config.training.rounds * config.training.batch_size
     parameters = sum(parameter.numel() for parameter in model.parameters())
     generators = config.doc2query
@@ -63,11 +63,11 @@ def main() -> None:
     print(text_table(["", options.config], rows))
 
 
-def mean_pieces(config: Config) -> float:
+def mean_tokens(config: Config) -> float:
     """Of an example's text, documents no shorter than what is read of them."""
     tasks = config.training.tasks
     passages, queries = tasks.first_p + tasks.daq, tasks.d2q + tasks.labelled
-    return (passages * tasks.passage_length + queries * QUERY_PIECES) / (passages + queries)
+    return (passages * tasks.passage_length + queries * QUERY_TOKENS) / (passages + queries)
 
 
 def shape_of(config: Config) -> dict[str, object]:

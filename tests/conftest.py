@@ -18,7 +18,7 @@ import torch
 from hypothesis import settings
 from transformers import AutoTokenizer
 
-from dsi.config import BodyConfig, Doc2QueryConfig, DocidsConfig, EmbeddingsConfig, KnownItemConfig, TokenizerConfig
+from dsi.config import BackboneConfig, Doc2QueryConfig, DocidsConfig, EmbeddingsConfig, KnownItemConfig, TokenizerConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.doc2query.expand import expand
 from dsi.doc2query.shards import read_shards
@@ -98,9 +98,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Stages:
     for name in ("tokenizer", "doc2query", "docids"):
         (root / name).mkdir()
     corpus = write_tiny_corpus(root / "corpus")
-    tokenize(root / "tokenizer", tokenizer=TokenizerConfig(vocabulary=200), checkpoint=None, corpus=corpus)
-    expand(root / "doc2query", doc2query=Doc2QueryConfig(known_item=KnownItemConfig(queries=5)), corpus=corpus)
-    assign(root / "docids", docids=DocidsConfig(kind="naive"), corpus=corpus, tokenizer=root / "tokenizer")
+    tokenize(root / "tokenizer", tokenizer=TokenizerConfig(vocabulary=200), checkpoint=None, corpus_folder=corpus)
+    expand(root / "doc2query", doc2query=Doc2QueryConfig(known_item=KnownItemConfig(queries=5)), corpus_folder=corpus)
+    assign(
+        root / "docids", docids=DocidsConfig(kind="naive"), corpus_folder=corpus, tokenizer_folder=root / "tokenizer"
+    )
     return Stages(
         corpus,
         root / "tokenizer",
@@ -116,9 +118,11 @@ def assign_tiny(out: Path, tiny: Stages, docids: DocidsConfig, **options: Any) -
     if docids.is_clustered:
         vectors = out / "embeddings"
         vectors.mkdir(parents=True)
-        config, body = EmbeddingsConfig(**options), BodyConfig(d_model=16, d_kv=4, d_ff=16)
-        embed(vectors, embeddings=config, corpus=tiny.corpus, tokenizer=tiny.tokenizer, body=body)
-    return assign(out, docids=docids, corpus=tiny.corpus, tokenizer=tiny.tokenizer, embeddings=vectors)
+        config, backbone = EmbeddingsConfig(**options), BackboneConfig(d_model=16, d_kv=4, d_ff=16)
+        embed(vectors, embeddings=config, corpus_folder=tiny.corpus, tokenizer_folder=tiny.tokenizer, backbone=backbone)
+    return assign(
+        out, docids=docids, corpus_folder=tiny.corpus, tokenizer_folder=tiny.tokenizer, embeddings_folder=vectors
+    )
 
 
 def read_all(folder: Path) -> list[tuple[int, str]]:

@@ -26,6 +26,6 @@ def random_model(tokens: int, length: int, seed: int = 0, **options: object) -> 
 
 
 def random_queries(count: int, seed: int = 0) -> list[list[int]]:
-    """Queries of different lengths, each ending with piece 1, as T5's do."""
+    """Queries of different lengths, each ending with token 1, as T5's do."""
     generator = torch.Generator().manual_seed(seed)
     return [[*torch.randint(3, PIECES, (1 + number % 7,), generator=generator).tolist(), 1] for number in range(count)]

@@ -159,7 +159,7 @@ def test_folders_of_another_format_are_made_again_or_refused(tmp_path: Path) -> 
     assert set(manifest["machine"]) >= {"cpu", "instruction_set", "threads"}
     del manifest["format"]  # as the first format was
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DsiError, match=r"corpus-\w+: this folder has format 1, and this version of dsi reads format 2"):
+    with pytest.raises(DsiError, match=rf"corpus-\w+: this folder has format 1, .* reads format {FORMAT}"):
         read_manifest(folder)
     for stage in STAGES:
         (tmp_path / "run" / stage).mkdir(parents=True)

@@ -22,7 +22,7 @@ from dsi.baselines import dense, java
 from dsi.baselines import run_baselines as run_baselines_module
 from dsi.baselines.dual_encoder import DualEncoder, train_encoder
 from dsi.baselines.run_baselines import contents, run_baselines
-from dsi.config import BaselinesConfig, Bm25Config, BodyConfig, CorpusConfig, EncoderConfig
+from dsi.config import BackboneConfig, BaselinesConfig, Bm25Config, CorpusConfig, EncoderConfig
 from dsi.corpus import vectors as vectors_module
 from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
@@ -86,7 +86,9 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bm25_ranks_by_words_in_title_and_text(
     tmp_path: Path, small_corpus: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    costs = run_baselines(tmp_path, baselines=BaselinesConfig(), split=None, corpus=small_corpus, latency_queries=3)
+    costs = run_baselines(
+        tmp_path, baselines=BaselinesConfig(), split=None, corpus_folder=small_corpus, latency_queries=3
+    )
     facts = costs["bm25"]
     run = {query: list(hits) for query, hits in read_run(tmp_path / "bm25.run").items()}
     # Stemmed; no line where nothing is found; equal scores in the order of the ids; 2,000 words are no problem.
@@ -106,7 +108,7 @@ def test_bm25_obeys_its_parameters(tmp_path: Path, small_corpus: Path) -> None:
     scores = []
     for k1 in (0.0, 2.0):
         config = BaselinesConfig(depth=1, bm25=Bm25Config(k1=k1, b=1.0))
-        run_baselines(tmp_path, baselines=config, split="test", corpus=small_corpus)
+        run_baselines(tmp_path, baselines=config, split="test", corpus_folder=small_corpus)
         run = read_run(tmp_path / "bm25.run")
         assert all(len(hits) == 1 for hits in run.values())
         scores.append(run["q1"]["whale/1"])
@@ -117,7 +119,7 @@ def test_bm25_obeys_its_parameters(tmp_path: Path, small_corpus: Path) -> None:
 def test_bm25_and_its_measure_agree_with_other_implementations(tmp_path: Path) -> None:
     ingest(tmp_path, corpus=CorpusConfig(source="msmarco", path=str(MSMARCO)))
     corpus = Corpus(tmp_path)
-    run_baselines(tmp_path, baselines=BaselinesConfig(), split="dev", corpus=tmp_path)
+    run_baselines(tmp_path, baselines=BaselinesConfig(), split="dev", corpus_folder=tmp_path)
     qrels, queries, doc_ids = corpus.qrels("dev"), corpus.queries("dev"), corpus.documents["doc_id"]
     run, measures = read_run(tmp_path / "bm25.run"), parse_measures(["RR@10"])
     ours = score_run(measures, qrels, run)["RR@10"]
@@ -201,7 +203,9 @@ def test_bm25_finds_a_document_by_its_synthetic_queries(tmp_path: Path, small_co
     write_shard(tmp_path / "doc2query" / "shard-00000.parquet", 0, [[], ["zebra crossing"], []])
     write_shard(tmp_path / "doc2query" / "shard-00001.parquet", 3, [["amazon", "zebra zebra"], []])
     config = BaselinesConfig(systems=["bm25", "bm25_doc2query"])
-    facts = run_baselines(tmp_path, baselines=config, split=None, corpus=small_corpus, doc2query=tmp_path / "doc2query")
+    facts = run_baselines(
+        tmp_path, baselines=config, split=None, corpus_folder=small_corpus, doc2query_folder=tmp_path / "doc2query"
+    )
     runs = {name: read_run(tmp_path / f"{name}.run") for name in config.systems}
     assert "q3" not in runs["bm25"]
     assert list(runs["bm25_doc2query"]["q3"]) == ["0", "日本#2"]
@@ -230,7 +234,7 @@ def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pyt
     monkeypatch.setattr(run_baselines_module, "sentence_encoder", lambda name, key: WordVectors())
     monkeypatch.setattr(dense, "DOCUMENTS_A_CHUNK", 7)
     facts = run_baselines(
-        tmp_path, baselines=BaselinesConfig(systems=["dense"], depth=5), split=None, corpus=tiny.corpus
+        tmp_path, baselines=BaselinesConfig(systems=["dense"], depth=5), split=None, corpus_folder=tiny.corpus
     )
     corpus, encoder = Corpus(tiny.corpus), WordVectors()
     vectors = encoder.encode(list(corpus.contents()), False)
@@ -276,21 +280,21 @@ def test_without_sentence_transformers_the_key_is_named(monkeypatch: pytest.Monk
 
 
 def test_the_dual_encoder_learns_to_find_documents(tiny: Stages, tmp_path: Path) -> None:
-    body = BodyConfig(d_model=32, d_kv=8, d_ff=32)
+    backbone = BackboneConfig(d_model=32, d_kv=8, d_ff=32)
     (tmp_path / "encoder").mkdir()
     found = {}
     for steps in (1, 200):
         config = EncoderConfig(steps=steps, batch_size=32, save_steps=100)
-        sources: dict[str, Any] = {"corpus": tiny.corpus, "tokenizer": tiny.tokenizer}
-        asked: dict[str, Any] = {"encoder": config, "body": body, **sources}
-        counts = train_encoder(tmp_path / "encoder", doc2query=tiny.doc2query, **asked)
+        sources: dict[str, Any] = {"corpus_folder": tiny.corpus, "tokenizer_folder": tiny.tokenizer}
+        asked: dict[str, Any] = {"encoder": config, "backbone": backbone, **sources}
+        counts = train_encoder(tmp_path / "encoder", doc2query_folder=tiny.doc2query, **asked)
         assert counts["steps"] == steps
         (tmp_path / str(steps)).mkdir()
         costs = run_baselines(
             tmp_path / str(steps),
             baselines=BaselinesConfig(systems=["dual_encoder"]),
             split="dev",
-            encoder=tmp_path / "encoder",
+            encoder_folder=tmp_path / "encoder",
             **sources,
         )
         run = read_run(tmp_path / str(steps) / "dual_encoder.run")

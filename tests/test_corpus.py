@@ -195,7 +195,7 @@ def test_ir_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_docstrings_are_shared_out_between_dev_and_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = [(Document(f"module.f{i}", f"module.f{i}", "The body."), f"Summary {i}") for i in range(400)]
+    records = [(Document(f"module.f{i}", f"module.f{i}", "The backbone."), f"Summary {i}") for i in range(400)]
     monkeypatch.setattr(docstrings, "records", lambda packages: iter(records))
     corpus, counts = run(tmp_path, source="pydoc")
     assert list(corpus) == [document for document, _ in records]

@@ -50,7 +50,7 @@ def check_same_curves(one: Path, two: Path) -> None:
     np.testing.assert_array_equal(curves[0]["RR10"], curves[1]["RR10"])
 
 
-@pytest.mark.parametrize("head", ["tree", "pawa"])
+@pytest.mark.parametrize("head", ["hierarchical_softmax", "pawa"])
 def test_two_processes_learn_as_one(tmp_path: Path, head: str) -> None:
     write_msmarco_folder(tmp_path / "data")
     one = train(tmp_path, 1, "semantic_2d", head)
@@ -73,7 +73,7 @@ def test_two_processes_compute_each_document_state_once(tmp_path: Path, monkeypa
     write_msmarco_folder(tmp_path / "data")
     config = tmp_path / "states.yaml"
     config.write_text(
-        CONFIG.format(data=tmp_path / "data", kind="semantic", head="tree", accumulation=1)
+        CONFIG.format(data=tmp_path / "data", kind="semantic", head="hierarchical_softmax", accumulation=1)
         + "embeddings: {kind: document_states}\n"
     )
     (tmp_path / "counted").mkdir()

@@ -100,7 +100,7 @@ def test_expansion_goes_on_after_an_interruption(tiny: Stages, tmp_path: Path, m
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    counts = expand(whole, doc2query=config, corpus=tiny.corpus)
+    counts = expand(whole, doc2query=config, corpus_folder=tiny.corpus)
     assert counts["queries"] == len(read_all(whole)) == 3 * len(Corpus(tiny.corpus))
     assert [doc_index for doc_index, _ in read_all(whole)] == sorted([*range(len(Corpus(tiny.corpus)))] * 3)
 
@@ -115,9 +115,9 @@ def test_expansion_goes_on_after_an_interruption(tiny: Stages, tmp_path: Path, m
 
     monkeypatch.setattr(expand_module, "write_shard", write_then_die)
     with pytest.raises(KeyboardInterrupt):
-        expand(parts, doc2query=config, corpus=tiny.corpus)
+        expand(parts, doc2query=config, corpus_folder=tiny.corpus)
     monkeypatch.setattr(expand_module, "write_shard", original)
-    assert expand(parts, doc2query=config, corpus=tiny.corpus) == counts
+    assert expand(parts, doc2query=config, corpus_folder=tiny.corpus) == counts
     files = sorted(path.name for path in whole.iterdir())
     assert files == sorted(path.name for path in parts.iterdir())
     assert all((whole / name).read_bytes() == (parts / name).read_bytes() for name in files)
@@ -130,7 +130,7 @@ def expand_predictions(tiny: Stages, out: Path, source: Path | str, **options: A
         predictions=PredictionsConfig(path=str(source), **options),
         shard_size=25,
     )
-    return expand(out, doc2query=config, corpus=tiny.corpus)
+    return expand(out, doc2query=config, corpus_folder=tiny.corpus)
 
 
 def test_json_predictions_find_their_documents(

@@ -31,20 +31,20 @@ def different(codes: np.ndarray) -> int:
     return len(np.unique(codes, axis=0))
 
 
-@pytest.mark.parametrize("alphabet", ["characters", "pieces"])
+@pytest.mark.parametrize("alphabet", ["characters", "tokens"])
 def test_naive_docids_spell_the_collections_ids(tiny: Stages, alphabet: str) -> None:
     doc_ids = ["D1", "D10", "D101", "7"]
-    strings, pieces, codes = spell(doc_ids, alphabet, tiny.text)  # type: ignore[arg-type]
+    strings, token_ids, codes = spell(doc_ids, alphabet, tiny.text)  # type: ignore[arg-type]
     build_trie(codes)  # although D1 begins D10
     for doc_id, code in zip(doc_ids, codes, strict=True):
         spelled = [strings[token] for token in code if token not in (-1, END)]
         assert "".join(spelled).replace("▁", "").lower() == doc_id.lower()
-    piece = tiny.text.convert_tokens_to_ids(strings[1:])
-    assert pieces[1:] == [number if number != tiny.text.unk_token_id else -1 for number in piece]
+    token_id = tiny.text.convert_tokens_to_ids(strings[1:])
+    assert token_ids[1:] == [number if number != tiny.text.unk_token_id else -1 for number in token_id]
 
 
 def test_ids_that_the_tokenizer_cannot_tell_apart_share_a_docid(tiny: Stages) -> None:
-    *_, codes = spell(["ba", "BA", "be"], "pieces", tiny.text)
+    *_, codes = spell(["ba", "BA", "be"], "tokens", tiny.text)
     assert different(codes) == 2
 
 
@@ -102,7 +102,7 @@ def test_near_documents_share_the_beginning_of_their_docids() -> None:
     [
         (DocidsConfig(kind="atomic"), "tfidf"),
         (DocidsConfig(kind="naive"), "tfidf"),
-        (DocidsConfig(kind="naive", alphabet="pieces"), "tfidf"),
+        (DocidsConfig(kind="naive", alphabet="tokens"), "tfidf"),
         (DocidsConfig(kind="semantic", clusters=3, leaf_size=5), "tfidf"),
         (DocidsConfig(kind="semantic_2d", clusters=3, leaf_size=5), "document_states"),
         (DocidsConfig(kind="residual", levels=2, codebook=4), "tfidf"),

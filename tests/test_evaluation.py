@@ -91,7 +91,7 @@ def test_a_point_of_the_dev_curve_is_quick() -> None:
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
+def corpus_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "corpus"
     folder.mkdir()
     write_rows(folder / "documents.arrow", Document, [Document(doc_id, "", "text") for doc_id in "abcdex"])
@@ -102,11 +102,11 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def stages(corpus: Path, made: Path) -> dict[str, Path]:
-    return {"corpus": corpus, "doc2query": made, "search": made}
+def stages(corpus_folder: Path, made: Path) -> dict[str, Path]:
+    return {"corpus": corpus_folder, "doc2query": made, "search": made}
 
 
-def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> None:
+def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus_folder: Path) -> None:
     write_run(tmp_path / "dsi.run", "dsi", [("q1", [("a", 1.0)])])
     baselines = tmp_path / "baselines"
     baselines.mkdir()
@@ -115,7 +115,12 @@ def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> 
     )
     config = EvaluationConfig(split="dev", measures=["RR@10", "Success@1"])
     counts = evaluate(
-        tmp_path, evaluation=config, corpus=corpus, doc2query=tmp_path, search=tmp_path, baselines=baselines
+        tmp_path,
+        evaluation=config,
+        corpus_folder=corpus_folder,
+        doc2query_folder=tmp_path,
+        search_folder=tmp_path,
+        baselines_folder=baselines,
     )
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert counts.items() <= metrics.items()
@@ -139,13 +144,13 @@ def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus: Path) -> 
     assert len(lines) == 1 + 4 * 2
 
 
-def test_kinds_of_queries(tmp_path: Path, corpus: Path) -> None:
-    write_rows(corpus / "queries.train.arrow", Query, [Query("t", "any")])
-    write_rows(corpus / "qrels.train.arrow", Qrel, [Qrel("t", "c", 1)])
+def test_kinds_of_queries(tmp_path: Path, corpus_folder: Path) -> None:
+    write_rows(corpus_folder / "queries.train.arrow", Query, [Query("t", "any")])
+    write_rows(corpus_folder / "qrels.train.arrow", Qrel, [Qrel("t", "c", 1)])
     asked = [Query("q1", "one two three four"), Query("q2", "a b c d e f g h i j k"), Query("q3", "one two")]
-    write_rows(corpus / "queries.dev.arrow", Query, asked)
+    write_rows(corpus_folder / "queries.dev.arrow", Query, asked)
     write_shard(tmp_path / "shard-00000.parquet", 0, [["one two", "two"], [], ["a b c d e f g h i j k"]])
-    found = kinds(Corpus(corpus), "dev", tmp_path)
+    found = kinds(Corpus(corpus_folder), "dev", tmp_path)
     assert found == {
         "training": {"q1": "no document seen", "q2": "a document seen", "q3": "no document seen"},
         "words": {"q1": "4 to 6", "q2": "10 and more", "q3": "1 to 3"},
@@ -159,23 +164,28 @@ def test_kinds_of_queries(tmp_path: Path, corpus: Path) -> None:
     ]
 
 
-def test_a_baseline_that_was_not_run_is_an_error(tmp_path: Path, corpus: Path) -> None:
+def test_a_baseline_that_was_not_run_is_an_error(tmp_path: Path, corpus_folder: Path) -> None:
     write_run(tmp_path / "dsi.run", "dsi", [("q1", [("a", 1.0)])])
     (tmp_path / "none").mkdir()
     config = EvaluationConfig(split="dev", measures=["RR@10"], baseline="bm25")
     with pytest.raises(DsiError, match=r"evaluation\.baseline: 'bm25' was not run; there are: dsi"):
         evaluate(
-            tmp_path, evaluation=config, corpus=corpus, doc2query=tmp_path, search=tmp_path, baselines=tmp_path / "none"
+            tmp_path,
+            evaluation=config,
+            corpus_folder=corpus_folder,
+            doc2query_folder=tmp_path,
+            search_folder=tmp_path,
+            baselines_folder=tmp_path / "none",
         )
 
 
-def test_a_split_without_judgements_is_an_error(tmp_path: Path, corpus: Path) -> None:
+def test_a_split_without_judgements_is_an_error(tmp_path: Path, corpus_folder: Path) -> None:
     with pytest.raises(DsiError, match="split 'test' has no judgements"):
         evaluate(
             tmp_path,
             evaluation=EvaluationConfig(),
-            corpus=corpus,
-            doc2query=tmp_path,
-            search=tmp_path,
-            baselines=tmp_path,
+            corpus_folder=corpus_folder,
+            doc2query_folder=tmp_path,
+            search_folder=tmp_path,
+            baselines_folder=tmp_path,
         )

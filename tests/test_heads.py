@@ -35,7 +35,7 @@ from dsi.training.examples import write_examples
 from dsi.training.targets import DocidTargets
 from dsi.training.tasks import training_tasks
 
-HEADS = ["plain", "tree", "additive", "matrix"]
+HEADS = ["plain", "hierarchical_softmax", "additive", "matrix"]
 
 
 def docids_in(folder: Path, count: int = 40) -> Docids:
@@ -55,7 +55,7 @@ def docids_in(folder: Path, count: int = 40) -> Docids:
 
 def model_for(docids: Docids, head: str) -> DifferentiableSearchIndex:
     options: dict[str, Any] = {
-        "docid_head": head if head in ("plain", "tree") else "pawa",
+        "docid_head": head if head in ("plain", "hierarchical_softmax") else "pawa",
         "docid_nodes": len(docids.trie.token),
         "docid_sizes": docids.vocabulary.sizes,
         "pawa": head if head in ("additive", "matrix") else "additive",
@@ -81,7 +81,7 @@ def by_hand(model: DifferentiableSearchIndex, query: list[int], docids: Docids) 
         for position, (state, token) in enumerate(zip(states, tokens.tolist(), strict=True)):
             children = list(range(int(trie.first_child[node]), int(trie.first_child[node + 1])))
             start = sum(sizes[:position])
-            if model.config.docid_head == "tree":
+            if model.config.docid_head == "hierarchical_softmax":
                 alternatives = {int(trie.token[child]): head.weight[child] @ state for child in children}
             elif isinstance(head, PawaHead):
                 h, a = state.chunk(2)
@@ -124,7 +124,7 @@ def test_narrow_beams_of_several_queries(tmp_path: Path, head: str) -> None:
         for query, ranking in zip(queries, together, strict=True):
             [alone] = Searcher(model, docids).search([query], beam, 1)
             np.testing.assert_array_equal(ranking.doc_index, alone.doc_index)
-    if head != "tree":
+    if head != "hierarchical_softmax":
         free = Searcher(model, docids, constrained=False).search(queries, 20, 8)
         assert all(len(ranking.is_docid) > 0 for ranking in free)
 
@@ -137,7 +137,9 @@ def test_loss_is_the_mean_by_hand(tiny: Stages, tmp_path: Path, head: str) -> No
     pairs = training_tasks(TasksConfig(), Corpus(tiny.corpus), tiny.doc2query, tiny.text, 12, seed=0)
     examples = write_examples(tmp_path / "examples", pairs, len(tiny.text))
     weights = {"d2q": 1.0}
-    batch = Batches(examples, DocidTargets(docids, head == "tree"), 8, pad=0, seed=0, steps=10, weights=weights)[0]
+    batch = Batches(
+        examples, DocidTargets(docids, head == "hierarchical_softmax"), 8, pad=0, seed=0, steps=10, weights=weights
+    )[0]
     batch["input_ids"] %= model.config.vocab_size
     loss = model(Softmax(), batch)
     loss.backward()
@@ -158,7 +160,7 @@ def test_flops_are_those_of_the_matrices(tmp_path: Path, head: str) -> None:
     codes = torch.from_numpy(np.array(docids.codes[2:3])).long()  # of all positions
     products = FlopCounterMode(display=False)
     targets = Targets(codes)
-    if head == "tree":
+    if head == "hierarchical_softmax":
         nodes = torch.from_numpy(docids.trie.paths(codes.numpy())).long()
         first_child = torch.from_numpy(docids.trie.first_child.astype(np.int64))
         parents = torch.cat([torch.zeros_like(nodes[:, :1]), nodes[:, :-1]], dim=1)
@@ -174,11 +176,11 @@ def test_flops_are_those_of_the_matrices(tmp_path: Path, head: str) -> None:
 
 
 def test_warm_started_tree_finds_documents_before_any_training(tiny: Stages, tmp_path: Path) -> None:
-    corpus, config = Corpus(tiny.corpus), ModelConfig(head="tree")
+    corpus, config = Corpus(tiny.corpus), ModelConfig(head="hierarchical_softmax")
     kind = DocidsConfig(kind="semantic", clusters=4, leaf_size=6)
     assign_tiny(tmp_path, tiny, kind)
     docids = Docids(tmp_path)
-    model = build_model(config, tiny.tokenizer, 0, DocidShape.of(docids, "tree"))
+    model = build_model(config, tiny.tokenizer, 0, DocidShape.of(docids, "hierarchical_softmax"))
     evaluate = dev_evaluator(corpus, docids, tiny.tokenizer, limit=100, length=32)
     assert evaluate is not None
     cold = evaluate(model)["RR@10"]
@@ -195,7 +197,7 @@ def test_warm_started_tree_finds_documents_before_any_training(tiny: Stages, tmp
 
 def test_leaves_rank_what_the_beam_finds(tmp_path: Path) -> None:
     docids = docids_in(tmp_path)
-    model = model_for(docids, "tree")
+    model = model_for(docids, "hierarchical_softmax")
     last = (docids.paths >= 0).sum(axis=1) - 1
     leaves = torch.from_numpy(docids.paths[np.arange(len(docids.paths)), last]).long()
     searcher = Searcher(model, docids, ranking="leaf")
@@ -208,4 +210,4 @@ def test_leaves_rank_what_the_beam_finds(tmp_path: Path) -> None:
         assert sorted(ranking.doc_index) == list(range(len(docids.codes)))
         np.testing.assert_allclose(ranking.score, np.sort(expected)[::-1], atol=1e-4)
         np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=1e-4)
-        assert ranking.certain == 0
+        assert ranking.certified == 0

@@ -10,7 +10,7 @@ import pytest
 from dsi.runtime.machine import machine, memory_held, process_peak
 
 LARGE = 300_000_000
-"""Bytes, in one piece, so that they are given back at once."""
+"""Bytes, in one token, so that they are given back at once."""
 
 
 @pytest.mark.skipif(not memory_held(), reason="the system does not tell")

@@ -22,7 +22,7 @@ from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_model
 from dsi.model.document_states import StateEncoder, document_states
-from dsi.model.warm_start import refresh, rows_of
+from dsi.model.warm_start import add_document_states, rows_of
 from dsi.runtime.processes import ALONE
 from dsi.training import rounds
 from dsi.training.dev import dev_evaluator
@@ -46,7 +46,7 @@ START_ID = {"decoder_start_token_id": 0}
 def test_weights_of_a_checkpoint_arrive(tmp_path: Path, t5: T5) -> None:
     t5.eval().save_pretrained(tmp_path)
     config = ModelConfig(checkpoint=str(tmp_path), dropout=0.3)
-    model = build_model(config, tmp_path, 0, DocidShape(tokens=5, length=3, pieces=[7, -1, 9, 3, 3])).eval()
+    model = build_model(config, tmp_path, 0, DocidShape(tokens=5, length=3, text_token_ids=[7, -1, 9, 3, 3])).eval()
     ids = torch.tensor([[4, 5, 6, 1]])
     mask = torch.ones_like(ids)
     torch.testing.assert_close(model.encode(ids, mask), t5.encoder(ids).last_hidden_state)
@@ -120,8 +120,8 @@ def test_an_index_passes_on_all_but_its_docid_rows(tiny: Stages, tmp_path: Path,
     torch.testing.assert_close(same.docid_head.weight, trained.docid_head.weight)
 
 
-@pytest.mark.parametrize(("head", "kind"), [("plain", "atomic"), ("tree", "semantic")])
-def test_a_refresh_adds_states_to_rows_and_keeps_their_length(
+@pytest.mark.parametrize(("head", "kind"), [("plain", "atomic"), ("hierarchical_softmax", "semantic")])
+def test_document_states_are_added_to_rows_of_the_same_mean_length(
     tiny: Stages, tmp_path: Path, head: Any, kind: Any
 ) -> None:
     corpus = Corpus(tiny.corpus)
@@ -133,7 +133,7 @@ def test_a_refresh_adds_states_to_rows_and_keeps_their_length(
         model.docid_head.weight.copy_(5 * torch.randn_like(model.docid_head.weight))
         embedding = model.docid_embedding.weight.clone()
     before = model.docid_head.weight - model.docid_head.weight.mean(dim=0)
-    refresh(model, docids, states)
+    add_document_states(model, docids, states)
     after = model.docid_head.weight
     torch.testing.assert_close(after.norm(dim=1).mean(), before.norm(dim=1).mean())
     torch.testing.assert_close(model.docid_embedding.weight, embedding)
@@ -153,10 +153,10 @@ def test_a_corpus_without_dev_queries_trains_to_the_end(tiny: Stages, tmp_path: 
         out,
         model=ModelConfig(d_model=16, d_kv=4, d_ff=16),
         training=TrainingConfig(steps=7, batch_size=16, eval_steps=3, patience=1),
-        corpus=corpus,
-        tokenizer=tiny.tokenizer,
-        doc2query=tiny.doc2query,
-        docids=tiny.docids.folder,
+        corpus_folder=corpus,
+        tokenizer_folder=tiny.tokenizer,
+        doc2query_folder=tiny.doc2query,
+        docids_folder=tiny.docids.folder,
     )
     assert counts["steps"] == counts["best_step"] == 7
     assert "RR@10" not in counts
@@ -174,10 +174,10 @@ def test_a_kill_after_an_early_stop_does_not_train_on(
             out,
             model=ModelConfig(d_model=16, d_kv=4, d_ff=16),
             training=TrainingConfig(rounds=2, steps=40, batch_size=16, eval_steps=2, patience=1, learning_rate=1e-9),
-            corpus=tiny.corpus,
-            tokenizer=tiny.tokenizer,
-            doc2query=tiny.doc2query,
-            docids=tiny.docids.folder,
+            corpus_folder=tiny.corpus,
+            tokenizer_folder=tiny.tokenizer,
+            doc2query_folder=tiny.doc2query,
+            docids_folder=tiny.docids.folder,
         )
         curve = [line.split("\t") for line in (out / "dev_curve.tsv").read_text().splitlines()]
         return counts, [[step, measure] for step, _, _, _, measure in curve]
@@ -201,8 +201,8 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Stages, tmp_path: Pat
             tmp_path,
             model=model,
             training=training,
-            corpus=tiny.corpus,
-            tokenizer=tiny.tokenizer,
-            doc2query=tiny.doc2query,
-            docids=tiny.docids.folder,
+            corpus_folder=tiny.corpus,
+            tokenizer_folder=tiny.tokenizer,
+            doc2query_folder=tiny.doc2query,
+            docids_folder=tiny.docids.folder,
         )

@@ -20,7 +20,7 @@ def test_every_head_has_the_same_layout(tmp_path: Path, head: str) -> None:
     docids = docids_in(tmp_path)
     model = model_for(docids, head)
     numbers = np.array([3, 7, 20, 3])  # docids of two, three and four tokens
-    arrays = DocidTargets(docids, head == "tree")(numbers)
+    arrays = DocidTargets(docids, head == "hierarchical_softmax")(numbers)
     targets = Targets.of({"more": torch.zeros(4), **{name: torch.from_numpy(array) for name, array in arrays.items()}})
     ids = torch.tensor(random_queries(2)[1:] * 4)
     states = model.decoder_states(model.encode(ids, torch.ones_like(ids)), torch.ones_like(ids), targets.codes)
@@ -36,7 +36,7 @@ def test_every_head_has_the_same_layout(tmp_path: Path, head: str) -> None:
     within = (found.target - found.start[:-1]).tolist()
     for (query, position), alternative, count in zip(tokens, within, counts.tolist(), strict=True):
         token = int(targets.codes[query, position])
-        if head == "tree":
+        if head == "hierarchical_softmax":
             assert targets.siblings is not None
             assert count == targets.siblings[query, position]
             parent = 0 if position == 0 else int(targets.nodes[query, position - 1])  # type: ignore[index]

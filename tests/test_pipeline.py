@@ -78,7 +78,7 @@ def test_a_run_learns_and_reports(project: Path) -> None:
     assert "RR@10" in (project / "runs/tiny/report/report.md").read_text()
     curve = (project / "runs/tiny/model/dev_curve.tsv").read_text().splitlines()
     steps = [line.split("\t")[0] for line in curve]
-    assert steps == ["step", "0", "80", "160", "240", "240"]  # before training, then thrice, then the rows refreshed
+    assert steps == ["step", "0", "80", "160", "240", "240"]  # before training, then thrice, then with states added
 
 
 def test_nothing_is_done_twice(project: Path) -> None:
@@ -111,10 +111,10 @@ def test_kinds_of_docids_share_their_embeddings_and_rankings_their_model(project
     small += ["training.rounds=1", "baselines.systems=[]"]
     found = {}
     for name, keys in {
-        "one": ["docids.kind=semantic", "model.head=tree"],
+        "one": ["docids.kind=semantic", "model.head=hierarchical_softmax"],
         "two": ["docids.kind=semantic_2d"],
         "three": ["docids.kind=residual"],
-        "leaf": ["docids.kind=semantic", "model.head=tree", "search.ranking=leaf"],
+        "leaf": ["docids.kind=semantic", "model.head=hierarchical_softmax", "search.ranking=leaf"],
     }.items():
         assert run(project, "run", "--name", name, "--set", *small, *keys) == 0
         found[name] = folders(project, name)
@@ -128,7 +128,9 @@ def test_kinds_of_docids_share_their_embeddings_and_rankings_their_model(project
     text = tiny_documents()[7].text
     as_leaf = dsi.load(project / "runs/one", ranking="leaf").search([text])
     assert as_leaf == leaf.search([text]) != path.search([text])
-    with pytest.raises(DsiError, match=r"search\.constrained must be true; the head of .*/model is tree"):
+    with pytest.raises(
+        DsiError, match=r"search\.constrained must be true; the head of .*/model is hierarchical_softmax"
+    ):
         dsi.load(project / "runs/one", constrained=False)
     stages = (project / "runs/one/report/report.md").read_text()
     assert all(f"\n| {stage} | " in stages for stage in ("tokenizer", "embeddings", "docids", "model"))
@@ -200,7 +202,7 @@ def test_an_exported_index_needs_no_run(project: Path, tmp_path: Path, capsys: p
     for key, said in (({"beem": 3}, "search.beem: unknown key; did you mean beam"), ({"beam": 0}, "search.beam: ")):
         with pytest.raises(DsiError, match=said):
             dsi.load(tmp_path / "index", **key)
-    with pytest.raises(DsiError, match=r"search\.ranking=leaf needs model\.head=tree"):
+    with pytest.raises(DsiError, match=r"search\.ranking=leaf needs model\.head=hierarchical_softmax"):
         dsi.load(tmp_path / "index", ranking="leaf")
     with pytest.raises(DsiError, match=r"^search\.exact follows docids that exist"):  # the file is not to blame
         dsi.load(tmp_path / "index", exact=True, constrained=False)

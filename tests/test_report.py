@@ -156,7 +156,7 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
 
 def test_what_search_says_about_itself(tmp_path: Path) -> None:
     beams = {"10": {"beam": 10, "missed_first": 0.125, "missed_ten": 0.31, "own_certificate": 0.5}}
-    search = {"certain_ten": 0.75, "search_loss": {"queries": 1000, "certain": 0.99, "beams": beams}}
+    search = {"certified_ten": 0.75, "search_errors": {"queries": 1000, "certified": 0.99, "beams": beams}}
     (tmp_path / "constrained").mkdir()
     _, text = make_report(tmp_path, **make_stages(tmp_path / "constrained", COUNTS | {"search": search}))
     assert "For 75.0% of the queries" in text

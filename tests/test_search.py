@@ -20,7 +20,7 @@ from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.precision import to_precision
 from dsi.search import atomic
-from dsi.search.search_errors import is_certain, search_loss
+from dsi.search.search_errors import is_certified, search_errors
 from dsi.search.searcher import Ranking, Searcher
 
 END = 0
@@ -81,8 +81,8 @@ def best_of(expected: np.ndarray, count: int) -> np.ndarray:
 
 
 def check_certain(ranking: Ranking, expected: np.ndarray) -> None:
-    """What a ranking calls certain are the best of the scores `expected` of all documents."""
-    np.testing.assert_allclose(ranking.score[: ranking.certain], best_of(expected, ranking.certain), atol=ROUNDING)
+    """What a ranking calls certified are the best of the scores `expected` of all documents."""
+    np.testing.assert_allclose(ranking.score[: ranking.certified], best_of(expected, ranking.certified), atol=ROUNDING)
 
 
 @pytest.mark.parametrize("ff", ["relu", "gated-gelu"])
@@ -94,10 +94,10 @@ def test_exact_search_equals_brute_force(tmp_path_factory, ff: str, seed: int, c
     docids = write(tmp_path_factory.mktemp("docids"), "naive", variable_docids(count, 7, seed), 7)
     model = random_model(7, docids.vocabulary.length, seed, feed_forward_proj=ff)
     queries = random_queries(4, seed)
-    for query, ranking in zip(queries, Searcher(model, docids, budget=count).search(queries, beam, 3), strict=True):
+    for query, ranking in zip(queries, Searcher(model, docids, max_beam=count).search(queries, beam, 3), strict=True):
         expected = brute_force(model, query, docids)
         wanted = min(count, beam, 10)
-        assert is_certain(ranking)
+        assert is_certified(ranking)
         np.testing.assert_allclose(ranking.score[:wanted], best_of(expected, wanted), atol=ROUNDING)
         check_certain(ranking, expected)  # further results may be, and are not called so if they are not
         np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=ROUNDING)
@@ -114,24 +114,24 @@ def test_what_a_beam_calls_certain_is(tmp_path_factory, seed: int, beam: int) ->
         check_certain(ranking, brute_force(model, query, docids))
 
 
-def test_exact_search_beyond_its_budget_says_so_and_keeps_what_the_beam_found(tmp_path: Path) -> None:
+def test_exact_search_beyond_its_widest_beam_says_so_and_keeps_what_the_beam_found(tmp_path: Path) -> None:
     docids = write(tmp_path, "naive", variable_docids(300, 7, seed=4), 7)
     model = random_model(7, docids.vocabulary.length, seed=4)
     queries = random_queries(12, seed=4)
     beam = Searcher(model, docids).search(queries, 10, 12)
-    small = Searcher(model, docids, budget=11).search(queries, 10, 12)
-    assert not all(is_certain(ranking) for ranking in small)
+    small = Searcher(model, docids, max_beam=11).search(queries, 10, 12)
+    assert not all(is_certified(ranking) for ranking in small)
     for query, narrow, wide in zip(queries, beam, small, strict=True):
         assert (wide.score >= narrow.score - 1e-4).all()
         check_certain(wide, brute_force(model, query, docids))
 
 
-def test_search_loss_against_brute_force(tmp_path: Path) -> None:
+def test_search_errors_against_brute_force(tmp_path: Path) -> None:
     docids = write(tmp_path, "naive", variable_docids(300, 7, seed=5), 7)
     model = random_model(7, docids.vocabulary.length, seed=5)
     queries = random_queries(10, seed=5)
-    losses, certain = search_loss(model, docids, queries, budget=300, batch_size=5)
-    assert certain == 1
+    losses, certified = search_errors(model, docids, queries, max_beam=300, batch_size=5)
+    assert certified == 1
     best = [np.argsort(-brute_force(model, query, docids)) for query in queries]
     assert [loss.beam for loss in losses] == [1, 10, 40, 100]
     for loss in losses:
@@ -148,11 +148,11 @@ def test_search_loss_against_brute_force(tmp_path: Path) -> None:
 def test_unconstrained_beam_equals_brute_force_over_all_sequences(tmp_path: Path, kind: str) -> None:
     if kind == "naive":  # sequences end with END, or at the length of the longest docid
         codes = [[1, END], [1, 2, END], [2, END], [2, 2, 1, END]]
-        every = [[*body, END] for size in range(3) for body in product((1, 2), repeat=size)]
-        every += [[*body, token] for body in product((1, 2), repeat=3) for token in (END, 1, 2)]
+        every = [[*backbone, END] for size in range(3) for backbone in product((1, 2), repeat=size)]
+        every += [[*backbone, token] for backbone in product((1, 2), repeat=3) for token in (END, 1, 2)]
     else:  # they end as a docid, or at the length of the longest
         codes = [[0, 1], [0, 2, 2], [2, 1, 0]]
-        every = [list(body) for body in product(range(3), repeat=3) if body[:2] != (0, 1)] + [[0, 1]]
+        every = [list(backbone) for backbone in product(range(3), repeat=3) if backbone[:2] != (0, 1)] + [[0, 1]]
     docids, model = write(tmp_path, kind, codes, 3), random_model(3, max(map(len, codes)), seed=6)
     (tmp_path / "every").mkdir()
     everything = write(tmp_path / "every", "semantic", every, 3)

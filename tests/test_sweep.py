@@ -29,7 +29,7 @@ SWEEP = """
 config: base.yaml
 grid:
   corpus.size: [20, 60]
-  docids: {atomic: {docids.kind: atomic}, tree: {docids.kind: semantic, model.head: tree}}
+  docids: {atomic: {docids.kind: atomic}, tree: {docids.kind: semantic, model.head: hierarchical_softmax}}
   training.seed: [0, 1]
 x: corpus.size
 """

@@ -36,23 +36,23 @@ from dsi.errors import DsiError
 
 
 def random_t5(
-    pieces: int, seed: int = 0, scale: float = 1.5, multilingual: bool = False, **options: object
+    token_ids: int, seed: int = 0, scale: float = 1.5, multilingual: bool = False, **options: object
 ) -> T5ForConditionalGeneration:
     set_seed(seed)
     shape = {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
     make, configure = (
         (MT5ForConditionalGeneration, MT5Config) if multilingual else (T5ForConditionalGeneration, T5Config)
     )
-    model = make(configure(vocab_size=pieces, **shape | options)).eval()
+    model = make(configure(vocab_size=token_ids, **shape | options)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(scale)
     return model
 
 
-def random_passages(count: int, pieces: int) -> list[list[int]]:
+def random_passages(count: int, token_ids: int) -> list[list[int]]:
     random = np.random.default_rng(0)
-    return [[*random.integers(2, pieces, size=random.integers(1, 30)).tolist(), 1] for _ in range(count)]
+    return [[*random.integers(2, token_ids, size=random.integers(1, 30)).tolist(), 1] for _ in range(count)]
 
 
 def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,7 +92,7 @@ def test_samples_follow_the_models_distribution() -> None:
     drawn = sample(model, ids, mask, samples, top_k, temperature, length, np.random.default_rng(0))
 
     def probabilities(text: int, prefix: list[int]) -> torch.Tensor:
-        """Of the next piece, by the whole model."""
+        """Of the next token, by the whole model."""
         output = model(
             input_ids=ids[text : text + 1],
             attention_mask=mask[text : text + 1],
@@ -105,9 +105,9 @@ def test_samples_follow_the_models_distribution() -> None:
         expected: dict[tuple[int, ...], float] = {(): 1.0}
         for _ in range(length):
             expected = {
-                (*prefix, *piece): share * float(chance)
+                (*prefix, *token_id): share * float(chance)
                 for prefix, share in expected.items()
-                for piece, chance in (
+                for token_id, chance in (
                     [((), 1.0)]
                     if prefix[-1:] == (1,)
                     else [((number,), p) for number, p in enumerate(probabilities(text, list(prefix))) if p > 0]
@@ -159,7 +159,7 @@ def test_expansion_with_a_mixture(tiny: Stages, checkpoint: Path, tmp_path: Path
             t5=T5GeneratorConfig(queries=sampled, query_length=6),
             shard_size=25,
         )
-        expand(tmp_path / name, doc2query=config, corpus=tiny.corpus, checkpoint=str(checkpoint))
+        expand(tmp_path / name, doc2query=config, corpus_folder=tiny.corpus, checkpoint=str(checkpoint))
         return read_all(tmp_path / name)
 
     known, mixed = run("known", 3, 0), run("mixed", 3, 4)
@@ -176,7 +176,7 @@ def test_a_process_without_work_is_not_waited_for(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     config = Doc2QueryConfig(known_item=KnownItemConfig(queries=0), t5=T5GeneratorConfig(queries=1, query_length=4))
-    counts = expand(tmp_path, doc2query=config, corpus=tiny.corpus, checkpoint=str(checkpoint))
+    counts = expand(tmp_path, doc2query=config, corpus_folder=tiny.corpus, checkpoint=str(checkpoint))
     assert counts["shards"] == 1  # the second process has none
     assert not torch.distributed.is_initialized()
 
@@ -188,7 +188,7 @@ def mixture(tiny: Stages, checkpoint: Path, out: Path) -> None:
         known_item=KnownItemConfig(queries=2), t5=T5GeneratorConfig(queries=8, query_length=16), shard_size=3
     )
     torch.set_num_threads(1)
-    expand(out, doc2query=config, corpus=tiny.corpus, checkpoint=str(checkpoint))
+    expand(out, doc2query=config, corpus_folder=tiny.corpus, checkpoint=str(checkpoint))
 
 
 def test_many_kills_leave_the_shards_as_they_would_be(tiny: Stages, checkpoint: Path, tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_training_the_generator(tiny: Stages, tmp_path: Path) -> None:
         checkpoint=None, steps=40, simulated_steps=20, batch_size=16, eval_steps=30, d_model=32, d_kv=8, d_ff=32,
         learning_rate=1e-2, embedding_learning_rate=1e-2, query_length=16,
     )  # fmt: skip
-    counts = finetune(tmp_path / "out", generator=config, corpus=corpus, tokenizer=tiny.tokenizer)
+    counts = finetune(tmp_path / "out", generator=config, corpus_folder=corpus, tokenizer_folder=tiny.tokenizer)
     assert (counts["pairs"], counts["held_out_pairs"], counts["simulated_pairs"]) == (54, 6, 320)
     assert counts["held_out_loss"] < 0.7 * np.log(len(tiny.text))  # it has learned how they begin
     samples = json.loads((tmp_path / "out/samples.json").read_text())
@@ -291,8 +291,8 @@ def test_training_the_generator(tiny: Stages, tmp_path: Path) -> None:
     expand(
         tmp_path / "queries",
         doc2query=Doc2QueryConfig(known_item=KnownItemConfig(queries=0), t5=T5GeneratorConfig(queries=2)),
-        corpus=corpus,
-        generator=tmp_path / "out",
+        corpus_folder=corpus,
+        generator_folder=tmp_path / "out",
     )
     assert len(read_all(tmp_path / "queries")) > 60
 
@@ -315,7 +315,9 @@ def test_training_goes_on_from_its_checkpoint(tiny: Stages, tmp_path: Path, monk
         for limit in limits:
             read.clear()
             with pytest.raises(KeyboardInterrupt) if limit >= 0 else nullcontext():
-                counts[name] = finetune(tmp_path / name, generator=config, corpus=corpus, tokenizer=tiny.tokenizer)
+                counts[name] = finetune(
+                    tmp_path / name, generator=config, corpus_folder=corpus, tokenizer_folder=tiny.tokenizer
+                )
     assert counts["whole"] == counts["parts"]
     assert 16 in read
     assert not set(range(8, 16)) & set(read)  # what four steps have seen is not read again (below 6: held out)
@@ -324,5 +326,8 @@ def test_training_goes_on_from_its_checkpoint(tiny: Stages, tmp_path: Path, monk
 def test_training_needs_labels(tiny: Stages, tmp_path: Path) -> None:
     with pytest.raises(DsiError, match=r"generator\.split: the corpus has no split 'train'; it has: dev, test"):
         finetune(
-            tmp_path, generator=GeneratorConfig(checkpoint=None, steps=1), corpus=tiny.corpus, tokenizer=tiny.tokenizer
+            tmp_path,
+            generator=GeneratorConfig(checkpoint=None, steps=1),
+            corpus_folder=tiny.corpus,
+            tokenizer_folder=tiny.tokenizer,
         )

@@ -13,7 +13,12 @@ from dsi.tokenizer import tokenize
 
 
 def test_pieces_are_sentencepieces_own(tiny: Stages, tmp_path: Path) -> None:
-    tokenize(tmp_path, tokenizer=TokenizerConfig(vocabulary=200, punctuation=True), checkpoint=None, corpus=tiny.corpus)
+    tokenize(
+        tmp_path,
+        tokenizer=TokenizerConfig(vocabulary=200, punctuation=True),
+        checkpoint=None,
+        corpus_folder=tiny.corpus,
+    )
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
     ours = AutoTokenizer.from_pretrained(tmp_path)
     for document in tiny_documents(20):
@@ -22,11 +27,11 @@ def test_pieces_are_sentencepieces_own(tiny: Stages, tmp_path: Path) -> None:
 
 
 def test_punctuation_is_no_part_of_words(tiny: Stages) -> None:
-    text = AutoTokenizer.from_pretrained(tiny.tokenizer)
-    assert text("Bado, (gemi) kulo_nefa!")["input_ids"] == text("bado gemi kulo nefa")["input_ids"]
-    assert (text.pad_token_id, text.eos_token_id, text.unk_token_id) == (0, 1, 2)
+    tokenizer = AutoTokenizer.from_pretrained(tiny.tokenizer)
+    assert tokenizer("Bado, (gemi) kulo_nefa!")["input_ids"] == tokenizer("bado gemi kulo nefa")["input_ids"]
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2)
 
 
 def test_a_vocabulary_too_small_for_the_alphabet_is_refused(tiny: Stages, tmp_path: Path) -> None:
     with pytest.raises(DsiError, match=r"tokenizer\.vocabulary=5"):
-        tokenize(tmp_path, tokenizer=TokenizerConfig(vocabulary=5), checkpoint=None, corpus=tiny.corpus)
+        tokenize(tmp_path, tokenizer=TokenizerConfig(vocabulary=5), checkpoint=None, corpus_folder=tiny.corpus)

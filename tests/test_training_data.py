@@ -54,7 +54,7 @@ def test_tasks_come_from_the_document_and_its_real_queries(tiny: Stages, tmp_pat
     corpus = Corpus(tmp_path)
     config = TasksConfig(d2q=0.0, first_p=1.0, daq=1.0, labelled=1.0, passage_length=9, spans=4)
     pairs = training_tasks(config, corpus, tiny.doc2query, tiny.text, query_length=12, seed=0)
-    examples = write_examples(tmp_path / "examples", pairs, vocabulary=1 << 17)  # four bytes a piece
+    examples = write_examples(tmp_path / "examples", pairs, vocabulary=1 << 17)  # four bytes a token
     assert examples.tokens.dtype == np.uint32
     real = list(corpus.relevant("train"))
     assert examples.tasks == {"first_p": len(corpus), "daq": 4 * len(corpus), "labelled": len(real)}
@@ -75,7 +75,7 @@ def test_processes_that_share_the_tokenising_write_what_one_does(tiny: Stages, t
     queries = tmp_path / "doc2query"
     queries.mkdir()
     config = Doc2QueryConfig(known_item=KnownItemConfig(queries=5), shard_size=7)
-    expand(queries, doc2query=config, corpus=tiny.corpus)
+    expand(queries, doc2query=config, corpus_folder=tiny.corpus)
     mixed = TasksConfig(first_p=1.0, daq=1.0, passage_length=9, spans=4)
     tasks = training_tasks(mixed, Corpus(tiny.corpus), queries, tiny.text, query_length=12, seed=0)
     assert tasks["d2q"].shards == 9

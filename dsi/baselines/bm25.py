@@ -50,7 +50,7 @@ class Bm25System:
 
 
 def bm25(
-    out: Path,
+    out_folder: Path,
     name: str,
     contents: Iterable[tuple[str, str]],
     documents: int,
@@ -67,14 +67,14 @@ def bm25(
         DsiError: there is no Java to run Lucene on.
     """
     start_java()
-    index = out / f"{name}.index"
+    index = out_folder / f"{name}.index"
     shutil.rmtree(index, ignore_errors=True)  # of an interrupted attempt
     try:
         start = time.monotonic()
         build_index(index, progress(contents, f"{name} index", total=documents))
         seconds = time.monotonic() - start
         opened = partial(Bm25System, index, config.bm25, config.depth)
-        system, measured = ask(out, name, opened, queries, latency_queries)
+        system, measured = ask(out_folder, name, opened, queries, latency_queries)
         facts = {
             "seconds_index": round(seconds, 2),
             "index_bytes": sum(file.stat().st_size for file in index.iterdir()),

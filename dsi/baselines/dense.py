@@ -14,7 +14,7 @@ from dsi.corpus.store import Corpus, Query
 from dsi.corpus.vectors import Vectors
 from dsi.model.cost import encoder_flops
 from dsi.search.answering import Hits, ask
-from dsi.search.top_k import best_of_chunks
+from dsi.search.top_k import top_k_of_chunks
 
 DOCUMENTS_A_CHUNK = 1 << 16
 """Scored at once."""
@@ -31,10 +31,10 @@ class DenseSystem:
         depth: documents a query.
     """
 
-    def __init__(self, opened: Callable[[], Any], vectors: Path, corpus: Path, depth: int) -> None:
+    def __init__(self, opened: Callable[[], Any], vectors: Path, corpus_folder: Path, depth: int) -> None:
         self.model, self.depth = opened(), depth
         self.vectors: Vectors = np.load(vectors, mmap_mode="r")
-        self.corpus = Corpus(corpus)
+        self.corpus = Corpus(corpus_folder)
 
     def answer(self, texts: Sequence[str]) -> Iterator[Hits]:
         for start in range(0, len(texts), QUERIES_A_BATCH):
@@ -49,17 +49,17 @@ class DenseSystem:
             queries @ torch.from_numpy(np.asarray(self.vectors[start : start + DOCUMENTS_A_CHUNK], dtype=np.float32)).T
             for start in range(0, len(self.vectors), DOCUMENTS_A_CHUNK)
         )
-        numbers, scores = best_of_chunks(chunks, self.depth)
+        numbers, scores = top_k_of_chunks(chunks, self.depth)
         for found, row in zip(numbers.tolist(), scores.tolist(), strict=True):
             yield list(zip(self.corpus.doc_ids(found), row, strict=True))
 
 
 def dense(
-    out: Path,
+    out_folder: Path,
     name: str,
     opened: Callable[[], Any],
     vectors: Path,
-    corpus: Path,
+    corpus_folder: Path,
     queries: list[Query],
     depth: int,
     latency_queries: int,
@@ -69,12 +69,15 @@ def dense(
     Returns:
         What it cost: index_bytes, parameters, flops_per_query, and what `ask` measures.
     """
-    system, measured = ask(out, name, partial(DenseSystem, opened, vectors, corpus, depth), queries, latency_queries)
-    pieces = system.model.tokenizer([query.text for query in queries])["input_ids"]
+    system, measured = ask(
+        out_folder, name, partial(DenseSystem, opened, vectors, corpus_folder, depth), queries, latency_queries
+    )
+    token_ids = system.model.tokenizer([query.text for query in queries])["input_ids"]
     return {
         "index_bytes": system.vectors.nbytes,
         "parameters": sum(parameter.numel() for parameter in system.model.parameters()),
-        "flops_per_query": encoder_flops(system.model, float(np.mean([*map(len, pieces)]))) + 2.0 * system.vectors.size,
+        "flops_per_query": encoder_flops(system.model, float(np.mean([*map(len, token_ids)])))
+        + 2.0 * system.vectors.size,
         "documents": len(system.corpus),
         **measured,
     }

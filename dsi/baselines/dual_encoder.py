@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, T5Config, T5EncoderModel, set_seed
 from transformers.utils import ModelOutput
 
 from dsi.artifacts import WORK
-from dsi.config import BodyConfig, EncoderConfig, TasksConfig
+from dsi.config import BackboneConfig, EncoderConfig, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.model.build import from_checkpoint, random_shape
 from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
@@ -86,15 +86,21 @@ class DocumentTargets:
 
 
 def train_encoder(
-    out: Path, *, encoder: EncoderConfig, body: BodyConfig, corpus: Path, tokenizer: Path, doc2query: Path
+    out_folder: Path,
+    *,
+    encoder: EncoderConfig,
+    backbone: BackboneConfig,
+    corpus_folder: Path,
+    tokenizer_folder: Path,
+    doc2query_folder: Path,
 ) -> dict[str, Any]:
     """Train from the last checkpoint in `out`, or from the start.
 
     Raises:
         DsiError: the loss is not finite, or the checkpoint to start from cannot be loaded.
     """
-    documents, text = Corpus(corpus), AutoTokenizer.from_pretrained(tokenizer)
-    checkpoints = out / WORK / "checkpoints"
+    documents, tokenizer = Corpus(corpus_folder), AutoTokenizer.from_pretrained(tokenizer_folder)
+    checkpoints = out_folder / WORK / "checkpoints"
     arguments = trainer_arguments(
         checkpoints,
         section="encoder",
@@ -110,23 +116,23 @@ def train_encoder(
     )
 
     def examples(name: str, tasks: TasksConfig) -> Examples:
-        wanted = training_tasks(tasks, documents, doc2query, text, body.query_length, encoder.seed)
-        return write_examples(out / WORK / name, wanted, len(text), rank())
+        wanted = training_tasks(tasks, documents, doc2query_folder, tokenizer, backbone.query_length, encoder.seed)
+        return write_examples(out_folder / WORK / name, wanted, len(tokenizer), rank())
 
     queries = examples("queries", TasksConfig())
-    passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=body.document_length))
+    passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=backbone.document_length))
     last = last_checkpoint(checkpoints)
-    trained = build_encoder(body, len(text), encoder.seed)
-    trained.config.document_length = body.document_length
-    flops_of_piece = TRAINING * encoder_flops(trained, 1)
+    trained = build_encoder(backbone, len(tokenizer), encoder.seed)
+    trained.config.document_length = backbone.document_length
+    flops_of_token = TRAINING * encoder_flops(trained, 1)
     trainer = BatchTrainer(
         trained,
         arguments,
         Batches(
             queries,
-            DocumentTargets(passages, text.pad_token_id),
+            DocumentTargets(passages, tokenizer.pad_token_id),
             encoder.batch_size,
-            text.pad_token_id,
+            tokenizer.pad_token_id,
             encoder.seed,
             encoder.steps,
             {"d2q": 1.0},
@@ -136,12 +142,12 @@ def train_encoder(
         ),
         "encoder",
         "adamw",
-        {"body": encoder.learning_rate, "embeddings": encoder.embedding_learning_rate},
-        lambda batch: (batch["input_ids"].numel() + batch["document_ids"].numel()) * flops_of_piece,
+        {"backbone": encoder.learning_rate, "embeddings": encoder.embedding_learning_rate},
+        lambda batch: (batch["input_ids"].numel() + batch["document_ids"].numel()) * flops_of_token,
         seconds_before=seconds_done(last),
     )
     trainer.train(resume_from_checkpoint=str(last) if last else None)
-    trainer.save_model(str(out))
+    trainer.save_model(str(out_folder))
     return {
         "parameters": sum(parameter.numel() for parameter in trained.parameters()),
         "steps": encoder.steps,
@@ -150,7 +156,7 @@ def train_encoder(
     }
 
 
-def build_encoder(config: BodyConfig, vocabulary: int, seed: int) -> DualEncoder:
+def build_encoder(config: BackboneConfig, vocabulary: int, seed: int) -> DualEncoder:
     """The untrained encoder: random weights with the index's sizes, or its checkpoint.
 
     Raises:
@@ -165,10 +171,10 @@ def build_encoder(config: BodyConfig, vocabulary: int, seed: int) -> DualEncoder
 class TextEncoder(nn.Module):
     """A trained dual encoder with the interface of a sentence-transformers model."""
 
-    def __init__(self, folder: Path, tokenizer: Path) -> None:
+    def __init__(self, folder: Path, tokenizer_folder: Path) -> None:
         super().__init__()
         self.model = DualEncoder.from_pretrained(folder, dtype=torch.float32).to(compute_device()).eval()
-        self.tokenizer, self.length = AutoTokenizer.from_pretrained(tokenizer), self.model.config.document_length
+        self.tokenizer, self.length = AutoTokenizer.from_pretrained(tokenizer_folder), self.model.config.document_length
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], show_progress_bar: bool = False) -> NDArray[np.float32]:

@@ -29,16 +29,16 @@ from dsi.runtime.processes import ALONE
 
 
 def run_baselines(
-    out: Path,
+    out_folder: Path,
     *,
     baselines: BaselinesConfig,
     split: str | None,
-    corpus: Path,
+    corpus_folder: Path,
     latency_queries: int = 0,
-    tokenizer: Path | None = None,
-    doc2query: Path | None = None,
-    embeddings: Path | None = None,
-    encoder: Path | None = None,
+    tokenizer_folder: Path | None = None,
+    doc2query_folder: Path | None = None,
+    embeddings_folder: Path | None = None,
+    encoder_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Write `SYSTEM.run` for every system of the configuration and return the costs of each; the latency and memory
     of each are measured on the first `latency_queries`.
@@ -48,50 +48,50 @@ def run_baselines(
     Raises:
         DsiError: the corpus lacks the split, or a system lacks what it runs on.
     """
-    documents = Corpus(corpus)
+    documents = Corpus(corpus_folder)
     queries = documents.queries(documents.evaluation_split(split))
     costs: dict[str, Any] = {}
 
     def ask_dense(name: str, opened: Callable[[], Any], made: Path | None = None) -> dict[str, Any]:
-        vectors, seconds = _vectors(out, name, opened, documents, made)
-        found = dense(out, name, opened, vectors, corpus, queries, baselines.depth, latency_queries)
+        vectors, seconds = _vectors(out_folder, name, opened, documents, made)
+        found = dense(out_folder, name, opened, vectors, corpus_folder, queries, baselines.depth, latency_queries)
         return {"seconds_index": seconds, **found}
 
     for name in baselines.systems:
         if name == "dense":
             opened: Callable[[], Any] = partial(sentence_encoder, baselines.dense_model, "baselines.dense_model")
-            costs[name] = ask_dense(name, opened, embeddings)
+            costs[name] = ask_dense(name, opened, embeddings_folder)
         elif name == "dual_encoder":
-            assert encoder is not None  # the table of stages names both for this system
-            assert tokenizer is not None
-            counts = (read_manifest(encoder) or {"counts": {}})["counts"]
-            costs[name] = ask_dense(name, partial(TextEncoder, encoder, tokenizer))
+            assert encoder_folder is not None  # the table of stages names both for this system
+            assert tokenizer_folder is not None
+            counts = (read_manifest(encoder_folder) or {"counts": {}})["counts"]
+            costs[name] = ask_dense(name, partial(TextEncoder, encoder_folder, tokenizer_folder))
             costs[name] |= {key: counts.get(key) for key in ("steps", "training_seconds", "training_flops")}
         else:
-            assert doc2query is not None or name == "bm25"
-            texts = contents(documents, doc2query if name == "bm25_doc2query" else None)
-            costs[name] = bm25(out, name, texts, len(documents), queries, baselines, latency_queries)
+            assert doc2query_folder is not None or name == "bm25"
+            texts = contents(documents, doc2query_folder if name == "bm25_doc2query" else None)
+            costs[name] = bm25(out_folder, name, texts, len(documents), queries, baselines, latency_queries)
     return costs
 
 
 def _vectors(
-    out: Path, name: str, opened: Callable[[], Any], corpus: Corpus, embeddings: Path | None
+    out_folder: Path, name: str, opened: Callable[[], Any], corpus: Corpus, embeddings_folder: Path | None
 ) -> tuple[Path, float | None]:
     """The .npy file of the documents' vectors, made unless they are there, and the seconds that took."""
-    if embeddings is not None:
-        return embeddings / VECTORS, (read_manifest(embeddings) or {}).get("seconds")
-    start, work = time.monotonic(), out / WORK / name
+    if embeddings_folder is not None:
+        return embeddings_folder / VECTORS, (read_manifest(embeddings_folder) or {}).get("seconds")
+    start, work = time.monotonic(), out_folder / WORK / name
     shards = encode_shards(work, corpus, half_precision(opened()), f"{name} index", ALONE)
     join_shards(work / VECTORS, shards)
     return work / VECTORS, round(time.monotonic() - start, 2)
 
 
-def contents(corpus: Corpus, doc2query: Path | None) -> Iterator[tuple[str, str]]:
+def contents(corpus: Corpus, doc2query_folder: Path | None) -> Iterator[tuple[str, str]]:
     """(doc_id, text) of every document, with its synthetic queries if their stage is given."""
-    if doc2query is None:
+    if doc2query_folder is None:
         yield from ((document.doc_id, document.content()) for document in corpus)
         return
-    pairs = (pair for chunk, texts in read_shards(doc2query) for pair in zip(chunk.tolist(), texts, strict=True))
+    pairs = (pair for chunk, texts in read_shards(doc2query_folder) for pair in zip(chunk.tolist(), texts, strict=True))
     by_document = groupby(pairs, key=lambda pair: pair[0])
     number, queries = next(by_document, (-1, iter(())))
     for doc_index, document in enumerate(corpus):

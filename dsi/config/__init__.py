@@ -15,7 +15,7 @@ from dsi.config.evaluation import EvaluationConfig
 from dsi.config.experiment import Config
 from dsi.config.generator import GeneratorConfig
 from dsi.config.load import CONFIG, load_config, overrides_of, read_part, read_section
-from dsi.config.model import BodyConfig, ModelConfig, T5Sizes
+from dsi.config.model import BackboneConfig, ModelConfig, T5Sizes
 from dsi.config.report import ReportConfig
 from dsi.config.search import Ranking, SearchConfig
 from dsi.config.section import Rate, Section

@@ -43,7 +43,7 @@ class T5GeneratorConfig(Section):
     queries: CountOrZero = 0
     """Queries sampled a document from the model of section `generator`; 0 turns it off."""
     top_k: Count = 10
-    """A piece is drawn from this many most probable ones; 1 is greedy."""
+    """A token is drawn from this many most probable ones; 1 is greedy."""
     temperature: Rate = 1.0
     document_length: Count = 512
     """Input tokens of a document, the rest is cut."""

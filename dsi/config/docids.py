@@ -14,8 +14,8 @@ class DocidsConfig(Section):
     """atomic: one token a document; naive: the collection's own id as a string; semantic: the path through a tree of
     k-means clusters, the same k tokens on every level; semantic_2d: the same with tokens of its own on every level;
     residual: residual quantisation, as RIPOR and TIGER."""
-    alphabet: Literal["characters", "pieces"] = "characters"
-    """naive: one docid token a character of the id, or the pieces of the text tokenizer (as the paper)."""
+    alphabet: Literal["characters", "tokens"] = "characters"
+    """naive: one docid token a character of the id, or the tokens of the text tokenizer (as the paper)."""
     clusters: Annotated[int, Field(ge=2)] = 10
     """semantic, semantic_2d: k, children of an inner node."""
     leaf_size: Count = 100

@@ -43,10 +43,12 @@ class Config(Section):
         kind, head = self.docids.kind, self.model.head
         if head == "pawa" and kind not in ("semantic_2d", "residual"):
             raise ValueError(f"model.head=pawa needs docids.kind semantic_2d or residual, not {kind}")
-        if head == "tree" and kind == "atomic":
-            raise ValueError("model.head=tree needs docids of several tokens; atomic ones have none above the leaves")
-        if self.training.dev_ranking == "leaf" and head != "tree":
-            raise ValueError("training.dev_ranking=leaf needs model.head=tree")
+        if head == "hierarchical_softmax" and kind == "atomic":
+            raise ValueError(
+                "model.head=hierarchical_softmax needs docids of several tokens; atomic ones have none above the leaves"
+            )
+        if self.training.dev_ranking == "leaf" and head != "hierarchical_softmax":
+            raise ValueError("training.dev_ranking=leaf needs model.head=hierarchical_softmax")
         self.search.check_head(head)
         return self
 

@@ -16,8 +16,12 @@ RENAMED = {
     "docids.embedding_model": "embeddings.model",
     "docids.embedding_file": "embeddings.file",
     "model.ranking": "search.ranking (training.dev_ranking for the dev queries)",
+    "search.budget": "search.max_beam",
+    "search.loss_queries": "search.error_queries",
+    "model.head=tree": "hierarchical_softmax",
+    "docids.alphabet=pieces": "tokens",
 }
-"""Keys that had another name once."""
+"""Keys, and values of keys, that had another name once."""
 
 
 def explain(
@@ -29,6 +33,8 @@ def explain(
     origin = f"--set {key}" if key in overridden else f"{file}{key}" if key else str(path)
     if error["type"] == "extra_forbidden" and key in RENAMED:
         return f"{origin}: this key is called {RENAMED[key]} now"
+    if (value := f"{key}={error['input']}") in RENAMED:
+        return f"{origin}: {error['input']} is called {RENAMED[value]} now"
     if error["type"] == "extra_forbidden":
         siblings = _keys(error["loc"][:-1], root or Config)
         close = difflib.get_close_matches(str(error["loc"][-1]), siblings, n=1)

@@ -11,4 +11,4 @@ class TokenizerConfig(Section):
     lowercase: bool = True
     """Fold case before training the vocabulary (queries rarely keep it)."""
     punctuation: bool = False
-    """Whether a vocabulary trained here has pieces for it. Without, `(status,` and `status` are the same piece."""
+    """Whether a vocabulary trained here has tokens for it. Without, `(status,` and `status` are the same token."""

@@ -17,13 +17,13 @@ class TasksConfig(Section):
     d2q: Weight = 1.0
     """Synthetic query to docid."""
     first_p: Weight = 0.0
-    """First pieces of the document to docid (FirstP)."""
+    """First tokens of the document to docid (FirstP)."""
     daq: Weight = 0.0
     """Random spans of the document to docid (DaQ)."""
     labelled: Weight = 0.0
     """Queries of split train to the docids of their relevant documents."""
     passage_length: Count = 64
-    """first_p, daq: pieces of a text."""
+    """first_p, daq: tokens of a text."""
     spans: Count = 10
     """daq: spans a document; one that is not longer than a span is its only one."""
 
@@ -38,8 +38,8 @@ class TrainingConfig(Section):
     tasks: TasksConfig = TasksConfig()
     steps: Count = 3_000
     rounds: Count = 1
-    """Trainings of so many steps, one after the other, each with its own warm-up and decay. After each one, the output
-    rows are refreshed with the document states of the model as trained (where model.warm_start applies), if that ranks
+    """Trainings of so many steps, one after the other, each with its own warm-up and decay. After each one, the
+    document states of the model as trained are added to the output rows (where model.warm_start applies), if that ranks
     the dev queries better."""
     batch_size: Count = 256
     """Examples an optimiser step, over all processes and accumulated micro-batches."""

@@ -26,7 +26,7 @@ SOURCES = {
 }
 
 
-def ingest(out: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
+def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     """Write the documents, queries and judgements (see `dsi.corpus.store`) and return their numbers.
 
     Memory grows with the judgements, and by nine bytes a document.
@@ -42,7 +42,7 @@ def ingest(out: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     writer = Writer(judged=training.union(*judged.values()))
 
     if corpus.size is None:
-        writer.write(out, survey.watch(progress(source.documents(), "ingest")))
+        writer.write(out_folder, survey.watch(progress(source.documents(), "ingest")))
     else:
         for _ in survey.watch(progress(source.documents(), "choose documents")):
             pass
@@ -55,14 +55,14 @@ def ingest(out: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     if corpus.size is not None:
         keep = survey.subset(corpus.size)
         chosen = compress(progress(source.documents(), "ingest", total=in_source), keep)
-        writer.write(out, (document for _, document in chosen))
+        writer.write(out_folder, (document for _, document in chosen))
 
     return {
         "documents": writer.documents,
         "documents_in_source": in_source,
         "empty_documents": survey.empty,
         "documents_sha256": writer.digest.hexdigest(),
-        "splits": {split.name: _write_split(out, split, survey.found, writer.kept, corpus) for split in splits},
+        "splits": {split.name: _write_split(out_folder, split, survey.found, writer.kept, corpus) for split in splits},
     }
 
 
@@ -87,8 +87,8 @@ class Writer:
         self.digest = sha256()
         """Of the ids that were written, joined by line ends: tells whether two corpora are the same list."""
 
-    def write(self, out: Path, documents: Iterable[Document]) -> None:
-        self.documents = write_rows(out / "documents.arrow", Document, self._noted(documents))
+    def write(self, out_folder: Path, documents: Iterable[Document]) -> None:
+        self.documents = write_rows(out_folder / "documents.arrow", Document, self._noted(documents))
 
     def _noted(self, documents: Iterable[Document]) -> Iterator[Document]:
         separator = ""
@@ -100,8 +100,10 @@ class Writer:
             yield document
 
 
-def _write_split(out: Path, split: Split, known: Set[str], kept: Set[str], config: CorpusConfig) -> dict[str, int]:
+def _write_split(
+    out_folder: Path, split: Split, known: Set[str], kept: Set[str], config: CorpusConfig
+) -> dict[str, int]:
     queries, qrels = split.restrict(known, kept, config.max_unknown)
-    write_rows(out / f"queries.{split.name}.arrow", Query, queries)
-    write_rows(out / f"qrels.{split.name}.arrow", Qrel, qrels)
+    write_rows(out_folder / f"queries.{split.name}.arrow", Query, queries)
+    write_rows(out_folder / f"qrels.{split.name}.arrow", Qrel, qrels)
     return dict(split.counts)

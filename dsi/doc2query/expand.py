@@ -35,12 +35,12 @@ DOCUMENTS_AT_ONCE = 1_000
 
 
 def expand(
-    out: Path,
+    out_folder: Path,
     *,
     doc2query: Doc2QueryConfig,
-    corpus: Path,
+    corpus_folder: Path,
     checkpoint: str | None = None,
-    generator: Path | None = None,
+    generator_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Write the shards that are not there yet and return the number of queries and their quality.
 
@@ -49,14 +49,16 @@ def expand(
     Raises:
         DsiError: no generator is turned on, or one cannot be opened.
     """
-    documents = Corpus(corpus)
-    shards = Shards(out, len(documents), doc2query.shard_size, SUFFIX, rank())
+    documents = Corpus(corpus_folder)
+    shards = Shards(out_folder, len(documents), doc2query.shard_size, SUFFIX, rank())
     mine = shards.unfinished()
     counts: dict[str, Any] = {}
     if doc2query.predictions.path is not None:
-        counts["predictions"] = read_predictions(doc2query.predictions.path, documents, out / WORK / PREDICTIONS)
+        counts["predictions"] = read_predictions(doc2query.predictions.path, documents, out_folder / WORK / PREDICTIONS)
     if mine:
-        generators = open_generators(doc2query, documents, checkpoint, generator, out / WORK / PREDICTIONS)
+        generators = open_generators(
+            doc2query, documents, checkpoint, generator_folder, out_folder / WORK / PREDICTIONS
+        )
         rows = progress(
             chain.from_iterable(documents.rows(some.start, some.stop) for some in map(shards.range, mine)),
             "expand",
@@ -75,13 +77,13 @@ def expand(
             "queries": sum(map(count_queries, shards.wait())),
             "shards": len(shards),
             **counts,
-            "quality": quality_sheet(documents, out),
+            "quality": quality_sheet(documents, out_folder),
         }
     return {}
 
 
 def open_generators(
-    config: Doc2QueryConfig, documents: Corpus, checkpoint: str | None, trained: Path | None, predictions: Path
+    config: Doc2QueryConfig, documents: Corpus, checkpoint: str | None, trained_folder: Path | None, predictions: Path
 ) -> list[Generator]:
     """The generators that are turned on, ready to be called, in a fixed order.
 
@@ -93,7 +95,7 @@ def open_generators(
         contents = progress(documents.contents(), "count words", total=len(documents))
         generators.append(KnownItemGenerator(config.known_item, read_collection(contents, len(documents))))
     if config.t5.queries:
-        generators.append(T5Generator.load(config.t5, generator_checkpoint(checkpoint, trained)))
+        generators.append(T5Generator.load(config.t5, generator_checkpoint(checkpoint, trained_folder)))
     if config.predictions.path is not None:
         generators.append(Predictions(predictions, config.predictions.queries))
     if not generators:

@@ -46,50 +46,52 @@ SHOWN = 5
 """Held-out documents whose sampled queries are printed."""
 LABEL_PADDING = -100
 COPY_GAIN = 8.0
-"""Of the order of the square root of a passage's pieces: the mean of so many states is that much smaller than one."""
+"""Of the order of the square root of a passage's tokens: the mean of so many states is that much smaller than one."""
 
 
-def generator_checkpoint(checkpoint: str | None, trained: Path | None) -> str:
+def generator_checkpoint(checkpoint: str | None, trained_folder: Path | None) -> str:
     """The model to generate with: what `finetune` left in `trained`, or else the checkpoint itself."""
-    if trained is not None and (trained / "config.json").exists():
-        return str(trained)
+    if trained_folder is not None and (trained_folder / "config.json").exists():
+        return str(trained_folder)
     assert checkpoint is not None  # the configuration sees to it
     return checkpoint
 
 
-def finetune(out: Path, *, generator: GeneratorConfig, corpus: Path, tokenizer: Path | None = None) -> dict[str, Any]:
+def finetune(
+    out_folder: Path, *, generator: GeneratorConfig, corpus_folder: Path, tokenizer_folder: Path | None = None
+) -> dict[str, Any]:
     """Train from the last checkpoint in `out`, or from the start; keep the model with the least held-out loss.
 
     Raises:
         DsiError: no labelled pair, or the checkpoint cannot be loaded.
     """
-    documents = Corpus(corpus)
-    pairs = labelled_pairs(generator, documents, out / WORK)
+    documents = Corpus(corpus_folder)
+    pairs = labelled_pairs(generator, documents, out_folder / WORK)
     random = np.random.default_rng(generator.seed)
     held_out = min(generator.held_out, len(pairs) // 10)
     shuffled = [pairs[number] for number in random.permutation(len(pairs))]
     evaluated, trained = shuffled[:held_out], shuffled[held_out:]
     simulated = list(simulated_pairs(documents, generator.simulated_steps * generator.batch_size, random))
-    model, text = open_model(generator, tokenizer)
+    model, tokenizer = open_model(generator, tokenizer_folder)
     trainer = GeneratorTrainer(
         model,
-        training_arguments(generator, out / WORK / "checkpoints", bool(evaluated)),
+        training_arguments(generator, out_folder / WORK / "checkpoints", bool(evaluated)),
         generator.embedding_learning_rate,
         train_dataset=Pairs(
-            [*simulated, *repeated(trained, generator.steps * generator.batch_size, random)], text, generator
+            [*simulated, *repeated(trained, generator.steps * generator.batch_size, random)], tokenizer, generator
         ),
-        eval_dataset=Pairs(evaluated, text, generator) if evaluated else None,
-        data_collator=DataCollatorForSeq2Seq(text, label_pad_token_id=LABEL_PADDING),
+        eval_dataset=Pairs(evaluated, tokenizer, generator) if evaluated else None,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=LABEL_PADDING),
     )
-    last = last_checkpoint(out / WORK / "checkpoints")
+    last = last_checkpoint(out_folder / WORK / "checkpoints")
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     loss = trainer.evaluate()["eval_loss"] if evaluated else None
-    trainer.save_model(str(out))
+    trainer.save_model(str(out_folder))
     if not trainer.is_world_process_zero():
         return {}
-    text.save_pretrained(out)
+    tokenizer.save_pretrained(out_folder)
     if evaluated:
-        show_samples(out, evaluated[:SHOWN], generator, model, text)
+        show_samples(out_folder, evaluated[:SHOWN], generator, model, tokenizer)
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "pairs": len(trained),
@@ -99,7 +101,7 @@ def finetune(out: Path, *, generator: GeneratorConfig, corpus: Path, tokenizer: 
     }
 
 
-def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work: Path) -> list[Pair]:
+def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work_folder: Path) -> list[Pair]:
     """Pairs of the corpus's split and of the extra BEIR folders.
 
     Raises:
@@ -110,8 +112,8 @@ def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work: Path) -> list[
     corpus.check_split("generator.split", config.split)
     pairs = list(pairs_of(corpus, config.split))
     for number, path in enumerate(config.extra):
-        folder = work / f"extra-{number}"
-        done = work / f"extra-{number}.done"
+        folder = work_folder / f"extra-{number}"
+        done = work_folder / f"extra-{number}.done"
         if is_first_process() and not done.exists():
             folder.mkdir(parents=True, exist_ok=True)
             ingest(folder, corpus=CorpusConfig(source="beir", path=path))
@@ -152,16 +154,18 @@ def repeated(pairs: list[Pair], count: int, random: np.random.Generator) -> list
     return chosen[:count]
 
 
-def open_model(config: GeneratorConfig, tokenizer: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def open_model(
+    config: GeneratorConfig, tokenizer_folder: Path | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The generator before training, and its tokenizer."""
     set_seed(config.seed)
     if config.checkpoint is not None:
         return load_checkpoint(config.checkpoint, torch.float32, dropout_rate=config.dropout)
-    assert tokenizer is not None
-    text = AutoTokenizer.from_pretrained(tokenizer)
-    model = T5ForConditionalGeneration(T5Config(**random_shape(config, len(text))))
+    assert tokenizer_folder is not None
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    model = T5ForConditionalGeneration(T5Config(**random_shape(config, len(tokenizer))))
     start_as_copier(model)
-    return model, text
+    return model, tokenizer
 
 
 @torch.no_grad()
@@ -169,7 +173,7 @@ def start_as_copier(model: T5ForConditionalGeneration) -> None:
     """Let a random decoder copy what it attends to: queries are mostly words of their document.
 
     A cross-attention's value and output matrices start as an orthogonal matrix and its transpose, so that the states
-    it attends to pass unchanged, louder than the decoder's own piece. After 75 steps on known-item queries the loss was
+    it attends to pass unchanged, louder than the decoder's own token. After 75 steps on known-item queries the loss was
     7.5 instead of 7.9.
     """
     for block in model.decoder.block:
@@ -181,16 +185,16 @@ def start_as_copier(model: T5ForConditionalGeneration) -> None:
 class Pairs(Dataset[dict[str, list[int]]]):
     """Tokenised pairs, in order."""
 
-    def __init__(self, pairs: list[Pair], text: PreTrainedTokenizerBase, config: GeneratorConfig) -> None:
-        self.pairs, self.text, self.config = pairs, text, config
+    def __init__(self, pairs: list[Pair], tokenizer: PreTrainedTokenizerBase, config: GeneratorConfig) -> None:
+        self.pairs, self.tokenizer, self.config = pairs, tokenizer, config
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, item: int) -> dict[str, list[int]]:
         content, query = self.pairs[item]
-        read = self.text(content, truncation=True, max_length=self.config.document_length)
-        written = self.text(query, truncation=True, max_length=self.config.query_length)
+        read = self.tokenizer(content, truncation=True, max_length=self.config.document_length)
+        written = self.tokenizer(query, truncation=True, max_length=self.config.query_length)
         return {
             "input_ids": read["input_ids"],
             "attention_mask": read["attention_mask"],
@@ -217,14 +221,14 @@ class GeneratorTrainer(Trainer):
             model = model or self.model
             embeddings = list(model.get_input_embeddings().parameters())  # type: ignore[operator]
             tied = {id(parameter) for parameter in embeddings}
-            body = [parameter for parameter in model.parameters() if id(parameter) not in tied]
+            backbone = [parameter for parameter in model.parameters() if id(parameter) not in tied]
             self.optimizer = optimizer_of(
-                "adamw", (body, self.args.learning_rate), (embeddings, self.embedding_learning_rate)
+                "adamw", (backbone, self.args.learning_rate), (embeddings, self.embedding_learning_rate)
             )
         return self.optimizer
 
 
-def training_arguments(config: GeneratorConfig, checkpoints: Path, has_held_out: bool) -> TrainingArguments:
+def training_arguments(config: GeneratorConfig, checkpoints_folder: Path, has_held_out: bool) -> TrainingArguments:
     """The Trainer's arguments for our configuration.
 
     Raises:
@@ -232,7 +236,7 @@ def training_arguments(config: GeneratorConfig, checkpoints: Path, has_held_out:
     """
     steps = config.steps + config.simulated_steps
     return trainer_arguments(
-        checkpoints,
+        checkpoints_folder,
         section="generator",
         batch_size=config.batch_size,
         max_steps=steps,
@@ -249,16 +253,20 @@ def training_arguments(config: GeneratorConfig, checkpoints: Path, has_held_out:
 
 
 def show_samples(
-    out: Path, pairs: list[Pair], config: GeneratorConfig, model: PreTrainedModel, text: PreTrainedTokenizerBase
+    out_folder: Path,
+    pairs: list[Pair],
+    config: GeneratorConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     """Print, and keep in samples.json, queries sampled for held-out documents beside the real one."""
     sampling = T5GeneratorConfig(queries=5, document_length=config.document_length, query_length=config.query_length)
     documents = [Document(str(number), "", content) for number, (content, _) in enumerate(pairs)]
-    queries = T5Generator(sampling, model, text)(documents, np.random.default_rng(config.seed))
+    queries = T5Generator(sampling, model, tokenizer)(documents, np.random.default_rng(config.seed))
     samples = [
         {"document": content, "query": real, "samples": own}
         for (content, real), own in zip(pairs, queries, strict=True)
     ]
-    (out / "samples.json").write_text(json.dumps(samples, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out_folder / "samples.json").write_text(json.dumps(samples, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for (_, real), own in zip(pairs, queries, strict=True):
         print(f"   {real!r}: {', '.join(map(repr, own))}", flush=True)

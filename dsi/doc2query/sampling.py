@@ -26,13 +26,13 @@ def sample(
     max_length: int,
     random: np.random.Generator,
 ) -> list[list[int]]:
-    """`samples` continuations of each text, with the end token unless cut to `max_length` pieces.
+    """`samples` continuations of each text, with the end token unless cut to `max_length` tokens.
 
-    A piece is drawn from the `top_k` most probable ones; 1 is greedy decoding. `input_ids` and `attention_mask` are
+    A token is drawn from the `top_k` most probable ones; 1 is greedy decoding. `input_ids` and `attention_mask` are
     (texts, tokens), the mask 0 on padding.
 
     Returns:
-        texts x samples lists of pieces, those of a text together.
+        texts x samples lists of tokens, those of a text together.
     """
     texts, device, config = len(input_ids), input_ids.device, model.config
     # All draws in advance: a sample's do not depend on how long the others get.
@@ -46,12 +46,12 @@ def sample(
     row = owners.repeat_interleave(samples)  # that each sample alive is decoded in
     for step in range(max_length):
         logits, choices = top_logits(model, decoder.step(model.shared(inputs), owners, parents), top_k)
-        pieces = draw(logits[row], choices[row], temperature, uniform[step, alive])
-        drawn[alive, step] = pieces
-        going = pieces != config.eos_token_id
+        token_ids = draw(logits[row], choices[row], temperature, uniform[step, alive])
+        drawn[alive, step] = token_ids
+        going = token_ids != config.eos_token_id
         if not going.any():
             break
-        prefixes, next_row = torch.unique(row[going] * config.vocab_size + pieces[going], return_inverse=True)
+        prefixes, next_row = torch.unique(row[going] * config.vocab_size + token_ids[going], return_inverse=True)
         parents, inputs = prefixes // config.vocab_size, prefixes % config.vocab_size
         alive, row, owners = alive[going], next_row, owners[parents]
         if torch.equal(parents, torch.arange(len(logits), device=device)):
@@ -60,22 +60,22 @@ def sample(
 
 
 def top_logits(model: T5ForConditionalGeneration, state: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest logits of each state and their pieces, each (states, count), best first."""
+    """The largest logits of each state and their tokens, each (states, count), best first."""
     if getattr(model.config, "scale_decoder_outputs", False):  # T5 with tied embeddings; mT5 has no such key
         state = state * model.config.d_model**-0.5
     logits = model.lm_head(state).float()
-    values, pieces = logits.topk(min(count, logits.shape[-1]), dim=-1)
-    return values, pieces
+    values, token_ids = logits.topk(min(count, logits.shape[-1]), dim=-1)
+    return values, token_ids
 
 
-def draw(logits: Tensor, pieces: Tensor, temperature: float, uniform: Tensor) -> Tensor:
-    """One of the `pieces` of each row by the inverse of its cumulative distribution, (rows,).
+def draw(logits: Tensor, token_ids: Tensor, temperature: float, uniform: Tensor) -> Tensor:
+    """One of the `tokens` of each row by the inverse of its cumulative distribution, (rows,).
 
-    `logits` are those of `pieces`, both (rows, choices); `uniform` are (rows,) numbers in [0, 1).
+    `logits` are those of `tokens`, both (rows, choices); `uniform` are (rows,) numbers in [0, 1).
     """
     cumulative = (logits / temperature).softmax(dim=-1).cumsum(dim=-1)
     choice = (uniform.unsqueeze(1) >= cumulative[:, :-1]).sum(dim=1, keepdim=True)
-    return pieces.gather(1, choice).squeeze(1)
+    return token_ids.gather(1, choice).squeeze(1)
 
 
 def _ends(drawn: Tensor, end: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Queries from a sequence-to-sequence model: docTTTTTquery (Nogueira and Lin 2019), the paper's generator.
 
-The paper samples 40 queries a passage from the ten most probable pieces at temperature 1 (Pradeep et al. 2023,
+The paper samples 40 queries a passage from the ten most probable tokens at temperature 1 (Pradeep et al. 2023,
 section 6.1).
 """
 
@@ -42,8 +42,8 @@ def load_checkpoint(
 class T5Generator:
     """Samples `config.queries` queries a document from a sequence-to-sequence model."""
 
-    def __init__(self, config: T5GeneratorConfig, model: PreTrainedModel, text: PreTrainedTokenizerBase) -> None:
-        self.config, self.model, self.text = config, model.eval(), text
+    def __init__(self, config: T5GeneratorConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.config, self.model, self.tokenizer = config, model.eval(), tokenizer
 
     @classmethod
     def load(cls, config: T5GeneratorConfig, checkpoint: str) -> T5Generator:
@@ -53,17 +53,19 @@ class T5Generator:
             DsiError: the checkpoint cannot be loaded.
         """
         precision = torch.bfloat16 if is_bfloat16(config.precision, "doc2query.t5.precision") else torch.float32
-        model, text = load_checkpoint(checkpoint, precision)
-        return cls(config, model.to(compute_device()), text)
+        model, tokenizer = load_checkpoint(checkpoint, precision)
+        return cls(config, model.to(compute_device()), tokenizer)
 
     def __call__(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
         """Queries for each document; fewer where the model gave empty ones, none for a document without text."""
         contents = [f"{self.config.prefix}{document.content()}" for document in documents]
-        pieces = self.text(contents, truncation=True, max_length=self.config.document_length)["input_ids"]
+        token_ids = self.tokenizer(contents, truncation=True, max_length=self.config.document_length)["input_ids"]
         queries: list[list[str]] = [[] for _ in documents]
-        for batch in self.batches([len(row) for row in pieces]):
-            padded = self.text.pad({"input_ids": [pieces[number] for number in batch]}, return_tensors="pt")
-            texts = self.text.batch_decode(self._sample(padded.to(self.model.device), random), skip_special_tokens=True)
+        for batch in self.batches([len(row) for row in token_ids]):
+            padded = self.tokenizer.pad({"input_ids": [token_ids[number] for number in batch]}, return_tensors="pt")
+            texts = self.tokenizer.batch_decode(
+                self._sample(padded.to(self.model.device), random), skip_special_tokens=True
+            )
             for number, first in zip(batch, range(0, len(texts), self.config.queries), strict=True):
                 if documents[number].content():
                     stripped = (text.strip() for text in texts[first : first + self.config.queries])

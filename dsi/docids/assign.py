@@ -13,14 +13,19 @@ from dsi.docids.store import write_docids
 
 
 def assign(
-    out: Path, *, docids: DocidsConfig, corpus: Path, embeddings: Path | None = None, tokenizer: Path | None = None
+    out_folder: Path,
+    *,
+    docids: DocidsConfig,
+    corpus_folder: Path,
+    embeddings_folder: Path | None = None,
+    tokenizer_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Write codes, docid vocabulary and trie, and what assigned them."""
-    documents = Corpus(corpus)
-    vectors = read_vectors(embeddings) if embeddings is not None else None
-    kind, vocabulary, codes = KINDS[docids.kind].assign(docids, documents, vectors, tokenizer)
-    kind.save(out)
-    different = write_docids(out, vocabulary, codes)
+    documents = Corpus(corpus_folder)
+    vectors = read_vectors(embeddings_folder) if embeddings_folder is not None else None
+    kind, vocabulary, codes = KINDS[docids.kind].assign(docids, documents, vectors, tokenizer_folder)
+    kind.save(out_folder)
+    different = write_docids(out_folder, vocabulary, codes)
     return {
         "kind": docids.kind,
         "documents": len(documents),

@@ -43,7 +43,7 @@ class Kind(Protocol):
 
     @classmethod
     def assign(
-        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer: Path | None
+        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer_folder: Path | None
     ) -> tuple[Self, Vocabulary, Codes]:
         """The kind, its docid vocabulary and the docid of every document: (documents, length) tokens, padded with -1.
 
@@ -67,7 +67,7 @@ class Atomic:
 
     @classmethod
     def assign(
-        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer: Path | None
+        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer_folder: Path | None
     ) -> tuple[Self, Vocabulary, Codes]:
         codes = np.arange(len(corpus), dtype=np.int32)[:, None]
         return cls(), Vocabulary("atomic", tokens=len(corpus), length=1), codes
@@ -86,27 +86,27 @@ class Atomic:
 class Naive:
     """The collection's own id, spelled out; the text tokenizer is kept with it, which may have to take an id apart."""
 
-    def __init__(self, strings: Sequence[str], alphabet: Alphabet, text: PreTrainedTokenizerBase) -> None:
-        self.strings, self.alphabet, self.text = strings, alphabet, text
+    def __init__(self, strings: Sequence[str], alphabet: Alphabet, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.strings, self.alphabet, self.tokenizer = strings, alphabet, tokenizer
 
     @classmethod
     def assign(
-        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer: Path | None
+        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer_folder: Path | None
     ) -> tuple[Self, Vocabulary, Codes]:
-        assert tokenizer is not None
-        text = _tokenizer(tokenizer)
-        strings, pieces, codes = spell((document.doc_id for document in corpus), config.alphabet, text)
-        vocabulary = Vocabulary("naive", len(strings), codes.shape[1], END, strings, pieces)
-        return cls(strings, config.alphabet, text), vocabulary, codes
+        assert tokenizer_folder is not None
+        tokenizer = _tokenizer(tokenizer_folder)
+        strings, token_ids, codes = spell((document.doc_id for document in corpus), config.alphabet, tokenizer)
+        vocabulary = Vocabulary("naive", len(strings), codes.shape[1], END, strings, token_ids)
+        return cls(strings, config.alphabet, tokenizer), vocabulary, codes
 
     def way(self, newcomer: Newcomer) -> list[int]:
         """Raises ValueError where the id has a letter that no id of the corpus has."""
-        own = letters(newcomer.doc_id, self.alphabet, self.text)
+        own = letters(newcomer.doc_id, self.alphabet, self.tokenizer)
         return [*(self.strings.index(letter, END + 1) for letter in own), END]
 
     def save(self, folder: Path) -> None:
         write_json(folder / "naive.json", {"alphabet": self.alphabet})
-        self.text.save_pretrained(folder / "tokenizer")
+        self.tokenizer.save_pretrained(folder / "tokenizer")
 
     @classmethod
     def load(cls, folder: Path, vocabulary: Vocabulary) -> Self:
@@ -125,7 +125,7 @@ class Semantic:
 
     @classmethod
     def assign(
-        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer: Path | None
+        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer_folder: Path | None
     ) -> tuple[Self, Vocabulary, Codes]:
         assert vectors is not None
         values, tree = tree_codes(vectors, config.clusters, config.leaf_size, config.seed)
@@ -158,7 +158,7 @@ class Residual:
 
     @classmethod
     def assign(
-        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer: Path | None
+        cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer_folder: Path | None
     ) -> tuple[Self, Vocabulary, Codes]:
         assert vectors is not None
         values, codebooks = residual_codes(vectors, config.levels, config.codebook, config.seed)

@@ -15,24 +15,24 @@ from transformers import PreTrainedTokenizerBase
 END = 0
 """Docid token after the last one, since an id may be the beginning of another id."""
 
-Alphabet = Literal["characters", "pieces"]
+Alphabet = Literal["characters", "tokens"]
 
 
-def letters(doc_id: str, alphabet: Alphabet, text: PreTrainedTokenizerBase) -> list[str]:
-    """What an id is spelled with: its characters, or its pieces in the text tokenizer."""
-    return list(doc_id) if alphabet == "characters" else text.tokenize(doc_id)
+def letters(doc_id: str, alphabet: Alphabet, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What an id is spelled with: its characters, or its tokens in the text tokenizer."""
+    return list(doc_id) if alphabet == "characters" else tokenizer.tokenize(doc_id)
 
 
 def spell(
-    doc_ids: Iterable[str], alphabet: Alphabet, text: PreTrainedTokenizerBase
+    doc_ids: Iterable[str], alphabet: Alphabet, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[str], list[int], NDArray[np.int32]]:
     """One token a letter. Ids that these cannot tell apart share a docid.
 
     Returns:
-        What each token stands for; the text piece whose embedding it starts from, -1 where the text vocabulary has
+        What each token stands for; the text token whose embedding it starts from, -1 where the text vocabulary has
         none; and codes, shape (documents, longest + 1), padded with -1.
     """
-    spelled = [letters(doc_id, alphabet, text) for doc_id in doc_ids]
+    spelled = [letters(doc_id, alphabet, tokenizer) for doc_id in doc_ids]
     strings = sorted({string for strings in spelled for string in strings})
     token = {string: number for number, string in enumerate(strings, start=END + 1)}
     length = max(map(len, spelled)) + 1
@@ -40,5 +40,7 @@ def spell(
     for row, own in zip(codes, spelled, strict=True):
         row[: len(own)] = [token[letter] for letter in own]
         row[len(own)] = END
-    pieces = [piece if piece != text.unk_token_id else -1 for piece in text.convert_tokens_to_ids(strings)]
-    return [text.eos_token, *strings], [text.eos_token_id, *pieces], codes
+    token_ids = [
+        token_id if token_id != tokenizer.unk_token_id else -1 for token_id in tokenizer.convert_tokens_to_ids(strings)
+    ]
+    return [tokenizer.eos_token, *strings], [tokenizer.eos_token_id, *token_ids], codes

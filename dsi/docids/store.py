@@ -2,7 +2,7 @@
 
 codes.npy          (documents, length): each document's docid tokens, padded at the end with -1, in the smallest signed
                    integer type that holds them
-vocabulary.json    kind, number of docid tokens, and per token its string and the text piece it resembles
+vocabulary.json    kind, number of docid tokens, and per token its string and the text token it resembles
 trie.*.npy         the trie over the codes (see dsi.docids.trie); none for atomic docids, whose only token is
                    the document's row number
 other files        what assigned them (see dsi.docids.kinds)
@@ -39,8 +39,8 @@ class Vocabulary:
     """Token that ends every docid, if one does."""
     strings: list[str] = field(default_factory=list)
     """What each token stands for; empty where its number says it all."""
-    pieces: list[int] = field(default_factory=list)
-    """Text piece whose embedding each token starts from, -1 for none; empty if none has one."""
+    text_token_ids: list[int] = field(default_factory=list)
+    """Text token whose embedding each token starts from, -1 for none; empty if none has one."""
     sizes: list[int] = field(default_factory=list)
     """Tokens of each position, where no position shares one with another; else empty."""
 

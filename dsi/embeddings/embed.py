@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from dsi.artifacts import WORK, write_json
-from dsi.config import BodyConfig, EmbeddingsConfig
+from dsi.config import BackboneConfig, EmbeddingsConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import SHARD, VECTORS, Encode, Vectors, encode_shards, join_shards, read_vectors
 from dsi.embeddings.tfidf import Tfidf
@@ -27,51 +27,51 @@ MADE = "made.json"
 
 
 def embed(
-    out: Path,
+    out_folder: Path,
     *,
     embeddings: EmbeddingsConfig,
-    corpus: Path,
-    tokenizer: Path | None = None,
-    body: BodyConfig | None = None,
+    corpus_folder: Path,
+    tokenizer_folder: Path | None = None,
+    backbone: BackboneConfig | None = None,
 ) -> dict[str, Any]:
-    """Write the vectors of all documents; `tokenizer` and `body` are needed for document states.
+    """Write the vectors of all documents; `tokenizer` and `backbone` are needed for document states.
 
     Processes share the work of an encoder; TF-IDF and files are the first one's.
 
     Raises:
         DsiError: the encoder or the file cannot be used.
     """
-    documents, own = Corpus(corpus), rank()
+    documents, own = Corpus(corpus_folder), rank()
     made: dict[str, Any] = {"kind": embeddings.kind}
     if embeddings.kind == "tfidf" and not own.process:
         contents = progress(documents.contents(), "embed", total=len(documents))
         fitted, vectors = Tfidf.fit(contents, len(documents), embeddings.seed)
-        fitted.save(out)
-        np.save(out / VECTORS, vectors)
+        fitted.save(out_folder)
+        np.save(out_folder / VECTORS, vectors)
     elif embeddings.kind == "file" and not own.process:
-        _copy(embeddings.file, out / VECTORS, len(documents))
+        _copy(embeddings.file, out_folder / VECTORS, len(documents))
     elif embeddings.kind == "sentence_transformers":
         from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder  # PyTorch takes seconds to import
 
         made["model"] = embeddings.model
         encode = half_precision(sentence_encoder(embeddings.model, "embeddings.model"))
-        shards = encode_shards(out / WORK, documents, encode, "embed", own)
+        shards = encode_shards(out_folder / WORK, documents, encode, "embed", own)
         if not own.process:
-            join_shards(out / VECTORS, shards)
+            join_shards(out_folder / VECTORS, shards)
     elif embeddings.kind == "document_states":
         from dsi.embeddings import states
 
-        assert body is not None  # the table of stages names both for this kind
-        assert tokenizer is not None
-        made["length"] = body.document_length
-        untrained = states.untrained(body, tokenizer, embeddings.seed)
-        shards = encode_shards(out / WORK, documents, untrained, "embed", own)
+        assert backbone is not None  # the table of stages names both for this kind
+        assert tokenizer_folder is not None
+        made["length"] = backbone.document_length
+        untrained = states.untrained(backbone, tokenizer_folder, embeddings.seed)
+        shards = encode_shards(out_folder / WORK, documents, untrained, "embed", own)
         if not own.process:
-            states.save(out, untrained, states.centre(join_shards(out / VECTORS, shards)))
+            states.save(out_folder, untrained, states.centre(join_shards(out_folder / VECTORS, shards)))
     if own.process:
         return {}
-    write_json(out / MADE, made)
-    written = read_vectors(out)
+    write_json(out_folder / MADE, made)
+    written = read_vectors(out_folder)
     return {"kind": embeddings.kind, "documents": len(written), "width": written.shape[1], "dtype": str(written.dtype)}
 
 

@@ -7,21 +7,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dsi.config import BodyConfig
+from dsi.config import BackboneConfig
 from dsi.corpus.vectors import Encode, Vectors
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.build import build_body
+from dsi.model.build import build_backbone
 from dsi.model.document_states import StateEncoder, centred
 from dsi.runtime.device import compute_device
 
-BODY = "body"
+BACKBONE = "backbone"
 """Folder of the model, and of its tokenizer."""
 MEAN = "mean.npy"
 
 
-def untrained(body: BodyConfig, tokenizer: Path, seed: int) -> StateEncoder:
+def untrained(backbone: BackboneConfig, tokenizer_folder: Path, seed: int) -> StateEncoder:
     """The states of the model that training would start from, as it gives them."""
-    return StateEncoder(build_body(body, tokenizer, seed).to(compute_device()), tokenizer, body.document_length)
+    return StateEncoder(
+        build_backbone(backbone, tokenizer_folder, seed).to(compute_device()),
+        tokenizer_folder,
+        backbone.document_length,
+    )
 
 
 def centre(vectors: Vectors) -> Vectors:
@@ -34,13 +38,13 @@ def centre(vectors: Vectors) -> Vectors:
 
 def save(folder: Path, encode: StateEncoder, mean: Vectors) -> None:
     """Write what `load` needs into the stage folder: also of a checkpoint, which may change where it lies."""
-    encode.model.save_pretrained(folder / BODY)
-    encode.text.save_pretrained(folder / BODY)
+    encode.model.save_pretrained(folder / BACKBONE)
+    encode.tokenizer.save_pretrained(folder / BACKBONE)
     np.save(folder / MEAN, mean)
 
 
 def load(folder: Path, length: int) -> Encode:
-    """What made the vectors in a stage folder; `length` text pieces are read."""
-    model = DifferentiableSearchIndex.from_pretrained(folder / BODY, dtype=torch.float32)
-    encode, mean = StateEncoder(model.to(compute_device()), folder / BODY, length), np.load(folder / MEAN)
+    """What made the vectors in a stage folder; `length` text tokens are read."""
+    model = DifferentiableSearchIndex.from_pretrained(folder / BACKBONE, dtype=torch.float32)
+    encode, mean = StateEncoder(model.to(compute_device()), folder / BACKBONE, length), np.load(folder / MEAN)
     return lambda texts: centred(torch.from_numpy(encode(texts)), torch.from_numpy(mean)).numpy()

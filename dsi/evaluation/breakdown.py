@@ -20,7 +20,7 @@ LENGTHS = {1: "1 to 3", 4: "4 to 6", 7: "7 to 9", 10: "10 and more"}
 """Fewest words of a kind, and its name."""
 
 
-def kinds(corpus: Corpus, split: str, doc2query: Path) -> dict[str, dict[str, str]]:
+def kinds(corpus: Corpus, split: str, doc2query_folder: Path) -> dict[str, dict[str, str]]:
     """For each breakdown, the kind of every query of the split that has a relevant document, by query_id."""
     pairs = list(corpus.relevant(split))
     found: dict[str, dict[str, str]] = {}
@@ -30,7 +30,7 @@ def kinds(corpus: Corpus, split: str, doc2query: Path) -> dict[str, dict[str, st
         found["training"] |= {query.query_id: "a document seen" for query, number in pairs if number in seen}
     lengths = {query.query_id: len(words_of(query.text)) for query, _ in pairs}
     found["words"] = {query: LENGTHS[_floor(list(LENGTHS), words)] for query, words in lengths.items()}
-    similarities = max_jaccard(corpus, doc2query, split)
+    similarities = max_jaccard(corpus, doc2query_folder, split)
     found["similarity"] = {query: bucket_names()[bucket(similarity)] for query, similarity in similarities.items()}
     return found
 

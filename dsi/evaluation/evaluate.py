@@ -22,7 +22,13 @@ DSI = "dsi"
 
 
 def evaluate(
-    out: Path, *, evaluation: EvaluationConfig, corpus: Path, doc2query: Path, search: Path, baselines: Path
+    out_folder: Path,
+    *,
+    evaluation: EvaluationConfig,
+    corpus_folder: Path,
+    doc2query_folder: Path,
+    search_folder: Path,
+    baselines_folder: Path,
 ) -> dict[str, Any]:
     """Write `metrics.json` (means over all judged queries, their intervals, comparisons with a baseline, and the first
     measure by kinds of queries) and `per_query.tsv` (query_id, system, measures).
@@ -33,18 +39,18 @@ def evaluate(
         DsiError: an unknown measure, a split without judgements, or a baseline that was not run.
     """
     measures = parse_measures(evaluation.measures)
-    documents = Corpus(corpus)
+    documents = Corpus(corpus_folder)
     split = documents.evaluation_split(evaluation.split)
     qrels = documents.qrels(split)
     if not qrels:
         raise DsiError(f"evaluation.split: split {split!r} has no judgements, so nothing can be measured")
-    runs = {DSI: search / "dsi.run"} | {path.stem: path for path in sorted(baselines.glob("*.run"))}
+    runs = {DSI: search_folder / "dsi.run"} | {path.stem: path for path in sorted(baselines_folder.glob("*.run"))}
     means, values = {}, {}
     for system, path in runs.items():
         means[system], values[system] = score_queries(measures, qrels, read_run(path))
     queries = list(values[DSI])
     rows = ([query, system, *values[system][query].values()] for query in queries for system in runs)
-    write_tsv(out / "per_query.tsv", ["query_id", "system", *measures], rows)
+    write_tsv(out_folder / "per_query.tsv", ["query_id", "system", *measures], rows)
     baseline = _baseline(evaluation.baseline, list(runs))
     by_measure = {
         measure: {system: np.array([values[system][query][measure] for query in queries]) for system in runs}
@@ -61,7 +67,7 @@ def evaluate(
         "baseline": baseline,
         "comparisons": {measure: compare_all(found, baseline) for measure, found in by_measure.items()},
         "breakdowns": {
-            name: by_kind(kind_of, of_first) for name, kind_of in kinds(documents, split, doc2query).items()
+            name: by_kind(kind_of, of_first) for name, kind_of in kinds(documents, split, doc2query_folder).items()
         },
         "against_baseline": {
             "won": int((ours > theirs).sum()),
@@ -72,7 +78,7 @@ def evaluate(
         "documents": len(documents),
         "split": split,
     }
-    write_json(out / "metrics.json", metrics)
+    write_json(out_folder / "metrics.json", metrics)
     return {"systems": means, "queries": len(queries), "documents": len(documents), "split": split}
 
 

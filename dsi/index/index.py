@@ -49,10 +49,15 @@ class Index:
     """
 
     def __init__(
-        self, corpus: Path, tokenizer: Path, docids: Path, model: Path, search: SearchConfig | None = None
+        self,
+        corpus_folder: Path,
+        tokenizer_folder: Path,
+        docids_folder: Path,
+        model_folder: Path,
+        search: SearchConfig | None = None,
     ) -> None:
-        self.corpus = Corpus(corpus)
-        self.searcher = TextSearcher(tokenizer, docids, model, search or SearchConfig())
+        self.corpus = Corpus(corpus_folder)
+        self.searcher = TextSearcher(tokenizer_folder, docids_folder, model_folder, search or SearchConfig())
 
     @property
     def config(self) -> SearchConfig:
@@ -94,7 +99,7 @@ def load(run: str | Path, **search: Any) -> Index:
     return Index(corpus, tokenizer, docids, model, read_part(folder / CONFIG, "search", SearchConfig, search))
 
 
-def export(run: Path, folder: Path) -> None:
+def export(run_folder: Path, folder: Path) -> None:
     """Copy what searching needs of a finished run, and what has assigned its docids, into `folder`, which then needs
     neither the run nor its store.
 
@@ -103,19 +108,19 @@ def export(run: Path, folder: Path) -> None:
     """
     if folder.exists():
         raise DsiError(f"{folder} exists already; name a new folder")
-    folders = _folders(run)
+    folders = _folders(run_folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for source in folders:
         shutil.copytree(source, partial / source.name)
-    search = read_part(run / CONFIG, "search", SearchConfig)
+    search = read_part(run_folder / CONFIG, "search", SearchConfig)
     (partial / CONFIG).write_text(f"search:\n{describe(SearchConfig, search, '  ')}\n", encoding="utf-8")
     partial.rename(folder)
 
 
-def _folders(run: Path) -> list[Path]:
-    folders = [run / stage for stage in STAGES]
+def _folders(run_folder: Path) -> list[Path]:
+    folders = [run_folder / stage for stage in STAGES]
     for folder in folders:
         if read_manifest(folder) is None:
-            raise DsiError(f"{folder}: no finished stage {folder.name} there; is {run} a run, e.g. runs/demo?")
+            raise DsiError(f"{folder}: no finished stage {folder.name} there; is {run_folder} a run, e.g. runs/demo?")
     return folders

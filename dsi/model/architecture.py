@@ -105,7 +105,7 @@ class DifferentiableSearchIndex(T5Model):
 
         Args:
             objective: what is to be minimised.
-            batch: input_ids, (queries, tokens) text pieces; attention_mask, 1 for text, 0 for padding; the `Targets`;
+            batch: input_ids, (queries, tokens) text tokens; attention_mask, 1 for text, 0 for padding; the `Targets`;
                 and rows, (queries,) the row numbers of the examples.
         """
         targets = Targets.of(batch)
@@ -118,17 +118,17 @@ class DifferentiableSearchIndex(T5Model):
 
 
 def parameters_by_part(model: nn.Module) -> dict[str, int]:
-    """Number of parameters in the embeddings, the docid head, PAWA if there is one, and the rest (body)."""
-    parts: dict[str, int] = {"embeddings": 0, "head": 0, "body": 0}
+    """Number of parameters in the embeddings, the docid head, PAWA if there is one, and the rest (backbone)."""
+    parts: dict[str, int] = {"embeddings": 0, "head": 0, "backbone": 0}
     for name, parameter in model.named_parameters():
         parts[part_of(name)] = parts.get(part_of(name), 0) + parameter.numel()
     return parts
 
 
 def part_of(parameter_name: str) -> str:
-    """Part a parameter belongs to, which decides its learning rate: embeddings, head, pawa or body."""
+    """Part a parameter belongs to, which decides its learning rate: embeddings, head, pawa or backbone."""
     if "docid_head.projections" in parameter_name or "prefix_decoder" in parameter_name:
         return "pawa"
     if "docid_head" in parameter_name:
         return "head"
-    return "embeddings" if "shared" in parameter_name or "docid_embedding" in parameter_name else "body"
+    return "embeddings" if "shared" in parameter_name or "docid_embedding" in parameter_name else "backbone"

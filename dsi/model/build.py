@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, T5Config, set_seed
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
-from dsi.config import BodyConfig, GeneratorConfig, ModelConfig, T5Sizes
+from dsi.config import BackboneConfig, GeneratorConfig, ModelConfig, T5Sizes
 from dsi.docids.store import Docids
 from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex
@@ -36,25 +36,27 @@ class DocidShape:
     length: int = 1
     """Tokens of the longest docid."""
     nodes: int = 1
-    """Of the trie, for the tree head."""
+    """Of the trie, for the hierarchical softmax head."""
     siblings: float = 1.0
-    """Mean number of children to choose from at a docid token, for the tree head."""
+    """Mean number of children to choose from at a docid token, for the hierarchical softmax head."""
     sizes: list[int] = field(default_factory=list)
     """Tokens of each position, for PAWA."""
-    pieces: list[int] = field(default_factory=list)
-    """Text pieces whose embeddings the docid tokens start from, -1 for none; empty if none has one."""
+    text_token_ids: list[int] = field(default_factory=list)
+    """Text tokens whose embeddings the docid tokens start from, -1 for none; empty if none has one."""
 
     @classmethod
     def of(cls, docids: Docids, head: str) -> DocidShape:
         vocabulary = docids.vocabulary
         nodes, siblings = 1, 1.0
-        if head == "tree":
+        if head == "hierarchical_softmax":
             nodes = len(docids.trie.token)
             siblings = float(docids.trie.siblings(docids.paths)[1][docids.paths >= 0].mean())
-        return cls(vocabulary.tokens, vocabulary.length, nodes, siblings, vocabulary.sizes, vocabulary.pieces)
+        return cls(vocabulary.tokens, vocabulary.length, nodes, siblings, vocabulary.sizes, vocabulary.text_token_ids)
 
 
-def build_model(config: ModelConfig, tokenizer: Path, seed: int, docids: DocidShape) -> DifferentiableSearchIndex:
+def build_model(
+    config: ModelConfig, tokenizer_folder: Path, seed: int, docids: DocidShape
+) -> DifferentiableSearchIndex:
     """The untrained index, in float32.
 
     Raises:
@@ -73,7 +75,7 @@ def build_model(config: ModelConfig, tokenizer: Path, seed: int, docids: DocidSh
         "pawa_layers": config.pawa_layers,
     }
     if config.checkpoint is None:
-        shape = random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer)))
+        shape = random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer_folder)))
         model = DifferentiableSearchIndex(DsiConfig(**shape, **ours))
     else:
         changes = {"dropout_rate": config.dropout, **ours}
@@ -83,13 +85,13 @@ def build_model(config: ModelConfig, tokenizer: Path, seed: int, docids: DocidSh
         with torch.no_grad():
             rows, text = model.docid_embedding.weight, model.shared.weight
             rows[START] = text[model.config.decoder_start_token_id] if origin is None else start_row(config.checkpoint)
-            if docids.length > 1 and docids.pieces:
-                borrowed = torch.tensor(docids.pieces)
+            if docids.length > 1 and docids.text_token_ids:
+                borrowed = torch.tensor(docids.text_token_ids)
                 rows[START + 1 :][borrowed >= 0] = text[borrowed[borrowed >= 0]]
     return model
 
 
-def random_shape(config: BodyConfig | GeneratorConfig, vocabulary: int) -> dict[str, Any]:
+def random_shape(config: BackboneConfig | GeneratorConfig, vocabulary: int) -> dict[str, Any]:
     """Keys of T5's configuration for a model from random weights: T5.1.1 with the sizes given."""
     return {
         **{size: getattr(config, size) for size in T5Sizes.model_fields},
@@ -100,10 +102,10 @@ def random_shape(config: BodyConfig | GeneratorConfig, vocabulary: int) -> dict[
     }
 
 
-def build_body(config: BodyConfig, tokenizer: Path, seed: int) -> DifferentiableSearchIndex:
+def build_backbone(config: BackboneConfig, tokenizer_folder: Path, seed: int) -> DifferentiableSearchIndex:
     """The untrained model without docids, for document states; whole on every process."""
     with _whole_weights():
-        return build_model(ModelConfig(**config.model_dump()), tokenizer, seed, DocidShape())
+        return build_model(ModelConfig(**config.model_dump()), tokenizer_folder, seed, DocidShape())
 
 
 @contextmanager

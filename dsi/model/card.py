@@ -46,7 +46,7 @@ def write_card(
         "",
         f"Trained for {counts['steps']:,} steps on {counts['examples']:,} pairs in"
         f" {counts['training_seconds']:,.0f} seconds; kept is the model of step {counts['best_step']:,}"
-        + (", with the document states of its documents added to its rows." if counts["refreshed"] else "."),
+        + (", with the document states of its documents added to its rows." if counts["states_added"] else "."),
         *(f"{measure} on dev queries, by which it was chosen: {value:.4f}." for measure, value in measures.items()),
         "",
         "It knows these documents only, and their identifiers from the folder `docids` of the run:",

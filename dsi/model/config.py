@@ -11,10 +11,10 @@ class DsiConfig(T5Config):
     Args:
         docid_tokens: size of the docid vocabulary.
         docid_length: tokens of the longest docid; 1 for atomic docids, which need no docid input embeddings.
-        query_length: text pieces of a query, the rest is cut.
-        docid_head: plain, tree or pawa (see dsi.model.heads).
-        docid_nodes: tree: nodes of the docid trie.
-        docid_siblings: tree: mean number of children to choose from at a docid token.
+        query_length: text tokens of a query, the rest is cut.
+        docid_head: plain, hierarchical_softmax or pawa (see dsi.model.heads).
+        docid_nodes: hierarchical_softmax: nodes of the docid trie.
+        docid_siblings: hierarchical_softmax: mean number of children to choose from at a docid token.
         docid_sizes: pawa: tokens of each position.
         pawa: pawa: additive or matrix.
         pawa_layers: pawa: layers of the prefix decoder.

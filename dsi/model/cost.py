@@ -1,6 +1,6 @@
 """What the model costs: multiplications of its matrices, and how fast this machine multiplies.
 
-Attention scores, norms and embeddings are left out; for texts of tens of pieces they are a few per cent.
+Attention scores, norms and embeddings are left out; for texts of tens of tokens they are a few per cent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TRAINING = 3
 
 
 def forward_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_tokens: float) -> float:
-    """FLOPs to read `text_tokens` pieces of text and to score the next token after `docid_tokens` prefixes."""
+    """FLOPs to read `text_tokens` tokens of text and to score the next token after `docid_tokens` prefixes."""
     multiplications = text_tokens * _matrices(model.encoder) + docid_tokens * model.docid_head.multiplications()
     for stack in model.stacks:
         of_text = sum(
@@ -31,12 +31,12 @@ def forward_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_to
 
 
 def training_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_tokens: float, passes: int = 1) -> float:
-    """FLOPs to learn from so many pieces of text and docid tokens, which the objective reads `passes` times."""
+    """FLOPs to learn from so many tokens of text and docid tokens, which the objective reads `passes` times."""
     return TRAINING * passes * forward_flops(model, text_tokens, docid_tokens)
 
 
 def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int, ranking: str) -> float:
-    """FLOPs of one query of so many pieces, at most: with every prefix that the beam can hold (paper, Table 4)."""
+    """FLOPs of one query of so many tokens, at most: with every prefix that the beam can hold (paper, Table 4)."""
     with torch.device("meta"):
         model = DifferentiableSearchIndex(config)
     again = forward_flops(model, text_tokens, 1) if ranking == "leaf" else 0.0
@@ -44,7 +44,7 @@ def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: in
 
 
 def encoder_flops(encoder: nn.Module, text_tokens: float) -> float:
-    """FLOPs of an encoder that reads so many pieces."""
+    """FLOPs of an encoder that reads so many tokens."""
     return 2.0 * text_tokens * _matrices(encoder)
 
 

@@ -1,8 +1,8 @@
 """Document states: what the model's decoder says about a document before the first docid token.
 
 They start the output rows (the warm start: logits then compare a query's state with each document's) and can be
-clustered into semantic docids. Those of a body that was trained on queries rank better than the rows that were trained
-with it (6,000 MS MARCO passages: RR@10 0.784 against 0.754), and hold for documents that it has not seen.
+clustered into semantic docids. Those of a backbone that was trained on queries rank better than the rows that were
+trained with it (6,000 MS MARCO passages: RR@10 0.784 against 0.754), and hold for documents that it has not seen.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class StateEncoder:
     Args:
         model: where it is to compute; its docids do not matter.
         tokenizer: folder of its text tokenizer.
-        length: text pieces that are read.
+        length: text tokens that are read.
     """
 
-    def __init__(self, model: DifferentiableSearchIndex, tokenizer: Path, length: int) -> None:
-        self.model, self.text, self.length = model.eval(), AutoTokenizer.from_pretrained(tokenizer), length
+    def __init__(self, model: DifferentiableSearchIndex, tokenizer_folder: Path, length: int) -> None:
+        self.model, self.tokenizer, self.length = model.eval(), AutoTokenizer.from_pretrained(tokenizer_folder), length
 
     @torch.inference_mode()
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
@@ -42,7 +42,7 @@ class StateEncoder:
         states = torch.empty(len(texts), self.model.config.d_model)
         for rows in length_batches(texts, TEXTS_A_BATCH):
             some = [texts[row] for row in rows]
-            batch = self.text(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
+            batch = self.tokenizer(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
             batch = batch.to(self.model.device)
             states[rows] = self.model.first_states(batch["input_ids"], batch["attention_mask"]).float().cpu()
         return states.numpy()

@@ -16,7 +16,7 @@ from dsi.runtime.processes import LONGEST_WAIT
 
 
 def trainer_arguments(
-    checkpoints: Path,
+    checkpoints_folder: Path,
     *,
     section: str,
     batch_size: int,
@@ -33,7 +33,7 @@ def trainer_arguments(
         DsiError: the batch does not divide among the processes.
     """
     arguments = TrainingArguments(
-        output_dir=str(checkpoints),
+        output_dir=str(checkpoints_folder),
         gradient_accumulation_steps=accumulation or 1,
         lr_scheduler_type="linear",
         max_grad_norm=1.0,

@@ -1,8 +1,9 @@
 """Warm start: output rows that know their documents before any training, and again after it.
 
 The untrained model's state for a document is that document's output row (atomic docids), or the mean of the states of
-the documents below a node is that node's (tree head). For the latter to hold at every step, all docid tokens read as
-START does, so that the states of all steps agree. What a row has in common with its siblings cancels in the softmax.
+the documents below a node is that node's (hierarchical softmax head). For the latter to hold at every step, all docid
+tokens read as START does, so that the states of all steps agree. What a row has in common with its siblings cancels in
+the softmax.
 
 A trained model's states know more of the documents than its rows, which have seen nothing but queries: the sum of both
 ranks better than either (6,000 MS MARCO passages, RR@10: rows 0.808, states 0.822, both 0.829).
@@ -25,7 +26,7 @@ def warm_start(model: DifferentiableSearchIndex, docids: Docids, states: Tensor)
 
 
 @torch.no_grad()
-def refresh(model: DifferentiableSearchIndex, docids: Docids, states: Tensor) -> None:
+def add_document_states(model: DifferentiableSearchIndex, docids: Docids, states: Tensor) -> None:
     """Add to the trained rows of the docid head those from `states`, at equal weight; the mean length stays."""
     trained, new = model.docid_head.weight.cpu(), rows_of(docids, states)  # a GPU has no room for 8.8M rows thrice
     trained = trained - trained.mean(dim=0)

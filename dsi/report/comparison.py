@@ -49,13 +49,15 @@ Series = dict[str, dict[str, list[Result]]]
 """Results of every system, by its name in tables and then by x; several are of several seeds."""
 
 
-def read_results(run: Path, measure: str, x: str, label: str, seeds: str) -> list[Result]:
+def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str) -> list[Result]:
     """Every system of the finished run in this folder."""
-    baseline = json.loads((run / "evaluation/metrics.json").read_text(encoding="utf-8"))["baseline"]
+    baseline = json.loads((run_folder / "evaluation/metrics.json").read_text(encoding="utf-8"))["baseline"]
     values: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in read_tsv(run / "evaluation/per_query.tsv"):
+    for row in read_tsv(run_folder / "evaluation/per_query.tsv"):
         values[row["system"]][row["query_id"]] = float(row[measure])
-    manifests = {stage: read_manifest(run / stage) or {"counts": {}} for stage in ("model", "search", "baselines")}
+    manifests = {
+        stage: read_manifest(run_folder / stage) or {"counts": {}} for stage in ("model", "search", "baselines")
+    }
     found = costs(manifests, list(values))
     return [Result(x, system, label, seeds, of, found[system], baseline) for system, of in values.items()]
 

@@ -30,12 +30,12 @@ def write_page(
     curve: list[dict[str, str]],
     metrics: dict[str, Any],
     per_query: Path,
-    corpus: Path,
+    corpus_folder: Path,
     runs: dict[str, Path],
     config: str,
 ) -> None:
     """Write the page: `markdown` is the report, `runs` the run file of every system."""
-    queries, documents = browsable(metrics, per_query, corpus, runs)
+    queries, documents = browsable(metrics, per_query, corpus_folder, runs)
     body = MarkdownIt("commonmark").enable("table").render(markdown)
     if len(curve) > 1:
         body = body.replace("<h2>Training</h2>", f"<h2>Training</h2>\n{plot_curve(curve)}", 1)
@@ -58,7 +58,7 @@ def write_page(
 
 
 def browsable(
-    metrics: dict[str, Any], per_query: Path, corpus: Path, runs: dict[str, Path]
+    metrics: dict[str, Any], per_query: Path, corpus_folder: Path, runs: dict[str, Path]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The queries on which dsi and the baseline differ most, and the beginning of each document that they need."""
     measure = next(iter(metrics["systems"][DSI]))
@@ -68,7 +68,7 @@ def browsable(
     baseline = metrics["baseline"]
     difference = {query: found[DSI] - found[baseline] for query, found in values.items()}
     chosen = sorted(values, key=lambda query: -abs(difference[query]))[:MOST_QUERIES]
-    documents, split = Corpus(corpus), metrics["split"]
+    documents, split = Corpus(corpus_folder), metrics["split"]
     texts = {query.query_id: query.text for query in documents.queries(split)}
     relevant: dict[str, list[str]] = {}
     for qrel in documents.qrels(split):

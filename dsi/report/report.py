@@ -36,27 +36,28 @@ Manifests = dict[str, dict[str, Any]]
 """Stage to its manifest, in the order of the stages."""
 
 
-def report(out: Path, *, report: ReportConfig | None = None, **folders: Path) -> dict[str, Any]:
-    """Write `summary.txt`, `report.md` and `report.html` of the stages in `folders`; return the first line, in words
-    and as a number.
+def report(out_folder: Path, *, report: ReportConfig | None = None, **stage_folders: Path) -> dict[str, Any]:
+    """Write `summary.txt`, `report.md` and `report.html` of the stages, each given as `STAGE_folder`; return the first
+    line, in words and as a number.
 
     Raises:
         DsiError: a stage's folder has no manifest.
     """
+    folders = {name.removesuffix("_folder"): folder for name, folder in stage_folders.items()}
     manifests = {stage: _manifest(folder) for stage, folder in folders.items()}
     model, evaluation = folders["model"], folders["evaluation"]
     metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
     curve = read_curve(model / "dev_curve.tsv")
     table = text_table(*results(metrics, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
-    (out / "summary.txt").write_text(summary, encoding="utf-8")
+    (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
     text = markdown(metrics, manifests, curve, report.published if report else None)
-    (out / "report.md").write_text(text, encoding="utf-8")
+    (out_folder / "report.md").write_text(text, encoding="utf-8")
     runs = {
         system: folders["search" if system == DSI else "baselines"] / f"{system}.run" for system in metrics["systems"]
     }
     write_page(
-        out / "report.html",
+        out_folder / "report.html",
         text,
         curve,
         metrics,
@@ -197,19 +198,19 @@ def _search(counts: dict[str, Any]) -> list[str]:
             f"The beam was not constrained: {counts['invalid_docids']:.1%} of its results, and"
             f" {counts['invalid_first']:.1%} of the first ones, are docids that do not exist."
         ]
-    if "certain_ten" in counts:
+    if "certified_ten" in counts:
         lines += [
-            f"For {counts['certain_ten']:.1%} of the queries the first ten documents are certainly the ten that the"
-            " model finds most probable."
+            f"For {counts['certified_ten']:.1%} of the queries the first ten documents are certified to be the ten that"
+            " the model finds most probable."
         ]
-    loss = counts.get("search_loss")
-    if loss is not None:
-        rows = [[beam, *(f"{share:.1%}" for share in list(row.values())[1:])] for beam, row in loss["beams"].items()]
-        header = ["beam", "first document missed", "of the first ten missed", "first ten certain by itself"]
+    errors = counts.get("search_errors")
+    if errors is not None:
+        rows = [[beam, *(f"{share:.1%}" for share in list(row.values())[1:])] for beam, row in errors["beams"].items()]
+        header = ["beam", "first document missed", "of the first ten missed", "first ten certified by itself"]
         lines += [
             "",
-            "Search loss: what a beam misses of the documents that the model finds most probable, over"
-            f" {loss['certain']:.1%} of {count(loss['queries'])} queries, for which exact search is certain of them.",
+            "Search errors: what a beam misses of the documents that the model finds most probable, over"
+            f" {errors['certified']:.1%} of {count(errors['queries'])} queries, for which exact search certifies them.",
             "",
             markdown_table(header, rows),
         ]

@@ -46,7 +46,7 @@ AnySystem = TypeVar("AnySystem", bound=System)
 
 
 def ask(
-    out: Path, name: str, opened: Callable[[], AnySystem], queries: Sequence[Query], latency_queries: int
+    out_folder: Path, name: str, opened: Callable[[], AnySystem], queries: Sequence[Query], latency_queries: int
 ) -> tuple[AnySystem, dict[str, Any]]:
     """Write the answers to `NAME.run`, and the milliseconds of the first `latency_queries`, asked one at a time, to
     `NAME.latency.tsv`. `opened` opens the system; it is pickled for the process that measures, if there is one.
@@ -62,11 +62,11 @@ def ask(
     measured = _measured_apart(opened, [query.text for query in asked]) if asked else {}
     times: list[float] = measured.pop("milliseconds", [])
     rows = ((query.query_id, f"{ms:.3f}") for query, ms in zip(asked, times, strict=True))
-    write_tsv(out / f"{name}.latency.tsv", ["query_id", "milliseconds"], rows)
+    write_tsv(out_folder / f"{name}.latency.tsv", ["query_id", "milliseconds"], rows)
     system = opened()
     start = time.perf_counter()
     answers = zip((query.query_id for query in queries), system.answer([query.text for query in queries]), strict=True)
-    write_run(out / f"{name}.run", name, progress(answers, f"{name} search", total=len(queries), unit="queries"))
+    write_run(out_folder / f"{name}.run", name, progress(answers, f"{name} search", total=len(queries), unit="queries"))
     seconds = time.perf_counter() - start
     return system, {
         "queries": len(queries),

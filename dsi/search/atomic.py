@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.search.top_k import best_of_chunks
+from dsi.search.top_k import top_k_of_chunks
 
 ROWS_A_CHUNK = 1 << 16
 """Output rows scored at once."""
@@ -36,9 +36,9 @@ def top_documents(
             yield chunk
 
     if state.dtype == torch.float32:
-        documents, scores = best_of_chunks(logits(), count)
+        documents, scores = top_k_of_chunks(logits(), count)
     else:  # bfloat16 rounds logits of 16 to 32 to eighths: more are taken, and ordered by their float32 logits
-        candidates, _ = best_of_chunks(logits(), CANDIDATES * count)
+        candidates, _ = top_k_of_chunks(logits(), CANDIDATES * count)
         exact = torch.einsum("qd,qnd->qn", state.float(), model.docid_head.weight[candidates].float())
         scores, best = exact.topk(min(count, exact.shape[1]), dim=1)
         documents = candidates.gather(1, best)

@@ -1,9 +1,9 @@
 """Beam search over docids, along the trie or without it.
 
-A beam is a node of the trie and a log-probability. Along the trie it only ever moves to a child, so every result is a
+A beam is a node of the trie and a log-probability. Along the trie it only ever goes to a child, so every result is a
 document, no docid appears twice, and a query that has fewer docids than beams simply returns fewer. Finished docids
 wait in a pool of their own and do not crowd out open ones. No length penalty: scores are log-probabilities, which only
-fall as a docid grows; so a result at or above the best prefix that was ever dropped is certainly among the best of all.
+fall as a docid grows; so a result at or above the best prefix that was ever dropped is certified to be among the best.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from dsi.docids.trie import Trie
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.decoding import StepDecoder
-from dsi.model.heads.layout import Moves
+from dsi.model.heads.layout import Expansions
 
 OFF_TRIE = -1
 """Node of an unconstrained hypothesis that is no docid's beginning."""
@@ -52,7 +52,7 @@ class DeviceTrie:
 
 
 @dataclass(frozen=True)
-class Found:
+class BeamResult:
     nodes: Tensor
     """(queries, at most beam) leaves, best first, or OFF_TRIE."""
     scores: Tensor
@@ -68,24 +68,24 @@ def beam_search(
     input_ids: Tensor,
     attention_mask: Tensor,
     beam: int,
-    floor: Tensor | None = None,
-) -> Found:
+    min_score: Tensor | None = None,
+) -> BeamResult:
     """The most probable docids that the beam finds.
 
     Args:
         model: any docid head.
         trie: of the docids.
-        input_ids: (queries, tokens) text pieces.
+        input_ids: (queries, tokens) token ids of the text.
         attention_mask: (queries, tokens) 1 for text, 0 for padding.
         beam: open hypotheses kept a step, and finished ones in all.
-        floor: (queries,) log-probability below which nothing is wanted, so that such prefixes need not be followed.
+        min_score: (queries,) log-probability below which nothing is wanted, so that such prefixes need not be followed.
     """
 
-    def along_the_trie(nodes: Tensor, level: int) -> Moves:
+    def along_the_trie(nodes: Tensor, level: int) -> Expansions:
         children, exist = trie.children(nodes, trie.fan_out[level])
-        return Moves(children, trie.token[children].long(), exist, trie.is_leaf(children))
+        return Expansions(children, trie.token[children].long(), exist, trie.is_leaf(children))
 
-    return _search(model, trie, input_ids, attention_mask, beam, along_the_trie, floor)
+    return _search(model, trie, input_ids, attention_mask, beam, along_the_trie, min_score)
 
 
 @torch.inference_mode()
@@ -96,7 +96,7 @@ def unconstrained_beam_search(
     attention_mask: Tensor,
     beam: int,
     end: int | None,
-) -> Found:
+) -> BeamResult:
     """The same where every token may follow every other (the paper's usual search, section 3.3).
 
     A hypothesis that has left the trie is complete with the token `end`, or where there is none at the length of the
@@ -105,13 +105,13 @@ def unconstrained_beam_search(
     last = len(trie.fan_out) - 1
     tokens = torch.arange(model.config.docid_tokens, device=input_ids.device)
 
-    def anywhere(nodes: Tensor, level: int) -> Moves:
+    def anywhere(nodes: Tensor, level: int) -> Expansions:
         children, exist = trie.children(nodes, trie.fan_out[level])
         by_token = nodes.new_full((*nodes.shape, len(tokens) + 1), OFF_TRIE)
         by_token.scatter_(2, torch.where(exist, trie.token[children].long(), len(tokens)), children)
-        moves = by_token[:, :, :-1]
-        ends = torch.where(moves == OFF_TRIE, (tokens == end) | (level == last), trie.is_leaf(moves))
-        return Moves(moves, tokens.expand_as(moves), torch.ones_like(ends), ends)
+        reached = by_token[:, :, :-1]
+        ends = torch.where(reached == OFF_TRIE, (tokens == end) | (level == last), trie.is_leaf(reached))
+        return Expansions(reached, tokens.expand_as(reached), torch.ones_like(ends), ends)
 
     return _search(model, trie, input_ids, attention_mask, beam, anywhere, None)
 
@@ -122,42 +122,42 @@ def _search(
     input_ids: Tensor,
     attention_mask: Tensor,
     beam: int,
-    moves_from: Callable[[Tensor, int], Moves],
-    floor: Tensor | None,
-) -> Found:
+    expand: Callable[[Tensor, int], Expansions],
+    min_score: Tensor | None,
+) -> BeamResult:
     queries, depth = len(input_ids), len(trie.fan_out)
     encoded = model.encode(input_ids, attention_mask)
     decoders = [StepDecoder(stack, encoded, attention_mask, depth) for stack in model.stacks]
     nodes = input_ids.new_zeros(queries, 1)
     scores = torch.zeros(queries, 1, device=input_ids.device)
-    floor = scores.new_full((queries,), -torch.inf) if floor is None else floor
-    found = Found(nodes[:, :0], scores[:, :0], torch.full_like(floor, -torch.inf))
+    min_score = scores.new_full((queries,), -torch.inf) if min_score is None else min_score
+    found = BeamResult(nodes[:, :0], scores[:, :0], torch.full_like(min_score, -torch.inf))
     rows, parents = torch.full_like(nodes, START), None
     for level in range(depth):
         inputs = model.docid_embedding(rows).flatten(0, 1)
         states = torch.cat([decoder.step(inputs, None, parents) for decoder in decoders], dim=1)
-        moves = moves_from(nodes, level)
-        gains = model.docid_head.gains(states.unflatten(0, (queries, -1)), moves, level)
-        new_scores = (scores.unsqueeze(-1) + gains).masked_fill(~moves.exist, -torch.inf).flatten(1)
-        new_nodes, ends = moves.nodes.flatten(1), moves.end.flatten(1)
+        expansions = expand(nodes, level)
+        log_probs = model.docid_head.log_probs(states.unflatten(0, (queries, -1)), expansions, level)
+        new_scores = (scores.unsqueeze(-1) + log_probs).masked_fill(~expansions.exist, -torch.inf).flatten(1)
+        new_nodes, ends = expansions.nodes.flatten(1), expansions.end.flatten(1)
         pool_scores = torch.cat([found.scores, new_scores.masked_fill(~ends, -torch.inf)], dim=1)
         best_scores, best = pool_scores.topk(min(beam, pool_scores.shape[1]), dim=1)
         pool_nodes = torch.cat([found.nodes, new_nodes], dim=1)
-        found = Found(pool_nodes.gather(1, best), best_scores, found.dropped)
+        found = BeamResult(pool_nodes.gather(1, best), best_scores, found.dropped)
         if level == depth - 1:
             break
         open_scores = new_scores.masked_fill(ends, -torch.inf)
         scores, best = open_scores.topk(min(beam + 1, open_scores.shape[1]), dim=1)
         if scores.shape[1] > beam:
-            found = Found(found.nodes, found.scores, torch.maximum(found.dropped, scores[:, beam]))
+            found = BeamResult(found.nodes, found.scores, torch.maximum(found.dropped, scores[:, beam]))
             scores, best = scores[:, :beam], best[:, :beam]
         if best_scores.shape[1] == beam:  # a prefix below the last result of a full pool cannot better it
-            floor = torch.maximum(floor, best_scores[:, -1])
-        width = int(((scores > -torch.inf) & (scores >= floor.unsqueeze(1))).sum(dim=1).max())
+            min_score = torch.maximum(min_score, best_scores[:, -1])
+        width = int(((scores > -torch.inf) & (scores >= min_score.unsqueeze(1))).sum(dim=1).max())
         if width == 0:
             break
         scores, best = scores[:, :width], best[:, :width]
-        nodes, rows = new_nodes.gather(1, best), moves.tokens.flatten(1).gather(1, best) + START + 1
+        nodes, rows = new_nodes.gather(1, best), expansions.tokens.flatten(1).gather(1, best) + START + 1
         number = torch.arange(queries, device=nodes.device).unsqueeze(1)
-        parents = (best // moves.nodes.shape[2] + number * moves.nodes.shape[1]).flatten()
+        parents = (best // expansions.nodes.shape[2] + number * expansions.nodes.shape[1]).flatten()
     return found

@@ -1,4 +1,4 @@
-"""Exact search: the certainly most probable docids, by widening beams.
+"""Exact search: docids certified to be the most probable ones, by widening beams.
 
 A beam search knows the best prefix it dropped. If the k-th result is not below it, the first k are the best of all
 docids, for log-probabilities only fall along a docid. Otherwise the query is searched again with a wider beam, now
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.search.beam import DeviceTrie, Found, beam_search
+from dsi.search.beam import BeamResult, DeviceTrie, beam_search
 
 WIDER = 4
 """Factor between one beam and the next."""
@@ -30,25 +30,25 @@ def exact_search(
     attention_mask: Tensor,
     beam: int,
     count: int,
-    budget: int,
-) -> Found:
-    """As `beam_search`, but with the first `count` results certain wherever a beam up to `budget` can tell."""
+    max_beam: int,
+) -> BeamResult:
+    """As `beam_search`, but with the first `count` results certified wherever a beam up to `max_beam` can tell."""
     found = beam_search(model, trie, input_ids, attention_mask, beam)
-    while beam < budget:
+    while beam < max_beam:
         last = found.scores[:, min(count, found.scores.shape[1]) - 1]
         uncertain = (last < found.dropped).nonzero().flatten()
         if not len(uncertain):
             break
-        beam = min(WIDER * beam, budget)
+        beam = min(WIDER * beam, max_beam)
         for queries in uncertain.split(max(1, ROWS // beam)):
-            floor = last[queries] - ROUNDING[model.dtype]
-            wider = beam_search(model, trie, input_ids[queries], attention_mask[queries], beam, floor)
+            min_score = last[queries] - ROUNDING[model.dtype]
+            wider = beam_search(model, trie, input_ids[queries], attention_mask[queries], beam, min_score)
             _merge(found, wider, queries)
-            found.dropped[queries] = torch.maximum(wider.dropped, floor)
+            found.dropped[queries] = torch.maximum(wider.dropped, min_score)
     return found
 
 
-def _merge(found: Found, wider: Found, queries: Tensor) -> None:
+def _merge(found: BeamResult, wider: BeamResult, queries: Tensor) -> None:
     """Put the results of `wider` for `queries` among those of `found`, of which some are the same."""
     nodes = torch.cat([wider.nodes, found.nodes[queries]], dim=1)
     scores = torch.cat([wider.scores, found.scores[queries]], dim=1)

@@ -1,4 +1,4 @@
-"""Search loss: how often a beam misses the most probable documents, which exact search knows."""
+"""Search errors: how often a beam misses the most probable documents, which exact search knows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.runtime.progress import progress
-from dsi.search.searcher import CERTAIN, Ranking, Searcher
+from dsi.search.searcher import CERTIFIED, Ranking, Searcher
 
 BEAMS = (1, 10, 40, 100)
 
 
-class SearchLoss(NamedTuple):
-    """Of a beam, over the queries whose first ten documents exact search is certain of."""
+class SearchErrors(NamedTuple):
+    """The errors of a beam, over the queries whose first ten documents exact search certifies."""
 
     beam: int
     missed_first: float
@@ -27,31 +27,31 @@ class SearchLoss(NamedTuple):
     """Share of queries whose first ten documents the beam by itself can certify."""
 
 
-def search_loss(
-    model: DifferentiableSearchIndex, docids: Docids, queries: Sequence[Sequence[int]], budget: int, batch_size: int
-) -> tuple[list[SearchLoss], float]:
-    """The loss of some beams, and the share of queries that exact search is certain of with beams up to `budget`."""
+def search_errors(
+    model: DifferentiableSearchIndex, docids: Docids, queries: Sequence[Sequence[int]], max_beam: int, batch_size: int
+) -> tuple[list[SearchErrors], float]:
+    """The errors of some beams, and the share of queries that exact search certifies with beams up to `max_beam`."""
     searcher = Searcher(model, docids)
     rankings = {
-        beam: searcher.search(queries, beam, batch_size) for beam in progress(BEAMS, "search loss", unit="beams")
+        beam: searcher.search(queries, beam, batch_size) for beam in progress(BEAMS, "search errors", unit="beams")
     }
-    exact = Searcher(model, docids, budget=budget).search(queries, max(BEAMS), batch_size)
-    certain = [number for number, ranking in enumerate(exact) if is_certain(ranking)]
-    losses = [
-        SearchLoss(
+    exact = Searcher(model, docids, max_beam=max_beam).search(queries, max(BEAMS), batch_size)
+    certified = [number for number, ranking in enumerate(exact) if is_certified(ranking)]
+    errors = [
+        SearchErrors(
             beam,
-            _mean(_missed(exact[number], found[number], 1) for number in certain),
-            _mean(_missed(exact[number], found[number], CERTAIN) for number in certain),
-            _mean(found[number].certain >= min(CERTAIN, len(docids.codes)) for number in certain),
+            _mean(_missed(exact[number], found[number], 1) for number in certified),
+            _mean(_missed(exact[number], found[number], CERTIFIED) for number in certified),
+            _mean(found[number].certified >= min(CERTIFIED, len(docids.codes)) for number in certified),
         )
         for beam, found in rankings.items()
     ]
-    return losses, len(certain) / max(len(queries), 1)
+    return errors, len(certified) / max(len(queries), 1)
 
 
-def is_certain(ranking: Ranking) -> bool:
-    """Whether its first ten documents, or all that were asked for, are certainly the most probable ones."""
-    return ranking.certain >= min(CERTAIN, len(ranking.doc_index))
+def is_certified(ranking: Ranking) -> bool:
+    """Whether its first ten documents, or all that were asked for, are certified to be the most probable ones."""
+    return ranking.certified >= min(CERTIFIED, len(ranking.doc_index))
 
 
 def _missed(exact: Ranking, found: Ranking, count: int) -> float:

@@ -14,12 +14,12 @@ from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.length_batches import length_batches
 from dsi.search.atomic import top_documents
-from dsi.search.beam import DeviceTrie, Found, beam_search, unconstrained_beam_search
+from dsi.search.beam import BeamResult, DeviceTrie, beam_search, unconstrained_beam_search
 from dsi.search.exact import exact_search
 from dsi.search.leaves import rank_by_leaf
 
-CERTAIN = 10
-"""Results that exact search is to be certain of: what RR@10 looks at."""
+CERTIFIED = 10
+"""Results that exact search certifies: what RR@10 looks at."""
 
 
 class Ranking(NamedTuple):
@@ -27,8 +27,8 @@ class Ranking(NamedTuple):
     """(hits,) best first."""
     score: NDArray[np.float32]
     """(hits,) log-probability of the document's docid given the query, or the logit of its leaf."""
-    certain: int
-    """How many of the first hits are certainly the most probable documents of all."""
+    certified: int
+    """How many of the first hits are certified to be the most probable documents of all."""
     is_docid: NDArray[np.bool_]
     """(hypotheses,) whether each one, best first, is a docid that exists."""
 
@@ -42,7 +42,7 @@ class Searcher:
 
     Args:
         constrained: whether the beam follows only docids that exist.
-        budget: widest beam to make the first results certain; 0 takes what the beam finds.
+        max_beam: widest beam to make the first results certified; 0 takes what the beam finds.
         ranking: how documents that a beam finds are ordered, path or leaf (see dsi.search.leaves).
     """
 
@@ -51,15 +51,15 @@ class Searcher:
         model: DifferentiableSearchIndex,
         docids: Docids,
         constrained: bool = True,
-        budget: int = 0,
+        max_beam: int = 0,
         ranking: str = "path",
     ) -> None:
         self.model, self.docids = model, docids
-        self.constrained, self.budget, self.ranking = constrained, budget, ranking
+        self.constrained, self.max_beam, self.ranking = constrained, max_beam, ranking
         self.trie = None if docids.is_atomic else DeviceTrie.of(docids.trie, model.device)
 
     def search(self, queries: Sequence[Sequence[int]], beam: int, batch_size: int) -> list[Ranking]:
-        """At most `beam` documents for each query, given as text pieces; `batch_size` queries go together.
+        """At most `beam` documents for each query, given as text tokens; `batch_size` queries go together.
 
         A query's ranking does not depend on the queries around it: padding is masked everywhere.
         """
@@ -78,7 +78,7 @@ class Searcher:
         if self.trie is None:
             documents, scores = top_documents(self.model, ids, mask, beam)
             return [
-                Ranking(numbers, score, certain=len(numbers), is_docid=np.ones(len(numbers), dtype=bool))
+                Ranking(numbers, score, certified=len(numbers), is_docid=np.ones(len(numbers), dtype=bool))
                 for numbers, score in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)
             ]
         found = self._beam(self.trie, ids, mask, beam)
@@ -87,11 +87,11 @@ class Searcher:
         rows = zip(found.nodes.cpu().numpy(), found.scores.cpu().numpy(), found.dropped.tolist(), strict=True)
         return [self._documents(nodes, scores, dropped, beam) for nodes, scores, dropped in rows]
 
-    def _beam(self, trie: DeviceTrie, ids: Tensor, mask: Tensor, beam: int) -> Found:
+    def _beam(self, trie: DeviceTrie, ids: Tensor, mask: Tensor, beam: int) -> BeamResult:
         if not self.constrained:
             return unconstrained_beam_search(self.model, trie, ids, mask, beam, self.docids.vocabulary.end)
-        if self.budget:
-            return exact_search(self.model, trie, ids, mask, beam, CERTAIN, self.budget)
+        if self.max_beam:
+            return exact_search(self.model, trie, ids, mask, beam, CERTIFIED, self.max_beam)
         return beam_search(self.model, trie, ids, mask, beam)
 
     def _documents(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], dropped: float, beam: int) -> Ranking:
@@ -100,5 +100,5 @@ class Searcher:
         is_docid = nodes >= 0
         documents, sizes = self.docids.trie.documents_of(nodes[is_docid])
         score = np.repeat(scores[is_docid], sizes)[:beam]
-        certain = int((score >= dropped).sum()) if self.constrained else 0
-        return Ranking(documents[:beam], score, certain, is_docid)
+        certified = int((score >= dropped).sum()) if self.constrained else 0
+        return Ranking(documents[:beam], score, certified, is_docid)

@@ -28,26 +28,26 @@ class TextSearcher:
         DsiError: the device cannot compute in the precision asked for, or the head cannot be searched as asked for.
     """
 
-    def __init__(self, tokenizer: Path, docids: Path, model: Path, search: SearchConfig) -> None:
+    def __init__(self, tokenizer_folder: Path, docids_folder: Path, model_folder: Path, search: SearchConfig) -> None:
         self.config = search
-        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        trained = DifferentiableSearchIndex.from_pretrained(model, dtype=torch.float32).to(compute_device())
+        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+        trained = DifferentiableSearchIndex.from_pretrained(model_folder, dtype=torch.float32).to(compute_device())
         try:
             search.check_head(trained.config.docid_head)
         except ValueError as error:
-            raise DsiError(f"{error}; the head of {model} is {trained.config.docid_head}") from None
+            raise DsiError(f"{error}; the head of {model_folder} is {trained.config.docid_head}") from None
         trained = to_precision(trained, search.precision, "search.precision")
         self.query_length: int = trained.config.query_length
-        budget = search.budget if search.exact else 0
-        self.searcher = Searcher(trained, Docids(docids), search.constrained, budget, search.ranking)
+        max_beam = search.max_beam if search.exact else 0
+        self.searcher = Searcher(trained, Docids(docids_folder), search.constrained, max_beam, search.ranking)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Text pieces of queries, cut to the length the model was trained with."""
-        pieces: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.query_length)[
+        """Token ids of queries, cut to the length the model was trained with."""
+        token_ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.query_length)[
             "input_ids"
         ]
-        return pieces
+        return token_ids
 
     def rank(self, queries: Sequence[Sequence[int]], beam: int | None = None) -> list[Ranking]:
-        """Rankings of queries given as text pieces; `beam` is by default that of the configuration."""
+        """Rankings of queries given as text tokens; `beam` is by default that of the configuration."""
         return self.searcher.search(queries, beam or self.config.beam, self.config.batch_size)

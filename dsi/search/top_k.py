@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def best_of_chunks(chunks: Iterable[Tensor], count: int) -> tuple[Tensor, Tensor]:
+def top_k_of_chunks(chunks: Iterable[Tensor], count: int) -> tuple[Tensor, Tensor]:
     """The `count` best columns of chunks that stand side by side, each (queries, columns); all if there are fewer.
 
     Returns:

@@ -55,7 +55,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self.accumulation, self.process, self.processes = accumulation, process, processes
         self.quotas = quotas([weights.get(task, 0.0) for task in examples.tasks], WINDOW * batch_size)
         self.window = lru_cache(maxsize=1)(self._window)
-        self.served = (0, 0)  # text pieces and docid tokens so far
+        self.served = (0, 0)  # text tokens and docid tokens so far
 
     def __len__(self) -> int:
         return (self.steps - self.first_step) * self.accumulation

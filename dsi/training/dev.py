@@ -22,21 +22,21 @@ DevEvaluator = Callable[[DifferentiableSearchIndex], dict[str, float]]
 
 
 def dev_evaluator(
-    corpus: Corpus, docids: Docids, tokenizer: Path, limit: int, length: int, ranking: Ranking = "path"
+    corpus: Corpus, docids: Docids, tokenizer_folder: Path, limit: int, length: int, ranking: Ranking = "path"
 ) -> DevEvaluator | None:
-    """A function from a model to its measures on the first `limit` dev queries, cut to `length` pieces, with documents
+    """A function from a model to its measures on the first `limit` dev queries, cut to `length` tokens, with documents
     ordered by `ranking`; None without a dev split."""
     if DEV not in corpus.splits:
         return None
     queries = corpus.queries(DEV)[:limit]
     known = {query.query_id for query in queries}
     qrels = [qrel for qrel in corpus.qrels(DEV) if qrel.query_id in known]
-    text = AutoTokenizer.from_pretrained(tokenizer)
-    pieces = text([query.text for query in queries], truncation=True, max_length=length)["input_ids"]
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    token_ids = tokenizer([query.text for query in queries], truncation=True, max_length=length)["input_ids"]
     measures = parse_measures([DEV_MEASURE])
 
     def evaluate(model: DifferentiableSearchIndex) -> dict[str, float]:
-        rankings = Searcher(model, docids, ranking=ranking).search(pieces, DEV_BEAM[ranking], batch_size=256)
+        rankings = Searcher(model, docids, ranking=ranking).search(token_ids, DEV_BEAM[ranking], batch_size=256)
         run = {
             query.query_id: dict(zip(corpus.doc_ids(found.doc_index.tolist()), found.score.tolist(), strict=True))
             for query, found in zip(queries, rankings, strict=True)

@@ -1,12 +1,12 @@
 """Training pairs (text, document), tokenised once into flat memory-mapped arrays.
 
-tokens.bin       all texts' pieces, one after the other; uint16 where the vocabulary allows
+tokens.bin       all texts' tokens, one after the other; uint16 where the vocabulary allows
 lengths.bin      (pairs,) uint16
 doc_index.bin    (pairs,) uint32
 starts.npy       (pairs / 16,) int64: where in tokens.bin every sixteenth text begins
 tasks.json       how many pairs of each task there are, in their order
 
-A pair is 6.5 bytes and 2 a piece; reading one needs no more memory than it has pieces. Processes that share the
+A pair is 6.5 bytes and 2 a token; reading one needs no more memory than it has tokens. Processes that share the
 tokenising write shards first (see dsi.runtime.shards), which one of them puts together.
 """
 
@@ -35,7 +35,7 @@ BLOCK = 16
 """Pairs between two known beginnings."""
 
 Pairs = tuple[NDArray[np.uint32], list[list[int]]]
-"""doc_index of each pair, and the text pieces that lead to it."""
+"""doc_index of each pair, and the text tokens that lead to it."""
 
 
 Types = Mapping[str, type[np.unsignedinteger[Any]]]
@@ -66,7 +66,7 @@ class Examples:
         return len(self.doc_index)
 
     def padded(self, rows: NDArray[np.int64], pad: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Text pieces of the pairs and their mask, each (rows, longest of them)."""
+        """Token ids of the pairs and their mask, each (rows, longest of them)."""
         lengths = self.lengths[rows].astype(np.int64)
         columns = np.arange(lengths.max())
         mask = columns < lengths[:, None]
@@ -81,7 +81,7 @@ class Examples:
 
 
 def write_examples(folder: Path, tasks: Mapping[str, Task], vocabulary: int, rank: Rank = ALONE) -> Examples:
-    """Write the pairs of all tasks, of pieces below `vocabulary`, unless the folder is complete already.
+    """Write the pairs of all tasks, of tokens below `vocabulary`, unless the folder is complete already.
 
     Every process of `rank` must call this; they share the tokenising.
 
@@ -106,12 +106,12 @@ def write_examples(folder: Path, tasks: Mapping[str, Task], vocabulary: int, ran
 def _write_shards(folder: Path, name: str, task: Task, types: Types, rank: Rank) -> Shards:
     shards = Shards(folder, task.shards, 1, ".npz", rank)
     for shard in progress(shards.unfinished(), f"tokenise {name}", unit="shards"):
-        doc_index, pieces = task.pairs(shard)
+        doc_index, token_ids = task.pairs(shard)
         with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
-                tokens=np.fromiter(chain.from_iterable(pieces), dtype=types["tokens"]),
-                lengths=np.fromiter(map(len, pieces), dtype=types["lengths"], count=len(pieces)),
+                tokens=np.fromiter(chain.from_iterable(token_ids), dtype=types["tokens"]),
+                lengths=np.fromiter(map(len, token_ids), dtype=types["lengths"], count=len(token_ids)),
                 doc_index=doc_index.astype(types["doc_index"]),
             )
     return shards

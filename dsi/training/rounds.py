@@ -1,6 +1,6 @@
-"""One round of training: warm start, steps with a learning rate that rises and falls, and the refresh of the rows.
+"""One round of training: warm start, steps with a rate that rises and falls, document states added to the rows.
 
-What the steps leave is kept apart until its rows are refreshed, so that a kill repeats neither. A finished round is a
+What the steps leave is kept apart until the states are added, so that a kill repeats neither. A finished round is a
 folder with the model and `round.json`, which is written last; the next one starts from it.
 """
 
@@ -23,11 +23,11 @@ from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import encode_shards
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
-from dsi.model.build import DocidShape, build_body, build_model
+from dsi.model.build import DocidShape, build_backbone, build_model
 from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, steps_done
 from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.trainer_arguments import trainer_arguments
-from dsi.model.warm_start import refresh, warm_start
+from dsi.model.warm_start import add_document_states, warm_start
 from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone
 from dsi.training.batch_trainer import DEV_MEASURE
@@ -40,7 +40,7 @@ from dsi.training.trainer import DocidTrainer
 
 ROUND = "round.json"
 STEPS = "steps.json"
-"""What the Trainer noted of a round's steps; written, beside their best model, before the refresh."""
+"""What the Trainer noted of a round's steps; written, beside their best model, before states are added."""
 UNTRAINED = "untrained"
 """Folder of the model with a warm start alone, which a short training may not better."""
 WARM_STATES = "states-before"
@@ -65,7 +65,7 @@ class Round:
     parameters: dict[str, int]
     """Of each part."""
     best_step: int
-    refreshed: bool
+    states_added: bool
     """Whether the document states made the rows better."""
     measure: float | None
     """dev RR@10 of the model; None without dev queries."""
@@ -87,59 +87,59 @@ def copy_model(source: Path, target: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RoundContext:
     """What all rounds have in common."""
 
     examples: Examples
     model: ModelConfig
     training: TrainingConfig
     corpus: Corpus
-    tokenizer: Path
+    tokenizer_folder: Path
     docids: Docids
 
     @property
     def is_warm(self) -> bool:
         """Whether document states start the output rows, and are added to them after the round."""
-        return self.model.warm_start and (self.docids.is_atomic or self.model.head == "tree")
+        return self.model.warm_start and (self.docids.is_atomic or self.model.head == "hierarchical_softmax")
 
-    def states(self, body: DifferentiableSearchIndex, work: Path) -> list[Path]:
+    def states(self, backbone: DifferentiableSearchIndex, work_folder: Path) -> list[Path]:
         """Document states, which all processes compute together, as files in the folder `work`."""
-        encode = StateEncoder(body.to(compute_device()), self.tokenizer, self.model.document_length)
-        return encode_shards(work, self.corpus, encode, "document states", rank())
+        encode = StateEncoder(backbone.to(compute_device()), self.tokenizer_folder, self.model.document_length)
+        return encode_shards(work_folder, self.corpus, encode, "document states", rank())
 
-    def body(self, checkpoint: str | None) -> DifferentiableSearchIndex:
+    def backbone(self, checkpoint: str | None) -> DifferentiableSearchIndex:
         """The model of a checkpoint without its rows; whole on every process, as FSDP's may not be."""
         start = self.model.model_copy(update={"checkpoint": checkpoint})
-        return build_body(start.body, self.tokenizer, self.training.seed)
+        return build_backbone(start.backbone, self.tokenizer_folder, self.training.seed)
 
     def dev_evaluator(self) -> DevEvaluator | None:
         training, length = self.training, self.model.query_length
         return dev_evaluator(
-            self.corpus, self.docids, self.tokenizer, training.dev_queries, length, training.dev_ranking
+            self.corpus, self.docids, self.tokenizer_folder, training.dev_queries, length, training.dev_ranking
         )
 
 
-def train_round(folder: Path, number: int, before: Round | None, setting: Setting) -> None:
+def train_round(folder: Path, number: int, before: Round | None, context: RoundContext) -> None:
     """Fill `folder` with round `number`, which goes on where it was, or starts where `before` ended.
 
     Raises:
         DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
     """
-    if setting.training.rounds > 1:
-        print(f"round {number + 1} of {setting.training.rounds}", file=sys.stderr, flush=True)
-    evaluate = setting.dev_evaluator()
+    if context.training.rounds > 1:
+        print(f"round {number + 1} of {context.training.rounds}", file=sys.stderr, flush=True)
+    evaluate = context.dev_evaluator()
     trained, checkpoints = folder.with_name(f"trained-{number}"), folder.with_name(f"checkpoints-{number}")
     has_steps = (trained / STEPS).exists()
     wait_for_everyone()  # before the first process may remove it
     if not has_steps:
-        _train(trained, checkpoints, before, setting, evaluate)
+        _train(trained, checkpoints, before, context, evaluate)
         wait_for_everyone()  # until the first process has written it
     began, work = time.monotonic(), folder.with_name(f"states-{number}")
     states: list[Path] = []
-    if setting.is_warm and evaluate is not None:
-        states = setting.states(setting.body(str(trained)), work)
+    if context.is_warm and evaluate is not None:
+        states = context.states(context.backbone(str(trained)), work)
     if is_first_process():
-        _finish(folder, trained, before, setting, evaluate, states, began)
+        _finish(folder, trained, before, context, evaluate, states, began)
     wait_for_everyone()
     if is_first_process():
         for leftover in (checkpoints, trained, work, folder.with_name(WARM_STATES)):
@@ -147,23 +147,23 @@ def train_round(folder: Path, number: int, before: Round | None, setting: Settin
 
 
 def _train(
-    folder: Path, checkpoints: Path, before: Round | None, setting: Setting, evaluate: DevEvaluator | None
+    folder: Path, checkpoints_folder: Path, before: Round | None, context: RoundContext, evaluate: DevEvaluator | None
 ) -> None:
     """All steps of a round; `folder` gets the best model by dev."""
-    model, training, docids = setting.model, setting.training, setting.docids
-    arguments = training_arguments(training, checkpoints, evaluate is not None)
+    model, training, docids = context.model, context.training, context.docids
+    arguments = training_arguments(training, checkpoints_folder, evaluate is not None)
     # PAWA's projections of late positions have no gradient where a batch's docids are short
     arguments.ddp_find_unused_parameters = model.head == "pawa"
-    last = last_checkpoint(checkpoints)
-    rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(setting.corpus), 1e-4), 2e-3)
+    last = last_checkpoint(checkpoints_folder)
+    rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(context.corpus), 1e-4), 2e-3)
     start = model if before is None else model.model_copy(update={"checkpoint": str(before.folder)})
     shape = DocidShape.of(docids, model.head)
-    index = build_model(start, setting.tokenizer, training.seed, shape)
+    index = build_model(start, context.tokenizer_folder, training.seed, shape)
     seconds_before = seconds_done(last) if last else before.seconds if before else 0.0
-    if last is None and before is None and setting.is_warm:
+    if last is None and before is None and context.is_warm:
         began = time.monotonic()
-        body = index if model.checkpoint is None else setting.body(model.checkpoint)
-        warm_start(index, docids, document_states(setting.states(body, folder.with_name(WARM_STATES))))
+        backbone = index if model.checkpoint is None else context.backbone(model.checkpoint)
+        warm_start(index, docids, document_states(context.states(backbone, folder.with_name(WARM_STATES))))
         seconds_before = time.monotonic() - began
         if evaluate is not None and is_first_process():
             untrained = folder.with_name(UNTRAINED)
@@ -179,8 +179,8 @@ def _train(
         arguments,
         training,
         Batches(
-            setting.examples,
-            DocidTargets(docids, with_nodes=model.head == "tree"),
+            context.examples,
+            DocidTargets(docids, with_nodes=model.head == "hierarchical_softmax"),
             training.batch_size,
             index.config.pad_token_id,
             training.seed,
@@ -206,47 +206,47 @@ def _train(
 
 def _finish(
     folder: Path,
-    trained: Path,
+    trained_folder: Path,
     before: Round | None,
-    setting: Setting,
+    context: RoundContext,
     evaluate: DevEvaluator | None,
     states: list[Path],
     began: float,
 ) -> None:
-    """Put the trained model into `folder`, its rows refreshed with the `states` in these files if there are any and if
-    that makes it better, and note the round, whose steps ended at the time `began`."""
-    done = json.loads((trained / STEPS).read_text(encoding="utf-8"))
+    """Put the trained model into `folder`, with the states in the files `states` added to its rows if that makes it
+    better, and note the round, whose steps ended at the time `began`."""
+    done = json.loads((trained_folder / STEPS).read_text(encoding="utf-8"))
     steps_before = before.steps if before else 0
-    curve = dev_curve(done["history"], setting.training.batch_size, steps_before)
+    curve = dev_curve(done["history"], context.training.batch_size, steps_before)
     best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
-    measure, refreshed = best.get(DEV_MEASURE), False
+    measure, states_added = best.get(DEV_MEASURE), False
     folder.mkdir(exist_ok=True)
-    copy_model(trained, folder)
-    index = DifferentiableSearchIndex.from_pretrained(trained).to(compute_device())
+    copy_model(trained_folder, folder)
+    index = DifferentiableSearchIndex.from_pretrained(trained_folder).to(compute_device())
     if states and evaluate is not None:
-        refresh(index, setting.docids, document_states(states))
+        add_document_states(index, context.docids, document_states(states))
         found = evaluate(index)[DEV_MEASURE]
-        print(f"rows refreshed with document states: dev {DEV_MEASURE} {found:.4f}", file=sys.stderr, flush=True)
+        print(f"document states added to the rows: dev {DEV_MEASURE} {found:.4f}", file=sys.stderr, flush=True)
         curve.append({**curve[-1], "seconds": done["seconds"] + time.monotonic() - began, DEV_MEASURE: found})
-        refreshed = found > best[DEV_MEASURE]
-        if refreshed:
+        states_added = found > best[DEV_MEASURE]
+        if states_added:
             measure = found
             index.save_pretrained(folder)
     seconds, steps = done["seconds"] + time.monotonic() - began, steps_before + done["steps"]
     flops = done["flops"] + (before.flops if before else 0.0)
     record = training_record(done["history"], steps_before)
     parts = parameters_by_part(index)
-    write_round(Round(folder, seconds, steps, flops, curve, record, parts, best["step"], refreshed, measure))
+    write_round(Round(folder, seconds, steps, flops, curve, record, parts, best["step"], states_added, measure))
 
 
-def training_arguments(config: TrainingConfig, checkpoints: Path, has_dev: bool) -> TrainingArguments:
+def training_arguments(config: TrainingConfig, checkpoints_folder: Path, has_dev: bool) -> TrainingArguments:
     """The Trainer's arguments for our configuration.
 
     Raises:
         DsiError: bfloat16 was asked of a device without it, or the batch does not divide among the processes.
     """
     return trainer_arguments(
-        checkpoints,
+        checkpoints_folder,
         section="training",
         batch_size=config.batch_size,
         accumulation=config.accumulation,

@@ -17,7 +17,7 @@ class DocidTargets:
 
     Args:
         docids: of all documents.
-        with_nodes: whether to give trie nodes beside the codes, as the tree head needs.
+        with_nodes: whether to give trie nodes beside the codes, as the hierarchical softmax head needs.
     """
 
     def __init__(self, docids: Docids, with_nodes: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Training tasks: what text leads to a document's docid (Pradeep et al. 2023, section 3.2).
 
 d2q        a synthetic query
-first_p    its first pieces (FirstP; Tay et al. 2022)
+first_p    its first tokens (FirstP; Tay et al. 2022)
 daq        random spans of it (document as query; NCI, Wang et al. 2022)
 labelled   a real query, from split train
 """
@@ -24,20 +24,25 @@ CHUNK = 10_000
 
 
 def training_tasks(
-    config: TasksConfig, corpus: Corpus, doc2query: Path, text: PreTrainedTokenizerBase, query_length: int, seed: int
+    config: TasksConfig,
+    corpus: Corpus,
+    doc2query_folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    query_length: int,
+    seed: int,
 ) -> dict[str, Task]:
-    """Every task that has a weight, its pairs made as they are asked for; queries are cut to `query_length` pieces of
+    """Every task that has a weight, its pairs made as they are asked for; queries are cut to `query_length` tokens of
     the tokenizer `text`.
 
     Raises:
         DsiError: the corpus has no labelled queries, and their task has a weight.
     """
-    queries = shard_paths(doc2query)
+    queries = shard_paths(doc2query_folder)
     of_documents = -(-len(corpus) // CHUNK)
 
     def cut(texts: list[str], length: int) -> list[list[int]]:
-        pieces: list[list[int]] = text(texts, truncation=True, max_length=length)["input_ids"] if texts else []
-        return pieces
+        token_ids: list[list[int]] = tokenizer(texts, truncation=True, max_length=length)["input_ids"] if texts else []
+        return token_ids
 
     def documents(shard: int) -> tuple[NDArray[np.uint32], list[str]]:
         texts = [document.content() for document in corpus.rows(shard * CHUNK, (shard + 1) * CHUNK)]
@@ -55,19 +60,21 @@ def training_tasks(
         numbers, texts = documents(shard)
         random = np.random.default_rng([seed, int(numbers[0])])
         chosen = [
-            _spans(pieces, config.spans, config.passage_length, random)
-            for pieces in text(texts, add_special_tokens=False)["input_ids"]
+            _spans(token_ids, config.spans, config.passage_length, random)
+            for token_ids in tokenizer(texts, add_special_tokens=False)["input_ids"]
         ]
         counts = [len(some) for some in chosen]
-        return np.repeat(numbers, counts), [[*span, text.eos_token_id] for some in chosen for span in some]
+        return np.repeat(numbers, counts), [[*span, tokenizer.eos_token_id] for some in chosen for span in some]
 
     def labelled_queries(_: int) -> Pairs:
         pairs = list(corpus.relevant(TRAIN))
         texts = [query.text for query, _ in pairs]
-        pieces = [
-            piece for start in range(0, len(texts), CHUNK) for piece in cut(texts[start : start + CHUNK], query_length)
+        token_ids = [
+            token_id
+            for start in range(0, len(texts), CHUNK)
+            for token_id in cut(texts[start : start + CHUNK], query_length)
         ]
-        return np.array([number for _, number in pairs], dtype=np.uint32), pieces
+        return np.array([number for _, number in pairs], dtype=np.uint32), token_ids
 
     if config.labelled:
         corpus.check_split("training.tasks.labelled", TRAIN)
@@ -80,9 +87,9 @@ def training_tasks(
     return {name: task for name, task in tasks.items() if getattr(config, name)}
 
 
-def _spans(pieces: list[int], count: int, length: int, random: np.random.Generator) -> list[list[int]]:
+def _spans(token_ids: list[int], count: int, length: int, random: np.random.Generator) -> list[list[int]]:
     """Spans at random places; a document that is not longer than one is its only span."""
-    length -= 1  # the end of the text is a piece too
-    if len(pieces) <= length:
-        return [pieces]
-    return [pieces[start : start + length] for start in random.integers(len(pieces) - length + 1, size=count)]
+    length -= 1  # the end of the text is a token too
+    if len(token_ids) <= length:
+        return [token_ids]
+    return [token_ids[start : start + length] for start in random.integers(len(token_ids) - length + 1, size=count)]

@@ -45,7 +45,7 @@ class DocidTrainer(BatchTrainer):
         callbacks: list[TrainerCallback],
     ) -> None:
         rates = {
-            "body": config.learning_rate,
+            "backbone": config.learning_rate,
             "embeddings": config.embedding_learning_rate,
             "head": head_rate,
             "pawa": config.learning_rate,

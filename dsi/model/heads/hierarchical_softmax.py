@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsi.model.config import DsiConfig
-from dsi.model.heads.layout import LogProbs, Moves, Targets
+from dsi.model.heads.layout import Expansions, LogProbs, Targets
 
 
-class TreeHead(nn.Module):
+class HierarchicalSoftmaxHead(nn.Module):
     """Only the rows of the children of nodes on the path, or on the beam, are read."""
 
     def __init__(self, config: DsiConfig) -> None:
@@ -42,12 +42,12 @@ class TreeHead(nn.Module):
         """Of one docid token, on average."""
         return self.siblings * self.weight.shape[1]
 
-    def gains(self, states: Tensor, moves: Moves, level: int) -> Tensor:
+    def log_probs(self, states: Tensor, expansions: Expansions, level: int) -> Tensor:
         """Log-probability of each move, for `states` of shape (queries, beams, d_model)."""
-        logits = states.new_full(moves.nodes.shape, -torch.inf, dtype=torch.float32)
+        logits = states.new_full(expansions.nodes.shape, -torch.inf, dtype=torch.float32)
         for query in range(len(states)):  # one at a time bounds the memory
-            beam, move = moves.exist[query].nonzero(as_tuple=True)
-            rows = self.weight[moves.nodes[query, beam, move]]
+            beam, move = expansions.exist[query].nonzero(as_tuple=True)
+            rows = self.weight[expansions.nodes[query, beam, move]]
             logits[query, beam, move] = (states[query, beam].float() * rows.float()).sum(dim=1)
         return logits.log_softmax(dim=-1)
 

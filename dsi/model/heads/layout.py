@@ -15,7 +15,7 @@ class Targets:
     codes: Tensor
     """Docid tokens."""
     nodes: Tensor | None = None
-    """Trie nodes that these lead to. They and the rest are for the tree head only."""
+    """Trie nodes that these lead to. They and the rest are for the hierarchical softmax head only."""
     first_sibling: Tensor | None = None
     siblings: Tensor | None = None
     """How many there are, itself included."""
@@ -59,8 +59,8 @@ class LogProbs:
 
 
 @dataclass(frozen=True)
-class Moves:
-    """What each beam can do next, each of shape (queries, beams, moves)."""
+class Expansions:
+    """The continuations of each beam, each of shape (queries, beams, expansions)."""
 
     nodes: Tensor
     """Trie nodes; -1 off the trie."""

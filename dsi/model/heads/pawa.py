@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsi.model.config import DsiConfig
-from dsi.model.heads.layout import LogProbs, Moves, Targets
+from dsi.model.heads.layout import Expansions, LogProbs, Targets
 
 PAWA_ROWS = 256
 """Hypotheses whose output rows are made at once: each needs (tokens of the position) x d_model numbers."""
@@ -47,13 +47,13 @@ class PawaHead(nn.Module):
         made = sum(projection.numel() for projection in self.projections.parameters())
         return self.weight.numel() / len(self.sizes) + made / len(self.projections)
 
-    def gains(self, states: Tensor, moves: Moves, level: int) -> Tensor:
+    def log_probs(self, states: Tensor, expansions: Expansions, level: int) -> Tensor:
         """Log-probability of each move, for `states` of shape (queries, beams, 2 x d_model)."""
         rows = states.flatten(0, 1).split(PAWA_ROWS)
         scores = torch.cat([self._logits(some, level).log_softmax(dim=1) for some in rows]).unflatten(
             0, states.shape[:2]
         )
-        within = moves.tokens - sum(self.sizes[:level])
+        within = expansions.tokens - sum(self.sizes[:level])
         legal = (within >= 0) & (within < self.sizes[level])  # tokens of other positions are impossible here
         return scores.gather(2, torch.where(legal, within, 0)).masked_fill(~legal, -torch.inf)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsi.model.config import DsiConfig
-from dsi.model.heads.layout import LogProbs, Moves, Targets
+from dsi.model.heads.layout import Expansions, LogProbs, Targets
 
 
 class PlainHead(nn.Module):
@@ -27,7 +27,7 @@ class PlainHead(nn.Module):
         """Of one docid token."""
         return self.weight.numel()
 
-    def gains(self, states: Tensor, moves: Moves, level: int) -> Tensor:
+    def log_probs(self, states: Tensor, expansions: Expansions, level: int) -> Tensor:
         """Log-probability of each move, for `states` of shape (queries, beams, d_model)."""
         logits = functional.linear(states.float(), self.weight.float())  # bfloat16 rounds logits of 16 to 32 to eighths
-        return logits.gather(2, moves.tokens) - logits.logsumexp(dim=-1, keepdim=True)
+        return logits.gather(2, expansions.tokens) - logits.logsumexp(dim=-1, keepdim=True)
