@@ -4,14 +4,12 @@
     runs/.store/STAGE-FINGERPRINT.partial/  the same while it is being made; reused when the stage is started again
     runs/NAME/STAGE                         a link to the folder that experiment NAME uses
 
-A stage keeps what it needs only while it works in the folder `work`, which is removed after publication.
+What a stage needs only while it works is in its folder `work`, which is removed after publication.
 
-The fingerprint is a hash of everything the result depends on: the stage's own configuration, the fingerprints of the
-stages it reads, the state of its input files, the format version. A folder is renamed into place after its manifest
-is written, so a folder without the suffix is always complete.
+The fingerprint is a hash of everything that the result depends on: the stage's own configuration, the fingerprints of
+the stages it reads, the state of its input files, the version of the format. A folder is renamed into place after its
+manifest is written, so that a folder without the suffix is always complete.
 """
-
-from __future__ import annotations
 
 import fcntl
 import hashlib
@@ -29,13 +27,14 @@ from typing import Any
 from dsi.errors import DsiError
 from dsi.runtime.machine import machine, process_peak
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone, wait_until
+from dsi.runtime.shards import published
 
 FORMAT = 3
-"""Of stage folders and manifests. Folders of another format are not read: they are made again, or refused by name."""
+"""The format of stage folders and manifests. Folders of another one are made again, or refused by name."""
 MANIFEST = "manifest.json"
 WORK = "work"
 FINISHED = Path(WORK, "finished")
-"""Where every process but the first says that its part of a stage is done."""
+"""The folder in which every process but the first leaves a file when its part of a stage is done."""
 PACKAGES = (
     "torch",
     "transformers",
@@ -50,10 +49,11 @@ PACKAGES = (
     "ir-measures",
     "pytrec-eval-terrier",
 )
+"""The packages whose versions a manifest states."""
 
 
 def fingerprint(inputs: dict[str, Any]) -> str:
-    """Hash of JSON-serialisable inputs, 16 hexadecimal digits.
+    """The hash of inputs that are JSON, 16 hexadecimal digits.
 
     >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     True
@@ -80,28 +80,27 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` so that the file is either the old one or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """Write a value as JSON; at any time, the file is either the old one or the whole new one."""
+    with published(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 class Store:
-    """The content-addressed folders below `root`/.store."""
+    """The content-addressed stage folders, in the folder .store below that of all runs."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.folder = root / ".store"
+    def __init__(self, runs_folder: Path) -> None:
+        self.folder = runs_folder / ".store"
 
-    def path(self, stage: str, print_: str) -> Path:
-        return self.folder / f"{stage}-{print_}"
+    def path(self, stage: str, fingerprint: str) -> Path:
+        """The folder of the stage with this fingerprint, which may not exist yet."""
+        return self.folder / f"{stage}-{fingerprint}"
 
     def build(
         self, stage: str, inputs: dict[str, Any], make: Callable[[Path], dict[str, Any]], parallel: bool = False
     ) -> Path:
-        """Folder of the stage with these inputs, made by `make(partial folder) -> counts` unless it exists.
+        """The folder of the stage with these inputs, which `make` fills unless it exists; `make` returns the counts.
 
-        `make` finds its own unfinished work in the folder it is given and goes on from there. Under `accelerate
+        `make` finds its own unfinished work in the folder that it is given and goes on from there. Under `accelerate
         launch` the first process builds and publishes; the others wait, or take part if the stage is `parallel`: then
         nothing is published before all have done their part.
         """
@@ -147,20 +146,19 @@ class Store:
         return folder
 
 
-def link(target: Path, name: Path) -> None:
-    """Make `name` a relative symbolic link to `target`, replacing an older link at once."""
-    relative = os.path.relpath(target, name.parent)
-    if name.is_symlink() and os.readlink(name) == relative:
+def link(folder: Path, path: Path) -> None:
+    """Make `path` a relative symbolic link to a folder; an older link is replaced at once."""
+    relative = os.path.relpath(folder, path.parent)
+    if path.is_symlink() and os.readlink(path) == relative:
         return
-    name.parent.mkdir(parents=True, exist_ok=True)
-    temporary = name.with_name(f".{name.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(relative, target_is_directory=True)
-    temporary.replace(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with published(path) as temporary:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(relative, target_is_directory=True)
 
 
 def _seconds_before(partial: Path) -> float:
-    """Spent on a stage before this start, which is noted: of every earlier one, up to the last file that it wrote."""
+    """The seconds that earlier starts of a stage took, each up to the last file it wrote; notes the present start."""
     clock = partial / WORK / "clock.json"
     before = 0.0
     if clock.exists():
@@ -171,7 +169,7 @@ def _seconds_before(partial: Path) -> float:
 
 
 def _written(path: Path) -> float:
-    """When, in seconds of the epoch; 0 for what another process has just renamed."""
+    """The time of the last change, in seconds since the epoch; 0 for a file that another process has just renamed."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
@@ -180,6 +178,7 @@ def _written(path: Path) -> float:
 
 @contextmanager
 def _lock(path: Path, stage: str) -> Iterator[None]:
+    """Let one process at a time build a stage."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,4 @@
-"""The command line: one command a stage, `run` for all of them, `query` to search, `config` to see every key."""
-
-from __future__ import annotations
+"""The command line: one command per stage, `run` for all of them, `query` to search, `config` to see every key."""
 
 import argparse
 import errno
@@ -14,15 +12,24 @@ from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
 from dsi.runtime.processes import is_first_process
 
+RENAMED = {"compare": "run-baselines"}
+"""The present names of commands that had other names once."""
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, or 2 for a fault the user can mend."""
+    """Run one command, by default that of the process's arguments.
+
+    Returns the exit status: 0, 2 for a fault that the user can mend, or 130 if interrupted.
+    """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow a busy machine 1.6 to 3 times
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments and arguments[0] in RENAMED:
+            raise DsiError(f"the command {arguments[0]} is called {RENAMED[arguments[0]]} now")
+        options = _parser().parse_args(arguments)
         options.command(options)
     except DsiError as error:
         print(f"dsi: error: {error}", file=sys.stderr)
@@ -45,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether it, or what led to it, is that no space is left; safetensors says so in words only."""
-    while error is not None:
+    """Whether an error, or one that led to it, is that no space is left on the disk."""
+    while error is not None:  # safetensors says so in words only
         if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
             return True
         error = error.__cause__ or error.__context__
@@ -71,13 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--name", help="name of the run (default: the file's name)")
         runs_and_keys(sub)
 
-    run = command("run", _run, "run every stage that is not built yet")
-    experiment(run)
+    experiment(command("run", _run, "run every stage that is not built yet"))
     for stage in STAGES.values():
         sub = command(stage.command, _stage, f"stage {stage.name}: {stage.help}")
         sub.set_defaults(stage=stage)
         experiment(sub)
-    experiment(command("plan", _plan, "write the fingerprint of every stage, for make"))
+    experiment(command("plan", lambda options: _open(options).plan(), "write the fingerprint of every stage, for make"))
     query = command("query", _query, "search a finished run")
     query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
@@ -91,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
-    command("config", _config, "print every configuration key with its default and meaning")
+    command("config", lambda options: print(describe()), "print every configuration key with its default and meaning")
     return parser
 
 
@@ -103,6 +109,7 @@ def _positive(text: str) -> int:
 
 
 def _open(options: argparse.Namespace) -> Run:
+    """The experiment that the options of a command name."""
     config = load_config(options.config, options.set)
     return Run(config, options.name or Path(options.config).stem, options.runs)
 
@@ -118,14 +125,6 @@ def _stage(options: argparse.Namespace) -> None:
     run = _open(options)
     run.plan()
     run.build(options.stage)
-
-
-def _plan(options: argparse.Namespace) -> None:
-    _open(options).plan()
-
-
-def _config(options: argparse.Namespace) -> None:
-    print(describe())
 
 
 def _sweep(options: argparse.Namespace) -> None:

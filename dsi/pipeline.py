@@ -1,13 +1,10 @@
-"""The stages, in the order data flows, and what each one depends on: one table, which the command line, `dsi plan`, the
-Makefile's rules (`scripts/stages.mk`) and the store follow.
+"""The stages, in the order in which data flows, and what each one depends on: one table, which the command line, `dsi
+plan`, the Makefile's rules (`scripts/stages.mk`) and the store follow.
 
-A stage's verb is called as `verb(out_folder, SECTION=..., INPUT_folder=...)`: the folder to fill, the configuration
-sections and the finished folders of the stages it reads, and nothing else; so its fingerprint covers all that it can
-depend on.
-It returns counts for the manifest.
+The function of a stage, its verb, is called as `verb(out_folder, SECTION=..., INPUT_folder=...)`: the folder to fill,
+the configuration sections and the finished folders of the stages that it reads, and nothing else, so that the
+fingerprint covers all it can depend on. It returns counts for the manifest.
 """
-
-from __future__ import annotations
 
 import importlib
 import os
@@ -22,32 +19,17 @@ from dsi.errors import DsiError
 from dsi.runtime.processes import is_first_process
 
 DATA_FILES = {".tsv", ".jsonl", ".gz", ".tgz"}
+"""The endings of files that a corpus is read from."""
 
 Condition = Callable[[Config], bool]
-
-
-def _always(config: Config) -> bool:
-    return True
 
 
 def _samples_from_t5(config: Config) -> bool:
     return config.doc2query.t5.queries > 0
 
 
-def _starts_generator_from_nothing(config: Config) -> bool:
-    return config.generator.checkpoint is None
-
-
 def _embeds_with_the_model(config: Config) -> bool:
     return config.embeddings.kind == "document_states"
-
-
-def _clusters(config: Config) -> bool:
-    return config.docids.is_clustered
-
-
-def _spells(config: Config) -> bool:
-    return config.docids.kind == "naive"
 
 
 def _runs(system: str) -> Condition:
@@ -55,34 +37,35 @@ def _runs(system: str) -> Condition:
 
 
 def _dense_vectors_are_the_embeddings(config: Config) -> bool:
-    is_same = (
-        config.embeddings.kind == "sentence_transformers" and config.embeddings.model == config.baselines.dense_model
-    )
+    is_encoder = config.embeddings.kind == "sentence_transformers"
+    is_same = is_encoder and config.embeddings.model == config.baselines.dense_model
     return is_same and "dense" in config.baselines.systems
 
 
 @dataclass(frozen=True)
 class Stage:
+    """A row of the table of stages."""
+
     name: str
-    """Name of its folder in a run."""
+    """The name of the stage's folder in a run."""
     verb: str
-    """Name of its function, and with hyphens of its command."""
+    """The name of its function; with hyphens, of its command."""
     module: str
     help: str
     sections: tuple[str, ...]
-    """Dotted configuration keys it depends on; the last part is the keyword the verb gets it by."""
+    """The dotted configuration keys that it depends on; the verb gets each by the last part of the key."""
     inputs: tuple[str, ...] = ()
-    """Stages it reads; the verb gets the folder of each by its name with `_folder`."""
+    """The stages that it reads; the verb gets the folder of each as `NAME_folder`."""
     only_if: Mapping[str, Condition] = field(default_factory=dict)
-    """For those of its sections and inputs that only some configurations need: which."""
+    """The condition under which a configuration needs one of these sections or inputs, if not always."""
     outside: Callable[[Config], Any] = lambda config: None
-    """State of what it reads elsewhere, as JSON."""
-    asked: Condition = _always
-    """Which configurations have it at all. For the others its folder is empty, and no stage reads it."""
+    """The state, as JSON, of what the stage reads outside the run."""
+    asked: Condition = lambda config: True
+    """Whether a configuration has the stage at all. If not, its folder is empty, and no stage reads it."""
     launchable: bool = False
     """Whether all processes of a launcher take part."""
     version: int = 1
-    """Of the folder's content; raise it when older folders must not be reused."""
+    """The version of the folder's content; raise it when older folders must not be reused."""
 
     @property
     def command(self) -> str:
@@ -114,7 +97,7 @@ _TABLE = (
         "train the query generator",
         sections=("generator",),
         inputs=("corpus", "tokenizer"),
-        only_if={"tokenizer": _starts_generator_from_nothing},
+        only_if={"tokenizer": lambda config: config.generator.checkpoint is None},
         outside=lambda config: files_below(config.generator.checkpoint),
         asked=lambda config: config.generator.is_trained,
         launchable=True,
@@ -147,7 +130,7 @@ _TABLE = (
                 "document_states": config.model.checkpoint,
             }.get(config.embeddings.kind)
         ),
-        asked=lambda config: _clusters(config) or _dense_vectors_are_the_embeddings(config),
+        asked=lambda config: config.docids.is_clustered or _dense_vectors_are_the_embeddings(config),
         launchable=True,
     ),
     Stage(
@@ -157,7 +140,10 @@ _TABLE = (
         "give every document its identifier",
         sections=("docids",),
         inputs=("corpus", "tokenizer", "embeddings"),
-        only_if={"tokenizer": _spells, "embeddings": _clusters},
+        only_if={
+            "tokenizer": lambda config: config.docids.kind == "naive",
+            "embeddings": lambda config: config.docids.is_clustered,
+        },
         version=3,
     ),
     Stage(
@@ -231,7 +217,7 @@ STAGES = {stage.name: stage for stage in _TABLE}
 
 
 def make_rules() -> str:
-    """What the Makefile includes: names, order and commands of the stages."""
+    """The rules that the Makefile includes: the names, the order and the commands of the stages."""
     lines = [
         "# Written from the table in dsi/pipeline.py by `make stages`; edit that.",
         "",
@@ -252,42 +238,56 @@ def make_rules() -> str:
 
 
 class Run:
-    """Experiment `name` with configuration `config`, in the folder `root`/`name`."""
+    """An experiment with its folder among all runs."""
 
-    def __init__(self, config: Config, name: str, root: Path = Path("runs")) -> None:
+    def __init__(self, config: Config, name: str, runs_folder: Path = Path("runs")) -> None:
         self.config = config
-        self.folder = root / name
-        self.store = Store(root)
+        self.folder = runs_folder / name
+        self.store = Store(runs_folder)
         self._inputs: dict[str, dict[str, Any]] = {}
 
     def inputs(self, stage: Stage) -> dict[str, Any]:
-        """All that the stage's result depends on, as when first asked for, as JSON: what its fingerprint hashes."""
-        if stage.name not in self._inputs:
-            self._inputs[stage.name] = self._read_inputs(stage)
-        return self._inputs[stage.name]
+        """All that the result of a stage depends on, as JSON: what its fingerprint hashes, read at the first call."""
+        if stage.name in self._inputs:
+            return self._inputs[stage.name]
+        inputs: dict[str, Any] = {"stage": stage.name, "format": FORMAT, "version": stage.version}
+        for key in self.sections(stage):
+            value = self.config[key]
+            inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        inputs |= {f"{upstream.name}/": self.fingerprint(upstream) for upstream in self.reads(stage)}
+        if stage.asked(self.config) and (outside := stage.outside(self.config)):
+            inputs["outside"] = outside
+        self._inputs[stage.name] = inputs
+        return inputs
 
     def fingerprint(self, stage: Stage) -> str:
+        """The hash of the inputs of a stage."""
         return fingerprint(self.inputs(stage))
 
-    def is_built(self, stage: Stage) -> bool:
-        return read_manifest(self.store.path(stage.name, self.fingerprint(stage))) is not None
+    def stored(self, stage: Stage) -> Path:
+        """The folder of a stage in the store, which may not exist yet."""
+        return self.store.path(stage.name, self.fingerprint(stage))
 
     def run(self) -> None:
-        """Make every stage that is not built yet."""
+        """Plan, then make every stage that is not built yet.
+
+        Raises:
+            DsiError: an input of a stage is faulty or missing.
+        """
         self.plan()
         for stage in STAGES.values():
             self.build(stage)
 
     def build(self, stage: Stage) -> None:
-        """Make the stage's folder unless it exists, and link it into the run.
+        """Make the folder of a stage unless it exists, and link it into the run.
 
         Raises:
-            DsiError: a stage it reads is not built, or its input is faulty.
+            DsiError: a stage that it reads is not built, or its input is faulty.
         """
         arguments: dict[str, Any] = {key.split(".")[-1]: self.config[key] for key in self.sections(stage)}
         for upstream in self.reads(stage):
-            arguments[f"{upstream.name}_folder"] = self.store.path(upstream.name, self.fingerprint(upstream))
-            if not self.is_built(upstream):
+            arguments[f"{upstream.name}_folder"] = self.stored(upstream)
+            if read_manifest(self.stored(upstream)) is None:
                 raise DsiError(
                     f"{self.folder}: stage {upstream.name} is not built;"
                     f" run `dsi {upstream.command}` or `dsi run` first"
@@ -304,63 +304,52 @@ class Run:
 
         folder = self.store.build(stage.name, self.inputs(stage), make, stage.launchable)
         if is_first_process():
-            if stage.name == "corpus":
-                self._check_split(folder)
+            if stage.name == "corpus":  # a split that it lacks is told now rather than after training
+                from dsi.corpus.store import Corpus
+
+                Corpus(folder).evaluation_split(self.config.evaluation.split)
             link(folder, self.folder / stage.name)
             os.utime(folder / MANIFEST)  # make compares this time with the plan's
 
     def sections(self, stage: Stage) -> list[str]:
-        """Configuration keys that the stage depends on with this configuration."""
+        """The configuration keys that a stage depends on in this experiment."""
         return [key for key in stage.sections if self._needs(stage, key)]
 
     def reads(self, stage: Stage) -> list[Stage]:
-        """Stages that it reads with this configuration."""
+        """The stages that a stage reads in this experiment."""
         return [STAGES[name] for name in stage.inputs if self._needs(stage, name) and STAGES[name].asked(self.config)]
 
     def _needs(self, stage: Stage, name: str) -> bool:
-        return stage.asked(self.config) and stage.only_if.get(name, _always)(self.config)
-
-    def _check_split(self, corpus_folder: Path) -> None:
-        """Fail now rather than after training if the corpus lacks the split to evaluate."""
-        from dsi.corpus.store import Corpus
-
-        Corpus(corpus_folder).evaluation_split(self.config.evaluation.split)
-
-    def _read_inputs(self, stage: Stage) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"stage": stage.name, "format": FORMAT, "version": stage.version}
-        for key in self.sections(stage):
-            value = self.config[key]
-            inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-        inputs |= {f"{upstream.name}/": self.fingerprint(upstream) for upstream in self.reads(stage)}
-        if stage.asked(self.config) and (outside := stage.outside(self.config)):
-            inputs["outside"] = outside
-        return inputs
+        return stage.asked(self.config) and (name not in stage.only_if or stage.only_if[name](self.config))
 
     def plan(self) -> None:
-        """Make the run's folder one of this configuration: to be called before any stage is built.
+        """Give the run's folder this configuration; to be called before any stage is built.
 
-        Writes `config.yaml` and `plan/STAGE`, the fingerprint of every stage, touching only those that changed since
-        last time, and removes links to what another configuration made, so that a run never mixes two.
+        Writes `config.yaml` and the fingerprint of every stage, `plan/STAGE`, if they have changed since the last time,
+        and removes links to what another configuration made, so that a run never mixes two.
         """
         if not is_first_process():
             return
-        self._write_if_changed(self.folder / CONFIG, describe(values=self.config) + "\n")
+        _write_if_changed(self.folder / CONFIG, describe(values=self.config) + "\n")
         for stage in STAGES.values():
-            planned = self.fingerprint(stage)
-            self._write_if_changed(self.folder / "plan" / stage.name, planned + "\n")
-            name = self.folder / stage.name
-            if name.is_symlink() and name.resolve() != self.store.path(stage.name, planned).resolve():
-                name.unlink()
+            _write_if_changed(self.folder / "plan" / stage.name, self.fingerprint(stage) + "\n")
+            linked = self.folder / stage.name
+            if linked.is_symlink() and linked.resolve() != self.stored(stage).resolve():
+                linked.unlink()
 
-    @staticmethod
-    def _write_if_changed(path: Path, text: str) -> None:
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _one_line(counts: dict[str, Any]) -> str:
-    """The counts that are not 0, e.g. `{"a": 1, "b": {"c": 2, "d": 0}}` as `a 1, b (c 2)`."""
+    """The counts that are not 0, in words.
+
+    >>> _one_line({"a": 1, "b": {"c": 2, "d": 0}})
+    'a 1, b (c 2)'
+    """
     parts = (
         f"{key} ({_one_line(value)})" if isinstance(value, dict) else f"{key} {value}"
         for key, value in counts.items()
@@ -370,7 +359,11 @@ def _one_line(counts: dict[str, Any]) -> str:
 
 
 def source_state(corpus: CorpusConfig) -> Any:
-    """State of the corpus's input, so that what has changed is read again: of its files, or versions of packages."""
+    """The state of what the corpus is read from, its files or packages, so that what has changed is read again.
+
+    Raises:
+        DsiError: corpus.path does not exist.
+    """
     if corpus.source == "pydoc":
         from dsi.corpus.pydoc import versions
 
@@ -385,7 +378,7 @@ def source_state(corpus: CorpusConfig) -> Any:
 
 
 def files_below(*names: str | None) -> list[list[Any]]:
-    """State of the files in those of these folders and files that exist; hub names and None have none."""
+    """The state of the files at and below these paths, as far as they exist; hub names and None have no files."""
     paths = [Path(name) for name in names if name is not None and Path(name).exists()]
     files = (file for path in paths for file in (path, *path.rglob("*")))
     # a manifest's time changes whenever its run is planned again
@@ -393,5 +386,5 @@ def files_below(*names: str | None) -> list[list[Any]]:
 
 
 def files_state(files: Iterable[Path]) -> list[list[Any]]:
-    """Name, size and time of each file."""
+    """The name, the size in bytes and the time of the last change, in nanoseconds, of each file."""
     return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files) if file.is_file()]

@@ -1,16 +1,14 @@
-"""Are the scores still those that were measured? A YAML of experiments and expected scores, three verdicts.
+"""Compare the scores of experiments with those that were measured before. A YAML file says what is expected:
 
-ok: 0.005                           # largest difference that is OK, and that is close
-close: 0.02
+ok: 0.005                           # the largest difference with the verdict OK
+close: 0.02                         # the largest one with the verdict close; a larger one is a FAIL
 runs:
-  demo:                             # name of the run
+  demo:                             # the name of the run
     config: demo.yaml               # the experiment, relative to this file
     set: {training.seed: 1}         # keys that differ from it
     given: [corpus.path]            # keys that --set must give, and gives to such runs only
-    expected: {dsi: {RR@10: 0.5}}   # system to measure to score
+    expected: {dsi: {RR@10: 0.5}}   # system, measure, score
 """
-
-from __future__ import annotations
 
 import json
 from pathlib import Path
@@ -25,27 +23,33 @@ from dsi.report.tables import text_table
 from dsi.runtime.processes import is_first_process
 
 OK, CLOSE, FAIL, NOT_RUN = "OK", "close", "FAIL", "not run"
+Scores = dict[str, dict[str, float]]
+"""The scores by system and by measure."""
 
 
 class Experiment(Section):
+    """One of the runs, as above."""
+
     config: str
     set: dict[str, Any] = Field(default_factory=dict)
     given: list[str] = Field(default_factory=list)
-    expected: Annotated[dict[str, dict[str, float]], Field(min_length=1)]
+    expected: Annotated[Scores, Field(min_length=1)]
 
 
 class Reproduction(Section):
+    """The file of expected scores, as above."""
+
     ok: Rate = 0.005
     close: Rate = 0.02
     runs: Annotated[dict[str, Experiment], Field(min_length=1)]
 
 
-def reproduce(path: Path, overrides: list[str], runs: Path) -> bool:
-    """Run the experiments in `path` and print the verdicts; whether none of them is FAIL.
+def reproduce(path: Path, overrides: list[str], runs_folder: Path) -> bool:
+    """Run the experiments of the file `path`, print the verdicts, and return whether none of them is FAIL.
 
     Raises:
-        DsiError: the file, or a configuration, is faulty; nothing is run then. That a corpus is not there is a verdict
-            of its own.
+        DsiError: the file or a configuration is faulty; nothing is run then. A corpus that is missing is a verdict, not
+            an error.
     """
     wanted = read_section(path, Reproduction)
     given = {override.partition("=")[0]: override for override in overrides}
@@ -55,7 +59,7 @@ def reproduce(path: Path, overrides: list[str], runs: Path) -> bool:
         settings = [override for key, override in given.items() if key in shared or key in experiment.given]
         settings += overrides_of(experiment.set)
         if given.keys() >= set(experiment.given):
-            experiments[name] = Run(load_config(path.parent / experiment.config, settings), name, runs)
+            experiments[name] = Run(load_config(path.parent / experiment.config, settings), name, runs_folder)
     rows = []
     for name, experiment in wanted.runs.items():
         run = experiments.get(name)
@@ -72,21 +76,19 @@ def reproduce(path: Path, overrides: list[str], runs: Path) -> bool:
             rows.append([name, str(error), "", "", "", verdict])
             continue
         if is_first_process():
-            found = json.loads((run.folder / "evaluation/metrics.json").read_text(encoding="utf-8"))["systems"]
-            rows += compared(name, experiment.expected, found, wanted)
+            scores = json.loads((run.folder / "evaluation/metrics.json").read_text(encoding="utf-8"))["systems"]
+            rows += compared(name, experiment.expected, scores, wanted)
     if is_first_process():
         print(text_table(["run", "system", "measure", "expected", "found", "verdict"], rows))
     return all(row[-1] != FAIL for row in rows)
 
 
-def compared(
-    name: str, expected: dict[str, dict[str, float]], found: dict[str, dict[str, float]], wanted: Reproduction
-) -> list[list[str]]:
-    """A row of text a score; one that was not computed is a FAIL."""
+def compared(name: str, expected: Scores, scores: Scores, wanted: Reproduction) -> list[list[str]]:
+    """The rows of the table of verdicts for the expected scores of run `name`; a score that is missing is a FAIL."""
     rows = []
-    for system, scores in expected.items():
-        for measure, score in scores.items():
-            value = found.get(system, {}).get(measure)
+    for system, measures in expected.items():
+        for measure, score in measures.items():
+            value = scores.get(system, {}).get(measure)
             difference = round(abs(value - score), 6) if value is not None else float("inf")
             verdict = OK if difference <= wanted.ok else CLOSE if difference <= wanted.close else FAIL
             rows.append([name, system, measure, f"{score:.3f}", "-" if value is None else f"{value:.3f}", verdict])

@@ -1,65 +1,57 @@
-"""Sweeps: one experiment for every combination of some values, e.g. corpus sizes x docid kinds x seeds.
+"""Sweeps: an experiment for every combination of some values, e.g. of corpus sizes, docid kinds and seeds.
 
 A sweep is a YAML file beside the experiment that it varies:
 
     config: ../msmarco-6k-cpu.yaml      # the experiment, relative to this file
-    set: {baselines.systems: [bm25]}    # keys of all of them, if any
+    set: {baselines.systems: [bm25]}    # keys of every combination, if any
     grid:                               # every combination is run
       corpus.size: [1000, 10000]        # a key and its values
-      docids:                           # or names of several keys' values
+      docids:                           # or named values, each of several keys
         atomic: {docids.kind: atomic}
         tree: {docids.kind: semantic, model.head: hierarchical_softmax}
       training.seed: [0, 1]
     x: corpus.size                      # the columns of the table, the axis of the plot
 
-Combinations share the stages that are the same for both (the store is content-addressed), and what is finished is not
+Combinations share the stages that are the same for them (the store is content-addressed), and what is finished is not
 done again: interrupted, the same command goes on.
 """
 
-from __future__ import annotations
-
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from dsi.config import Section, load_config, overrides_of, read_section
+from dsi.config import Config, Section, load_config, overrides_of, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
 from dsi.report.comparison import Result, read_results, write_comparison
 from dsi.runtime.processes import is_first_process
 
-SEEDS = (
-    "training.seed",
-    "corpus.seed",
-    "generator.seed",
-    "doc2query.seed",
-    "embeddings.seed",
-    "docids.seed",
-    "encoder.seed",
-)
-"""Axes over which results are averaged."""
-
+SEEDS = {f"{name}.seed" for name, section in Config() if hasattr(section, "seed")}
+"""The axes over which results are averaged."""
 Choice = tuple[str, dict[str, Any]]
-"""Name of a value, and the keys it sets."""
+"""The name of a value, and the keys that it sets."""
 
 
 class SweepConfig(Section):
+    """The file of a sweep, as above."""
+
     config: str
     set: dict[str, Any] = Field(default_factory=dict)
     grid: Annotated[dict[str, list[Any] | dict[str, dict[str, Any]]], Field(min_length=1)]
     x: str
     measure: str = "RR@10"
+    """The measure in the table and the plots."""
 
     @model_validator(mode="after")
-    def _axis_exists(self) -> SweepConfig:
+    def _axis_exists(self) -> Self:
         if self.x not in self.grid:
             raise ValueError(f"x: {self.x} is not in the grid; it has: {', '.join(self.grid)}")
         return self
 
     def combinations(self) -> list[dict[str, Choice]]:
-        """Axis to the value chosen, for every combination."""
+        """Every combination, as the choice on each axis."""
         axes = [
             [(name, keys) for name, keys in values.items()]
             if isinstance(values, dict)
@@ -69,23 +61,24 @@ class SweepConfig(Section):
         return [dict(zip(self.grid, chosen, strict=True)) for chosen in product(*axes)]
 
 
-def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
-    """Run every combination; write `sweep.tsv`, `sweep.md` and plots into `runs`/NAME and return that folder.
+def sweep(path: Path, overrides: list[str], runs_folder: Path) -> Path:
+    """Run every combination of the sweep NAME.yaml; write `sweep.tsv`, `sweep.md` and plots into the folder NAME below
+    that of all runs, and return it. `overrides`, `section.key=value`, are for all combinations.
 
     Raises:
-        DsiError: an experiment's fault, by the name of its run.
+        DsiError: the file or a configuration is faulty, in which case nothing is run, or a stage fails.
     """
     config = read_section(path, SweepConfig)
     combinations = config.combinations()
     experiments = []
-    for chosen in combinations:  # all are read before the first is run: a mistake shows now
+    for chosen in combinations:  # all are read before the first is run, so that a mistake shows now
         own = {key: value for _, values in chosen.values() for key, value in values.items()}
         settings = [*overrides_of(config.set), *overrides, *overrides_of(own)]
         name = "/".join([path.stem, "_".join(label.replace("/", "-") for label, _ in chosen.values())])
         experiment = load_config(path.parent / config.config, settings)
         if config.measure not in experiment.evaluation.measures:
             raise DsiError(f"{path}: measure: {config.measure} is not among evaluation.measures of the experiment")
-        experiments.append(Run(experiment, name, runs))
+        experiments.append(Run(experiment, name, runs_folder))
     results: list[Result] = []
     for number, (chosen, run) in enumerate(zip(combinations, experiments, strict=True), start=1):
         print(f"==== {number} of {len(experiments)}: {run.folder.name}", flush=True)
@@ -95,7 +88,7 @@ def sweep(path: Path, overrides: list[str], runs: Path) -> Path:
             seeds = [label for axis, (label, _) in chosen.items() if axis in SEEDS]
             x = chosen[config.x][0]
             results += read_results(run.folder, config.measure, x, " ".join(labels), " ".join(seeds))
-    folder = runs / path.stem
+    folder = runs_folder / path.stem
     if is_first_process():
         write_comparison(folder, config.x, config.measure, results)
     return folder

@@ -1,6 +1,4 @@
-"""The text vocabulary: the checkpoint's own, or SentencePiece trained on the corpus for a model from scratch."""
-
-from __future__ import annotations
+"""The vocabulary of texts: the checkpoint's own, or SentencePiece trained on the corpus for a model from scratch."""
 
 import io
 import re
@@ -17,41 +15,49 @@ from dsi.errors import DsiError, first_line
 from dsi.runtime.progress import progress
 
 SENTENCES = 1_000_000
-"""Documents that SentencePiece samples; more do not change a vocabulary of this size."""
+"""The number of sentences that SentencePiece samples; more do not change a vocabulary of this size."""
 PUNCTUATION = r"[\W_]+"
 SLICE = 10_000
-"""Characters of a document that SentencePiece sees as one sentence."""
+"""The number of characters, all those of most documents, that SentencePiece sees as one sentence."""
 
 
 def tokenize(
     out_folder: Path, *, tokenizer: TokenizerConfig, checkpoint: str | None, corpus_folder: Path
 ) -> dict[str, Any]:
-    """Write the tokenizer as a Hugging Face folder and return its size."""
-    if checkpoint is not None:
-        vocabulary = from_checkpoint(checkpoint)
-    else:
-        vocabulary = train_vocabulary(Corpus(corpus_folder), tokenizer, out_folder / "spiece.model")
-    vocabulary.save_pretrained(out_folder)
-    return {"vocabulary": len(vocabulary)}
+    """Write the tokenizer of the checkpoint, or else one trained on the corpus, as a Hugging Face folder.
 
-
-def from_checkpoint(checkpoint: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a hub name or folder.
+    Returns the number of its tokens for the manifest.
 
     Raises:
-        DsiError: there is none, or it cannot be downloaded.
+        DsiError: the checkpoint has no tokenizer, it cannot be downloaded, or `train_vocabulary` fails.
     """
-    try:
-        return AutoTokenizer.from_pretrained(checkpoint)
-    except (OSError, ValueError) as error:
-        raise DsiError(f"model.checkpoint: cannot load a tokenizer from {checkpoint!r}: {first_line(error)}") from None
+    if checkpoint is None:
+        saved = train_vocabulary(Corpus(corpus_folder), tokenizer, out_folder / "spiece.model")
+    else:
+        try:
+            saved = AutoTokenizer.from_pretrained(checkpoint)
+        except (OSError, ValueError) as error:
+            fault = f"model.checkpoint: cannot load a tokenizer from {checkpoint!r}"
+            raise DsiError(f"{fault}: {first_line(error)}") from None
+    saved.save_pretrained(out_folder)
+    return {"vocabulary": len(saved)}
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a tokenizer as a Hugging Face folder, without the truncation and padding that its last call has set."""
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
 
 
 def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> PreTrainedTokenizerBase:
-    """Train a unigram vocabulary with T5's special tokens (pad 0, end 1, unknown 2); its model goes to `path`.
+    """Train a unigram vocabulary with T5's special tokens (pad 0, end 1, unknown 2) and return its tokenizer.
+
+    SentencePiece's own model is written to `path`.
 
     Raises:
-        DsiError: the vocabulary is too small for the corpus's characters.
+        DsiError: the vocabulary is too small for the characters of the corpus.
     """
     model = io.BytesIO()
     contents = progress(corpus.contents(), "tokenize", total=len(corpus))
@@ -79,10 +85,10 @@ def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> Pre
     except RuntimeError as error:
         raise DsiError(f"tokenizer.vocabulary={config.vocabulary}: SentencePiece cannot: {first_line(error)}") from None
     path.write_bytes(model.getvalue())
-    vocabulary = T5Tokenizer.from_pretrained(path.parent, extra_ids=0)
+    tokenizer = T5Tokenizer.from_pretrained(path.parent, extra_ids=0)
     if config.punctuation:
-        return vocabulary
-    backend = vocabulary.backend_tokenizer
+        return tokenizer
+    backend = tokenizer.backend_tokenizer
     backend.normalizer = normalizers.Sequence([backend.normalizer, normalizers.Replace(Regex(PUNCTUATION), " ")])
     # T5Tokenizer would make its own normaliser again when it is loaded.
     return PreTrainedTokenizerFast(

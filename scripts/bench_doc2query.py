@@ -1,23 +1,20 @@
-"""Queries a second of our sampling against Hugging Face `generate`, t5-small shape, on the passages of a run.
+"""Synthetic queries per second: our sampling against Hugging Face `generate`, t5-small shape, on the passages of a run.
 
     make bench-doc2query [CONFIG=...]         the passages of that experiment
 
-Both sample 40 queries a passage from the ten most probable tokens, in float32. The weights are random and never end a
-query, so both write exactly as many tokens: real queries end at different lengths, which `generate` waits for and we do
-not, so that real ratios are larger. The bound is the time of the multiplications alone, at the speed of a large one, if
-every sample were decoded by itself.
+Both sample 40 queries per passage from the ten most probable tokens, in float32. The weights are random and never end a
+query, so both write exactly as many tokens. Real queries end at different lengths; `generate` waits for the longest and
+we do not, so that real ratios are larger. The bound is the time of the multiplications alone, at the speed of a large
+one, if every sample were decoded by itself.
 """
 
-from __future__ import annotations
-
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from timing import timed
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, set_seed
 
 from dsi.config import T5GeneratorConfig
@@ -29,7 +26,7 @@ from dsi.report.tables import text_table
 SHAPE = {"vocab_size": 32_128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
 QUERIES, TOP_K, TOKENS, DOCUMENT = 40, 10, 10, 512
 BATCHES = (4, 8, 16)
-"""Passages a call of `generate`; the best counts."""
+"""The numbers of passages per call of `generate`; the ratio is to the fastest."""
 
 
 def main() -> None:
@@ -47,12 +44,12 @@ def main() -> None:
     queries = len(documents) * QUERIES
     rows, theirs = [], []
     for batch_size in BATCHES:
-        theirs.append(seconds(partial(hugging_face, model, tokenizer, documents, batch_size)))
+        theirs.append(timed(partial(hugging_face, model, tokenizer, documents, batch_size))[0])
         rows.append([f"generate, {batch_size} passages a batch", f"{theirs[-1]:.1f}", f"{queries / theirs[-1]:.1f}"])
     model.config.eos_token_id = -1
     sampling = T5GeneratorConfig(queries=QUERIES, top_k=TOP_K, query_length=TOKENS, document_length=DOCUMENT)
     generator = T5Generator(sampling, model, tokenizer)
-    own = seconds(lambda: generator(documents, np.random.default_rng(0)))
+    own, _ = timed(lambda: generator(documents, np.random.default_rng(0)))
     read = sum(map(len, tokenizer([document.content() for document in documents])["input_ids"]))
     bound = flops(read, queries * TOKENS) / multiplication_speed(torch.device("cpu"))
     rows.append(["dsi", f"{own:.1f}", f"{queries / own:.1f}"])
@@ -65,35 +62,18 @@ def main() -> None:
 def hugging_face(
     model: T5ForConditionalGeneration, tokenizer: AutoTokenizer, documents: list[Document], batch_size: int
 ) -> None:
-    """Sample with `generate`, passages sorted by length as for us, and decode."""
+    """Sample with `generate`, the passages sorted by length as in our sampling, and decode."""
     contents = sorted((document.content() for document in documents), key=len)
     for start in range(0, len(contents), batch_size):
-        batch = tokenizer(
-            contents[start : start + batch_size],
-            truncation=True,
-            max_length=DOCUMENT,
-            padding=True,
-            return_tensors="pt",
-        )
-        drawn = model.generate(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            do_sample=True,
-            top_k=TOP_K,
-            num_return_sequences=QUERIES,
-            max_new_tokens=TOKENS,
-        )
-        tokenizer.batch_decode(drawn, skip_special_tokens=True)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+        texts, options = contents[start : start + batch_size], {"truncation": True, "padding": True}
+        batch = tokenizer(texts, max_length=DOCUMENT, return_tensors="pt", **options)
+        sampling = {"do_sample": True, "top_k": TOP_K, "num_return_sequences": QUERIES, "max_new_tokens": TOKENS}
+        sampled = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], **sampling)
+        tokenizer.batch_decode(sampled, skip_special_tokens=True)
 
 
 def flops(read: int, written: int) -> float:
-    """Of the matrices alone: encoder and cross-attention keys and values by token read, the rest by token written."""
+    """FLOPs of the matrices: encoder and cross-attention keys and values per token read, the rest per token written."""
     inner, d_model, d_ff = SHAPE["num_heads"] * SHAPE["d_kv"], SHAPE["d_model"], SHAPE["d_ff"]
     encoder = SHAPE["num_layers"] * (4 * d_model * inner + 2 * d_model * d_ff + 2 * d_model * inner)
     decoder = SHAPE["num_layers"] * (6 * d_model * inner + 2 * d_model * d_ff) + SHAPE["vocab_size"] * d_model

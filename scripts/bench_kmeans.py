@@ -1,18 +1,16 @@
-"""Hierarchical k-means against scikit-learn's, and on a million vectors from disk.
+"""Seconds of our hierarchical k-means against scikit-learn's, and on a million vectors from disk.
 
     make bench-kmeans
 
-Vectors of 768 dimensions as a sentence encoder might give them: clusters of clusters in 64 dimensions of falling
-weight, noise in all, unit length. Both build the whole tree (k=10, c=100): scikit-learn's `KMeans` with its defaults,
-applied to every cluster above c, as published code does. The variance is that within the leaves. The memory of the run
-from disk is what the process allocates; pages of the mapped file come on top, and the system takes them back when it
-needs them.
+The vectors have 768 dimensions and resemble those of a sentence encoder: clusters of clusters in 64 dimensions of
+falling weight, noise in all dimensions, unit length. Both sides build the whole tree (k=10, c=100); scikit-learn's
+`KMeans`, with its defaults, is applied to every cluster above c, as in published code. The variance is that within the
+leaves. The memory of the run from disk is what the process allocates; pages of the mapped file, which the system takes
+back when it needs them, come on top.
 """
 
-from __future__ import annotations
-
 import threading
-import time
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from timing import timed
 
 from dsi.docids.semantic import tree_codes
 from dsi.report.tables import text_table
@@ -36,12 +35,8 @@ def main() -> None:
         path = Path(name, "embeddings.npy")
         write_vectors(path, FEW)
         vectors = np.load(path)
-        start = time.perf_counter()
-        ours = leaves_of(tree_codes(vectors, CLUSTERS, LEAF_SIZE, seed=0)[0])
-        seconds = time.perf_counter() - start
-        start = time.perf_counter()
-        theirs = scikit_learn(vectors)
-        peer_seconds = time.perf_counter() - start
+        seconds, ours = timed(partial(dsi, vectors))
+        peer_seconds, theirs = timed(partial(scikit_learn, vectors))
         variance, peer_variance = within(vectors, ours), within(vectors, theirs)
         rows = [
             ["dsi", f"{FEW:,}", f"{seconds:.1f}", f"{variance:.5f}", f"{ours.max() + 1:,}", ""],
@@ -58,7 +53,7 @@ def main() -> None:
 
 
 def write_vectors(path: Path, count: int) -> None:
-    """float32, in chunks."""
+    """Write `count` float32 vectors to a .npy file, in chunks."""
     random = np.random.default_rng(0)
     weights = np.arange(1, LATENT + 1, dtype=np.float32) ** -0.5
     coarse = random.normal(size=(100, LATENT)) * weights
@@ -74,14 +69,19 @@ def write_vectors(path: Path, count: int) -> None:
 
 
 def leaves_of(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Number of each document's leaf: its docid without the last token."""
+    """The number of each document's leaf, which is its docid without the last token, (documents,)."""
     inner = codes.copy()
     inner[np.arange(len(codes)), (codes >= 0).sum(axis=1) - 1] = -1
     return np.unique(inner, axis=0, return_inverse=True)[1].ravel()
 
 
+def dsi(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The number of each vector's leaf in our tree, (vectors,)."""
+    return leaves_of(tree_codes(vectors, CLUSTERS, LEAF_SIZE, seed=0)[0])
+
+
 def scikit_learn(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Leaf of each vector."""
+    """The number of each vector's leaf in a tree built with scikit-learn, (vectors,)."""
     leaf = np.empty(len(vectors), dtype=np.int64)
     leaves, open_clusters = 0, [np.arange(len(vectors))]
     while open_clusters:
@@ -96,7 +96,7 @@ def scikit_learn(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def within(vectors: NDArray[np.float32], leaf: NDArray[np.int64]) -> float:
-    """Mean squared distance of a vector from the centre of its leaf."""
+    """The mean squared distance of a vector from the centre of its leaf."""
     order = np.argsort(leaf, kind="stable")
     starts = np.flatnonzero(np.diff(leaf[order], prepend=-1))
     sums = np.add.reduceat(vectors[order], starts, axis=0).astype(np.float64)
@@ -105,7 +105,7 @@ def within(vectors: NDArray[np.float32], leaf: NDArray[np.int64]) -> float:
 
 
 def from_disk(path: Path) -> tuple[float, float, int]:
-    """Seconds, peak GiB that the process allocated, and leaves."""
+    """The seconds to cluster the vectors of a file, the GiB that the process allocated at its peak, and the leaves."""
     peak, done = [0.0], threading.Event()
 
     def watch() -> None:
@@ -115,9 +115,7 @@ def from_disk(path: Path) -> tuple[float, float, int]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    start = time.perf_counter()
-    codes, _ = tree_codes(np.load(path, mmap_mode="r"), CLUSTERS, LEAF_SIZE, seed=0)
-    seconds = time.perf_counter() - start
+    seconds, (codes, _) = timed(lambda: tree_codes(np.load(path, mmap_mode="r"), CLUSTERS, LEAF_SIZE, seed=0))
     done.set()
     watcher.join()
     return seconds, peak[0], int(leaves_of(codes).max()) + 1

@@ -1,19 +1,15 @@
-"""Milliseconds a query of our constrained search against Hugging Face `generate`, same weights and docids.
+"""Milliseconds per query of our constrained search against Hugging Face `generate`, with the same weights and docids.
 
     make bench-search
 
-200,000 docids as hierarchical k-means gives them (k=10, c=100), T5-small and T5-base shapes from random weights,
-float32: (a) `generate` with `prefix_allowed_tokens_fn` over a dict trie, as DSI-QG, GenRet and GENRE search; (b)
-`generate` without a constraint; (c) as (a) on a model whose whole vocabulary is the docid tokens, i.e. what our docid
-head spares is given to it for nothing. The bound is the time of the multiplications of our search at the speed of a
-large one.
-tests/test_search.py shows that both sides find the same docids with the same scores.
+200,000 docids of the shape that hierarchical k-means gives (k=10, c=100); models of the shapes of T5-small and T5-base
+with random weights in float32: (a) `generate` with `prefix_allowed_tokens_fn` over a dict trie, as DSI-QG,
+GenRet and GENRE search; (b) `generate` without a constraint; (c) as (a), with a model that has no tokens but those of
+docids, so that what our docid head saves is saved there too. The bound is the time of the multiplications of our search
+at the speed of a large one. tests/test_search.py shows that both sides find the same docids with the same scores.
 """
 
-from __future__ import annotations
-
 import argparse
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -24,6 +20,7 @@ from typing import Any
 
 import torch
 from docid_shapes import dict_trie, kmeans_shaped
+from timing import timed
 from transformers import T5Config, T5ForConditionalGeneration, set_seed
 
 from dsi.docids.store import Docids, Vocabulary, write_docids
@@ -39,13 +36,14 @@ SHAPES: dict[str, dict[str, Any]] = {
     "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
 }
 VOCABULARY, END, FIRST_TOKEN = 32_128, 1, 100
-"""Size of T5's vocabulary, the text token that ends a docid for `generate`, and that of docid token 0."""
+"""The size of T5's vocabulary, the text token that ends a docid for `generate`, and the one that stands for docid token
+0."""
 DOCIDS, CLUSTERS, LEAF_SIZE, LENGTH = 200_000, 10, 100, 10
-"""LENGTH is that of a query, about MS MARCO's mean."""
+"""LENGTH is the number of tokens of a query, about the mean of MS MARCO."""
 BEAMS, QUERIES = (10, 40, 100), 8
-"""Queries are searched together."""
+"""The widths of the beam, and the number of queries that are searched together."""
 ROUNDS = 2
-"""The best counts."""
+"""The number of times that each search is run; the fastest counts."""
 
 
 def main() -> None:
@@ -74,7 +72,8 @@ def main() -> None:
                     "dsi": partial(Searcher(model, docids).search, queries.tolist(), beam, QUERIES),
                     "int8": partial(Searcher(quantised, docids).search, queries.tolist(), beam, QUERIES),
                 }
-                ms = {which: 1000 * best_seconds(search) / QUERIES for which, search in searches.items()}
+                seconds = {name: min(timed(search)[0] for _ in range(ROUNDS)) for name, search in searches.items()}
+                ms = {name: 1000 * fastest / QUERIES for name, fastest in seconds.items()}
                 bound = 1000 * flops(SHAPES[shape], docids, beam, tokens) / speed
                 ratios[shape, beam] = ms["a"] / ms["dsi"]
                 rows.append(
@@ -92,7 +91,7 @@ def main() -> None:
 def models(
     shape: dict[str, Any], tokens: int, length: int
 ) -> tuple[T5ForConditionalGeneration, T5ForConditionalGeneration, DifferentiableSearchIndex]:
-    """A T5, the same with docid tokens for a vocabulary, and ours, all with the same encoder and decoder weights."""
+    """A T5, a T5 with docid tokens for a vocabulary, and our model, all with the same encoder and decoder weights."""
     set_seed(0)
     options = {**shape, "num_decoder_layers": shape["num_layers"], "decoder_start_token_id": 0}
     t5 = T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, **options)).eval()
@@ -108,7 +107,7 @@ def models(
         model.docid_head.weight.copy_(rows * shape["d_model"] ** -0.5)
         narrow.load_state_dict({k: v for k, v in t5.state_dict().items() if ".block." in k}, strict=False)
         narrow.shared.weight[2:] = rows
-    # the encoder must read all text tokens
+    # the narrow model's encoder must read all text tokens
     narrow.encoder.embed_tokens = torch.nn.Embedding.from_pretrained(t5.shared.weight)
     return t5, narrow, model
 
@@ -117,6 +116,8 @@ def models(
 def generate(
     t5: T5ForConditionalGeneration, queries: torch.Tensor, beam: int, length: int, trie: dict[int, Any] | None
 ) -> None:
+    """Search with `generate`, constrained by a dict trie if one is given."""
+
     def allowed(_: int, prefix: torch.Tensor) -> list[int]:
         node = trie
         for token in prefix.tolist()[1:]:
@@ -136,16 +137,8 @@ def generate(
     )
 
 
-def best_seconds(work: Callable[[], object]) -> float:
-    times = [time.perf_counter()]
-    for _ in range(ROUNDS):
-        work()
-        times.append(time.perf_counter())
-    return min(stop - start for start, stop in pairwise(times))
-
-
 def flops(shape: dict[str, Any], docids: Docids, beam: int, tokens: int) -> float:
-    """Of the matrices that our search of one query multiplies."""
+    """The FLOPs of the matrix products of our search for one query."""
     d_model, d_ff, layers = shape["d_model"], shape["d_ff"], shape["num_layers"]
     inner = shape["num_heads"] * shape["d_kv"]
     read = layers * (4 * d_model * inner + 2 * d_model * d_ff + 2 * d_model * inner)

@@ -1,17 +1,14 @@
-"""Seconds, memory and bytes of the docid trie for all 8,841,823 MS MARCO passages, beside a dict of dicts for 200,000.
+"""Seconds, memory and bytes of the docid trie for all 8,841,823 MS MARCO passages, and of a dict of dicts for 200,000.
 
     make bench-trie
 
-Docids are k-means-shaped (k=10, c=100, the paper's). Each part runs in a process of its own, so that its peak memory
-is its own; the codes are read from disk as the stage would.
+The docids have the shape that hierarchical k-means gives (k=10, c=100, as in the paper). Each part runs in a process of
+its own, so that its peak memory is its own; the codes are read from disk as the stage reads them.
 """
-
-from __future__ import annotations
 
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from docid_shapes import dict_trie, kmeans_shaped
+from timing import timed
 
 from dsi.docids.store import smallest_signed
 from dsi.docids.trie import build_trie
@@ -48,6 +46,7 @@ def main() -> None:
 
 
 def apart(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work` returns, in a process of its own."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(work, arguments)
 
@@ -58,24 +57,21 @@ def write_codes(folder: Path, documents: int) -> None:
 
 
 def array_trie(folder: Path) -> tuple[float, float, int]:
-    """Seconds to build and write the trie, peak GiB of the process, bytes on disk."""
-    start = time.perf_counter()
-    build_trie(np.load(folder / "codes.npy", mmap_mode="r")).save(folder)
-    seconds = time.perf_counter() - start
+    """The seconds to build and write the trie, the peak GiB of the process, and the bytes on disk."""
+    seconds, _ = timed(lambda: build_trie(np.load(folder / "codes.npy", mmap_mode="r")).save(folder))
     return seconds, peak_gib(), sum(path.stat().st_size for path in folder.glob("trie.*"))
 
 
 def nested_dicts(folder: Path) -> tuple[float, float, int]:
-    """The same for nested dicts, and how much the process has grown by them."""
+    """The seconds to build nested dicts, the peak GiB of the process, and the bytes by which they made it grow."""
     codes = np.load(folder / "codes.npy")
-    before, start = peak_gib(), time.perf_counter()
-    trie = dict_trie(code[code >= 0].tolist() for code in codes)
-    seconds, after = time.perf_counter() - start, peak_gib()
-    del trie
-    return seconds, after, round((after - before) * GIB)
+    before = peak_gib()
+    seconds, _ = timed(lambda: dict_trie(code[code >= 0].tolist() for code in codes))
+    return seconds, peak_gib(), round((peak_gib() - before) * GIB)
 
 
 def peak_gib() -> float:
+    """The largest resident memory that this process has had, in GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / GIB
 
 

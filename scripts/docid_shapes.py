@@ -1,6 +1,4 @@
-"""Docids for benchmarks, of the shape that real corpora give, without the cost of clustering one."""
-
-from __future__ import annotations
+"""Docids for benchmarks, of the shape that hierarchical k-means gives, without the cost of clustering a corpus."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,10 +8,10 @@ from numpy.typing import NDArray
 
 
 def kmeans_shaped(documents: int, clusters: int, leaf_size: int, seed: int = 0) -> NDArray[np.int16]:
-    """Codes as hierarchical k-means gives them, shape (documents, depth), padded with -1.
+    """The docid tokens of documents, shape (documents, depth), padded at the end with -1.
 
-    A cluster above `leaf_size` is divided by random shares, unequal as those of real embeddings (Dirichlet, 2), down to
-    a number of the document within its leaf; documents are in random order.
+    A cluster above `leaf_size` is divided by random shares, as unequal as those of real embeddings (Dirichlet, 2); the
+    last token is the number of the document within its leaf. Documents are in random order.
     """
     random = np.random.default_rng(seed)
     codes = np.full((documents, 32), -1, dtype=np.int16)
@@ -31,7 +29,11 @@ def kmeans_shaped(documents: int, clusters: int, leaf_size: int, seed: int = 0) 
 
 
 def dict_trie(docids: Iterable[list[int]]) -> dict[int, Any]:
-    """A trie as published code has it: a dict of token to dict."""
+    """A trie as published code has it: each node is a dict from a token to a node.
+
+    >>> dict_trie([[1, 2], [1, 3]])
+    {1: {2: {}, 3: {}}}
+    """
     root: dict[int, Any] = {}
     for docid in docids:
         node = root

@@ -1,9 +1,7 @@
-"""What an experiment will cost: parameters, FLOPs, GPU hours, memory, disk. Nothing is downloaded or trained.
+"""Estimates what an experiment costs: parameters, FLOPs, GPU hours, memory, disk. Nothing is trained.
 
 python scripts/estimate_cost.py configs/msmarco-1m.yaml --set docids.kind=semantic
 """
-
-from __future__ import annotations
 
 import argparse
 import math
@@ -21,19 +19,19 @@ from dsi.report.quantities import count, large, size
 from dsi.report.tables import text_table
 
 T5_BASE = {"vocab_size": 32_128, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12}
-"""Of T5.1.1-base, which no configuration file of ours says."""
-BYTES_A_PAIR, QUERY_TOKENS = 22.5, 8.0
-"""As scripts/bench_examples.py measures the store, for queries of so many tokens."""
+"""The sizes of T5.1.1-base, so that its checkpoint need not be read."""
+BYTES_PER_PAIR, QUERY_TOKENS = 22.5, 8.0
+"""The bytes of a pair in the example store (scripts/bench_examples.py), for queries of so many tokens."""
 STATES = {"adamw": 4.0, "adafactor": 2.0}
-"""Numbers a parameter while training: itself, its gradient, and AdamW's two moments."""
+"""The numbers kept per parameter while training: itself, its gradient, and AdamW's two moments."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--documents", type=int, help="of the corpus, where corpus.size is null (MS MARCO: 8841823)")
-    parser.add_argument("--speed", type=float, default=125e12, help="FLOPs a second (40 %% of an A100's bfloat16 peak)")
+    parser.add_argument("--documents", type=int, help="number of documents, if corpus.size is null (MS MARCO: 8841823)")
+    parser.add_argument("--speed", type=float, default=125e12, help="FLOPs/s (40 %% of an A100's bfloat16 peak)")
     options = parser.parse_args()
     config = load_config(options.config, options.set)
     documents = options.documents or config.corpus.size
@@ -57,20 +55,21 @@ def main() -> None:
         ["GPU hours of training", f"{flops * examples / options.speed / 3600:,.0f}"],
         ["memory for parameters, gradients, moments", size(4.0 * parameters * STATES[config.training.optimizer])],
         ["synthetic queries", large(queries * documents)],
-        ["disk for their pairs", size(queries * documents * BYTES_A_PAIR)],
-        ["the same while shards are put together", size(2 * queries * documents * BYTES_A_PAIR)],
+        ["disk for their pairs", size(queries * documents * BYTES_PER_PAIR)],
+        ["the same while shards are put together", size(2 * queries * documents * BYTES_PER_PAIR)],
     ]
     print(text_table(["", options.config], rows))
 
 
 def mean_tokens(config: Config) -> float:
-    """Of an example's text, documents no shorter than what is read of them."""
+    """The mean number of tokens of an example's text, if no document is shorter than what is read of it."""
     tasks = config.training.tasks
     passages, queries = tasks.first_p + tasks.daq, tasks.d2q + tasks.labelled
     return (passages * tasks.passage_length + queries * QUERY_TOKENS) / (passages + queries)
 
 
 def shape_of(config: Config) -> dict[str, object]:
+    """The sizes of the backbone: those of its checkpoint, or of the configuration."""
     sizes, checkpoint = random_shape(config.model, config.tokenizer.vocabulary), config.model.checkpoint
     if checkpoint is None:
         return sizes
@@ -81,16 +80,14 @@ def shape_of(config: Config) -> dict[str, object]:
 
 
 def docids_of(config: Config, documents: int) -> dict[str, object]:
-    """Shape of the docids, balanced trees assumed."""
+    """The docid keys of the model's configuration, if trees are balanced."""
     kind, clusters, leaf = config.docids.kind, config.docids.clusters, config.docids.leaf_size
     if kind == "atomic":
         return {"docid_tokens": documents}
     if kind == "naive":
-        length = len(str(documents)) + 1
-        return {"docid_tokens": 11, "docid_length": length}
+        return {"docid_tokens": 11, "docid_length": len(str(documents)) + 1}
     if kind == "residual":
-        levels = config.docids.levels
-        sizes = [config.docids.codebook] * levels
+        sizes = [config.docids.codebook] * config.docids.levels
     else:
         inner = max(math.ceil(math.log(documents / leaf, clusters)), 0)
         sizes = [clusters] * inner + [leaf]

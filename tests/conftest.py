@@ -1,7 +1,5 @@
 """A tiny corpus, and stages built on it once for the tests that only read them."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`dsi` with shards of $SHARD documents, which notes in the folder $COUNTED how many states each process computes."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`dsi` under FSDP on CPU processes: accelerate offers FSDP on GPUs only, so its state is told otherwise."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """Two stages that processes share, below the folder given: the second process is slow in one, late for the other."""
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path

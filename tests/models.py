@@ -1,14 +1,12 @@
 """Small random models for tests."""
 
-from __future__ import annotations
-
 import torch
 from transformers import set_seed
 
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
 
-PIECES = 40
+TOKENS = 40
 
 
 def random_model(tokens: int, length: int, seed: int = 0, **options: object) -> DifferentiableSearchIndex:
@@ -16,7 +14,7 @@ def random_model(tokens: int, length: int, seed: int = 0, **options: object) -> 
     set_seed(seed)
     shape = {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4}
     config = DsiConfig(
-        vocab_size=PIECES, decoder_start_token_id=0, docid_tokens=tokens, docid_length=length, **{**shape, **options}
+        vocab_size=TOKENS, decoder_start_token_id=0, docid_tokens=tokens, docid_length=length, **{**shape, **options}
     )
     model = DifferentiableSearchIndex(config).eval()
     with torch.no_grad():
@@ -28,4 +26,4 @@ def random_model(tokens: int, length: int, seed: int = 0, **options: object) -> 
 def random_queries(count: int, seed: int = 0) -> list[list[int]]:
     """Queries of different lengths, each ending with token 1, as T5's do."""
     generator = torch.Generator().manual_seed(seed)
-    return [[*torch.randint(3, PIECES, (1 + number % 7,), generator=generator).tolist(), 1] for number in range(count)]
+    return [[*torch.randint(3, TOKENS, (1 + number % 7,), generator=generator).tolist(), 1] for number in range(count)]

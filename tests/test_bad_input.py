@@ -1,7 +1,5 @@
 """Every fault in what the user gives ends with status 2 and one line that says where it is and what to do."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json
@@ -261,7 +259,15 @@ def test_split_that_pydoc_does_not_have(fault: Fault) -> None:
     assert fault({"source": "pydoc", "splits": {"train": "train"}}).startswith("corpus.splits.train: ")
 
 
-# The configuration
+# The command and the configuration
+
+
+def test_the_old_name_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for rest in (["my.yaml", "--set", "search.beam=5"], ["--help"], []):
+        done = subprocess.run([sys.executable, "-m", "dsi", "compare", *rest], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert one_line(done.stderr) == "the command compare is called run-baselines now"
 
 
 @pytest.mark.parametrize(

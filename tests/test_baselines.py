@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -232,7 +230,7 @@ class WordVectors(torch.nn.Module):
 
 def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_baselines_module, "sentence_encoder", lambda name, key: WordVectors())
-    monkeypatch.setattr(dense, "DOCUMENTS_A_CHUNK", 7)
+    monkeypatch.setattr(dense, "DOCUMENTS_PER_CHUNK", 7)
     facts = run_baselines(
         tmp_path, baselines=BaselinesConfig(systems=["dense"], depth=5), split=None, corpus_folder=tiny.corpus
     )

@@ -1,5 +1,6 @@
 """Configuration: what a user types is what runs, and mistakes name their key."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ def test_description_is_yaml_of_the_same_values(tmp_path: Path) -> None:
     (tmp_path / "copy.yaml").write_text(describe(values=config))
     assert load_config(tmp_path / "copy.yaml") == config
     assert yaml.safe_load(describe()) == Config().model_dump()
+
+
+def test_every_section_and_key_has_its_meaning_above_it() -> None:
+    for above, line in pairwise(["", *describe().splitlines()]):
+        assert above.strip().startswith("#") or line.strip().startswith("#"), line
 
 
 def test_overrides_win_and_are_yaml(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Reading collections: every source and packing, what is left out and counted, nested subsets."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -1,7 +1,5 @@
 """Step-by-step decoding against the whole decoder."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from models import random_model

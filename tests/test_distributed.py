@@ -1,7 +1,5 @@
 """Training on two processes (gloo), whole or divided by FSDP, as on one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Known-item simulation, shards, released predictions and the quality sheet."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

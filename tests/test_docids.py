@@ -1,7 +1,5 @@
 """Docid kinds."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +13,9 @@ from dsi.config import DocidsConfig
 from dsi.corpus import vectors as vectors_module
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import encode_shards, join_shards, read_vectors
-from dsi.docids.kinds import Newcomer, by_position, opened
+from dsi.docids.clustered import by_position
+from dsi.docids.kind import NewDocument
+from dsi.docids.kinds import opened
 from dsi.docids.naive import END, spell
 from dsi.docids.residual import residual_codes
 from dsi.docids.semantic import tree_codes
@@ -124,7 +124,7 @@ def test_what_assigned_docids_finds_them_again(
     kind = opened(tmp_path)
     made = encoder(tmp_path / "embeddings")(list(corpus.contents())) if config.is_clustered else [None] * len(corpus)
     for number, (code, document, vector) in enumerate(zip(docids.codes, corpus, made, strict=True)):
-        way = kind.way(Newcomer(number, document.doc_id, vector))
+        way = kind.way(NewDocument(number, document.doc_id, vector))
         tokens = code[code >= 0].tolist()
         assert tokens[: len(way)] == way
         assert len(tokens) - len(way) == (config.kind in ("semantic", "semantic_2d")) or config.kind == "residual"
@@ -134,7 +134,7 @@ def test_a_letter_that_no_id_has_is_an_error(tiny: Stages, tmp_path: Path) -> No
     assign_tiny(tmp_path, tiny, DocidsConfig(kind="naive"))
     kind = opened(tmp_path)
     with pytest.raises(ValueError, match="'Z'"):
-        kind.way(Newcomer(99, "Z"))
+        kind.way(NewDocument(99, "Z"))
 
 
 @given(st.integers(2, 80), st.integers(2, 5), st.integers(1, 9), st.integers(1, 80))

@@ -1,7 +1,5 @@
 """Docid heads in training and in search, against sums over documents written out by hand."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dsi.config import DocidsConfig, ModelConfig, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import encode_shards
-from dsi.docids.kinds import by_position
+from dsi.docids.clustered import by_position
 from dsi.docids.semantic import tree_codes
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import DifferentiableSearchIndex

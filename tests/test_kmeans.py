@@ -1,7 +1,5 @@
 """k-means on vectors that may stay on disk."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a process is said to hold."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Building the model: T5 weights arrive, docid parts start as they should, and the warm start is a useful index."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Objectives, and the layout of what heads say to them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +22,16 @@ def test_every_head_has_the_same_layout(tmp_path: Path, head: str) -> None:
     targets = Targets.of({"more": torch.zeros(4), **{name: torch.from_numpy(array) for name, array in arrays.items()}})
     ids = torch.tensor(random_queries(2)[1:] * 4)
     states = model.decoder_states(model.encode(ids, torch.ones_like(ids)), torch.ones_like(ids), targets.codes)
-    found = model.docid_head(states, targets)
+    predicted = model.docid_head(states, targets)
 
     tokens = [(query, position) for position in range(4) for query in range(4) if targets.codes[query, position] >= 0]
-    assert list(zip(found.query.tolist(), found.position.tolist(), strict=True)) == tokens
-    counts = found.start.diff()
-    assert int(found.start[-1]) == len(found.values)
-    sums = [values.exp().sum().item() for values in found.values.split(counts.tolist())]
+    assert list(zip(predicted.query.tolist(), predicted.position.tolist(), strict=True)) == tokens
+    counts = predicted.start.diff()
+    assert int(predicted.start[-1]) == len(predicted.values)
+    sums = [values.exp().sum().item() for values in predicted.values.split(counts.tolist())]
     np.testing.assert_allclose(sums, 1, atol=1e-5)
-    assert ((found.start[:-1] <= found.target) & (found.target < found.start[1:])).all()
-    within = (found.target - found.start[:-1]).tolist()
+    assert ((predicted.start[:-1] <= predicted.target) & (predicted.target < predicted.start[1:])).all()
+    within = (predicted.target - predicted.start[:-1]).tolist()
     for (query, position), alternative, count in zip(tokens, within, counts.tolist(), strict=True):
         token = int(targets.codes[query, position])
         if head == "hierarchical_softmax":
@@ -47,7 +45,7 @@ def test_every_head_has_the_same_layout(tmp_path: Path, head: str) -> None:
             sizes = docids.vocabulary.sizes
             assert (alternative, count) == (token - sum(sizes[:position]), sizes[position])
     [alone] = [model.docid_head(states[2:3], Targets.of({k: torch.from_numpy(v[2:3]) for k, v in arrays.items()}))]
-    torch.testing.assert_close(found.of_targets[found.query == 2], alone.of_targets)
+    torch.testing.assert_close(predicted.of_targets[predicted.query == 2], alone.of_targets)
 
 
 def test_consistency_loss_pulls_two_passes_together(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """The real command line, end to end on a tiny corpus: reuse, overrides, kill and resume, the answers a user sees."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
@@ -109,7 +107,7 @@ def test_another_docid_kind_shares_the_earlier_stages(project: Path, kind: str) 
 def test_kinds_of_docids_share_their_embeddings_and_rankings_their_model(project: Path) -> None:
     small = ["docids.leaf_size=5", "docids.clusters=3", "docids.levels=2", "docids.codebook=4", "training.steps=2"]
     small += ["training.rounds=1", "baselines.systems=[]"]
-    found = {}
+    stored = {}
     for name, keys in {
         "one": ["docids.kind=semantic", "model.head=hierarchical_softmax"],
         "two": ["docids.kind=semantic_2d"],
@@ -117,11 +115,11 @@ def test_kinds_of_docids_share_their_embeddings_and_rankings_their_model(project
         "leaf": ["docids.kind=semantic", "model.head=hierarchical_softmax", "search.ranking=leaf"],
     }.items():
         assert run(project, "run", "--name", name, "--set", *small, *keys) == 0
-        found[name] = folders(project, name)
-    assert len({of["embeddings"] for of in found.values()}) == 1
-    assert len({of["docids"] for of in found.values()}) == 3
+        stored[name] = folders(project, name)
+    assert len({of_run["embeddings"] for of_run in stored.values()}) == 1
+    assert len({of_run["docids"] for of_run in stored.values()}) == 3
     assert len(list((project / "runs/.store").glob("embeddings-*/vectors.npy"))) <= 2  # and that of another test
-    differ = {stage for stage in STAGES if found["one"][stage] != found["leaf"][stage]}
+    differ = {stage for stage in STAGES if stored["one"][stage] != stored["leaf"][stage]}
     assert differ == {"search", "evaluation", "report"}
     path, leaf = (dsi.load(project / "runs" / name) for name in ("one", "leaf"))
     assert (path.config.ranking, leaf.config.ranking) == ("path", "leaf")

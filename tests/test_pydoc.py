@@ -1,7 +1,5 @@
 """Documents and queries made from docstrings: those of the standard library, and of a package written for each rule."""
 
-from __future__ import annotations
-
 import platform
 import re
 import textwrap

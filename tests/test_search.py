@@ -1,7 +1,5 @@
 """Search against two oracles: scoring every docid by teacher forcing, and Hugging Face's own beam search."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
@@ -80,7 +78,7 @@ def best_of(expected: np.ndarray, count: int) -> np.ndarray:
     return np.sort(expected)[::-1][:count]
 
 
-def check_certain(ranking: Ranking, expected: np.ndarray) -> None:
+def check_certified(ranking: Ranking, expected: np.ndarray) -> None:
     """What a ranking calls certified are the best of the scores `expected` of all documents."""
     np.testing.assert_allclose(ranking.score[: ranking.certified], best_of(expected, ranking.certified), atol=ROUNDING)
 
@@ -99,19 +97,19 @@ def test_exact_search_equals_brute_force(tmp_path_factory, ff: str, seed: int, c
         wanted = min(count, beam, 10)
         assert is_certified(ranking)
         np.testing.assert_allclose(ranking.score[:wanted], best_of(expected, wanted), atol=ROUNDING)
-        check_certain(ranking, expected)  # further results may be, and are not called so if they are not
+        check_certified(ranking, expected)  # further results may be, and are not called so if they are not
         np.testing.assert_allclose(ranking.score, expected[ranking.doc_index], atol=ROUNDING)
         assert len(set(ranking.doc_index.tolist())) == len(ranking.doc_index)
 
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000), beam=st.integers(1, 40))
-def test_what_a_beam_calls_certain_is(tmp_path_factory, seed: int, beam: int) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_beam_certifies_is_best(tmp_path_factory, seed: int, beam: int) -> None:  # type: ignore[no-untyped-def]
     docids = write(tmp_path_factory.mktemp("docids"), "naive", variable_docids(150, 7, seed), 7)
     model = random_model(7, docids.vocabulary.length, seed)
     queries = random_queries(4, seed)
     for query, ranking in zip(queries, Searcher(model, docids).search(queries, beam, 4), strict=True):
-        check_certain(ranking, brute_force(model, query, docids))
+        check_certified(ranking, brute_force(model, query, docids))
 
 
 def test_exact_search_beyond_its_widest_beam_says_so_and_keeps_what_the_beam_found(tmp_path: Path) -> None:
@@ -123,25 +121,25 @@ def test_exact_search_beyond_its_widest_beam_says_so_and_keeps_what_the_beam_fou
     assert not all(is_certified(ranking) for ranking in small)
     for query, narrow, wide in zip(queries, beam, small, strict=True):
         assert (wide.score >= narrow.score - 1e-4).all()
-        check_certain(wide, brute_force(model, query, docids))
+        check_certified(wide, brute_force(model, query, docids))
 
 
 def test_search_errors_against_brute_force(tmp_path: Path) -> None:
     docids = write(tmp_path, "naive", variable_docids(300, 7, seed=5), 7)
     model = random_model(7, docids.vocabulary.length, seed=5)
     queries = random_queries(10, seed=5)
-    losses, certified = search_errors(model, docids, queries, max_beam=300, batch_size=5)
+    errors, certified = search_errors(model, docids, queries, max_beam=300, batch_size=5)
     assert certified == 1
     best = [np.argsort(-brute_force(model, query, docids)) for query in queries]
-    assert [loss.beam for loss in losses] == [1, 10, 40, 100]
-    for loss in losses:
-        found = [ranking.doc_index for ranking in Searcher(model, docids).search(queries, loss.beam, 5)]
+    assert [of_beam.beam for of_beam in errors] == [1, 10, 40, 100]
+    for of_beam in errors:
+        found = [ranking.doc_index for ranking in Searcher(model, docids).search(queries, of_beam.beam, 5)]
         missed = np.mean([top[0] != documents[0] for top, documents in zip(best, found, strict=True)])
         ten = [1 - len({*top[:10]} & {*documents[:10]}) / 10 for top, documents in zip(best, found, strict=True)]
-        assert loss.missed_first == pytest.approx(missed, abs=1e-4)
-        assert loss.missed_ten == pytest.approx(np.mean(ten), abs=1e-4)
-    assert losses[1].missed_ten > 0
-    assert losses[0].missed_ten >= losses[1].missed_ten >= losses[-1].missed_ten
+        assert of_beam.missed_first == pytest.approx(missed, abs=1e-4)
+        assert of_beam.missed_ten == pytest.approx(np.mean(ten), abs=1e-4)
+    assert errors[1].missed_ten > 0
+    assert errors[0].missed_ten >= errors[1].missed_ten >= errors[-1].missed_ten
 
 
 @pytest.mark.parametrize("kind", ["naive", "semantic"])
@@ -218,7 +216,7 @@ def test_ranking_does_not_depend_on_the_batch(tmp_path: Path, kind: str) -> None
 
 
 def test_atomic_search_in_chunks_equals_sorting_all_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic, "ROWS_A_CHUNK", 7)
+    monkeypatch.setattr(atomic, "ROWS_PER_CHUNK", 7)
     docids, model = write(tmp_path, "atomic", [[number] for number in range(40)], 40), random_model(40, 1)
     queries = random_queries(5)
     for query, ranking in zip(queries, Searcher(model, docids).search(queries, 100, 5), strict=True):

@@ -1,7 +1,5 @@
 """Tests between systems, against scipy and exact enumeration."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

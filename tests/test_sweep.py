@@ -1,7 +1,5 @@
 """Sweeps of tiny experiments through the command line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """T5 query generation against the library's `generate`, and its training."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import shutil

@@ -12,7 +12,7 @@ from dsi.errors import DsiError
 from dsi.tokenizer import tokenize
 
 
-def test_pieces_are_sentencepieces_own(tiny: Stages, tmp_path: Path) -> None:
+def test_tokens_are_sentencepieces_own(tiny: Stages, tmp_path: Path) -> None:
     tokenize(
         tmp_path,
         tokenizer=TokenizerConfig(vocabulary=200, punctuation=True),

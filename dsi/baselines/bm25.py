@@ -1,10 +1,8 @@
 """BM25: Lucene through pyserini, with its English analyzer (Porter stems, stop words removed).
 
-The searcher's Java class is used directly. `pyserini.search.lucene` wraps it, but imports every neural encoder first:
-that takes longer than indexing a small corpus, and fails where the key of a web service is not set.
+The Java class of the searcher is used directly. `pyserini.search.lucene` wraps it, but imports every neural encoder
+first, which takes longer than indexing a small corpus and fails where the key of a web service is not set.
 """
-
-from __future__ import annotations
 
 import os
 import shutil
@@ -22,31 +20,31 @@ from dsi.runtime.progress import progress
 from dsi.search.answering import Hits, ask
 
 THREADS = os.cpu_count() or 1
-DOCUMENTS_A_BATCH = 1_000
-QUERIES_A_BATCH = 100
-"""Searched together; Java holds all their hits."""
+DOCUMENTS_PER_BATCH = 1_000
+QUERIES_PER_BATCH = 100
+"""The number of queries that are searched together; Java holds all their hits."""
 BUFFER_MB = 256
-"""Of postings in memory before they go to disk. The default is 4 GB, which Java may not have."""
+"""The postings in memory before they go to disk, in MB. The default is 4 GB, which Java may not have."""
 
 
 class Bm25System:
-    """The Lucene index in `folder`, searched with BM25, `depth` documents a query."""
+    """The Lucene index in `folder`, searched with BM25 for `depth` documents per query."""
 
     def __init__(self, folder: Path, config: Bm25Config, depth: int) -> None:
         start_java()
         self.searcher, self.depth = open_index(folder, config), depth
 
     def answer(self, texts: Sequence[str]) -> Iterator[Hits]:
-        """On all threads; nothing where nothing is found."""
-        for first in range(0, len(texts), QUERIES_A_BATCH):
-            batch = texts[first : first + QUERIES_A_BATCH]
-            found = _find(self.searcher, batch, self.depth, THREADS)
+        """The ranking for each text, found on all threads; it is empty where no document matches."""
+        for start in range(0, len(texts), QUERIES_PER_BATCH):
+            batch = texts[start : start + QUERIES_PER_BATCH]
+            hits = _search(self.searcher, batch, self.depth, THREADS)
             for number in range(len(batch)):
-                yield [(hit.docid, hit.score) for hit in found.get(str(number))]
+                yield [(hit.docid, hit.score) for hit in hits.get(str(number))]
 
     def answer_alone(self, text: str) -> object:
-        """On one thread. The hits stay in Java: to hand them to Python takes longer than finding them."""
-        return _find(self.searcher, [text], self.depth, threads=1)
+        """The ranking for one text, found on one thread. It stays in Java: to hand it to Python takes longer."""
+        return _search(self.searcher, [text], self.depth, threads=1)
 
 
 def bm25(
@@ -58,10 +56,11 @@ def bm25(
     config: BaselinesConfig,
     latency_queries: int,
 ) -> dict[str, Any]:
-    """Write `NAME.run`: the answers to `queries` over so many (doc_id, text) pairs. The index is not kept.
+    """Write `NAME.run`: the answers to `queries` over `contents`, the doc_id and text of so many `documents`. The index
+    is not kept.
 
     Returns:
-        What it cost: seconds_index, index_bytes, and what `ask` measures; and the number of documents indexed.
+        What the system costs: seconds_index, index_bytes, what `ask` measures; and the number of documents indexed.
 
     Raises:
         DsiError: there is no Java to run Lucene on.
@@ -72,34 +71,29 @@ def bm25(
     try:
         start = time.monotonic()
         build_index(index, progress(contents, f"{name} index", total=documents))
-        seconds = time.monotonic() - start
+        seconds, size = time.monotonic() - start, sum(file.stat().st_size for file in index.iterdir())
         opened = partial(Bm25System, index, config.bm25, config.depth)
         system, measured = ask(out_folder, name, opened, queries, latency_queries)
-        facts = {
-            "seconds_index": round(seconds, 2),
-            "index_bytes": sum(file.stat().st_size for file in index.iterdir()),
-            "documents": system.searcher.get_total_num_docs(),
-            **measured,
-        }
+        indexed = system.searcher.get_total_num_docs()
         system.searcher.close()
-        return facts
+        return {"seconds_index": round(seconds, 2), "index_bytes": size, "documents": indexed, **measured}
     finally:
         shutil.rmtree(index, ignore_errors=True)
 
 
 def build_index(folder: Path, contents: Iterable[tuple[str, str]]) -> None:
-    """Index (doc_id, text) pairs as they come. Lucene leaves out a document without text."""
+    """Write a Lucene index of (doc_id, text) pairs, as they come, to `folder`; a document without text is left out."""
     from pyserini.index.lucene import LuceneIndexer
 
     indexer = LuceneIndexer(args=["-index", str(folder), "-memoryBuffer", str(BUFFER_MB)], threads=THREADS)
     contents = iter(contents)
-    while batch := list(islice(contents, DOCUMENTS_A_BATCH)):
+    while batch := list(islice(contents, DOCUMENTS_PER_BATCH)):
         indexer.add_batch_dict([{"id": doc_id, "contents": text} for doc_id, text in batch])
     indexer.close()
 
 
 def open_index(folder: Path, config: Bm25Config) -> Any:
-    """The Java object that searches the index in `folder` by BM25. Equal scores are in the order of the doc_ids."""
+    """The Java object that searches the index in `folder` by BM25; documents of equal score come by doc_id."""
     from pyserini.pyclass import autoclass
 
     # The default refuses a query of more than 1,024 different words.
@@ -109,8 +103,8 @@ def open_index(folder: Path, config: Bm25Config) -> Any:
     return searcher
 
 
-def _find(searcher: Any, texts: Sequence[str], depth: int, threads: int) -> Any:
-    """A Java map from the number of a text, as a string, to its hits."""
+def _search(searcher: Any, texts: Sequence[str], depth: int, threads: int) -> Any:
+    """The hits of each text: a Java map from the number of the text, as a string."""
     from pyserini.pyclass import JArrayList
 
     queries, numbers = JArrayList(), JArrayList()

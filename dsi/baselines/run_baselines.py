@@ -1,31 +1,26 @@
-"""Answer the evaluation queries with the baselines.
+"""The stage `baselines`: answers the evaluation queries with every baseline of the configuration.
 
 bm25               Lucene
-bm25_doc2query     Lucene over passages to which their synthetic queries are appended (docTTTTTquery, Nogueira and Lin
-                   2019): the run's own queries, so that both sides have read the same
+bm25_doc2query     Lucene over documents to which their synthetic queries are appended (docTTTTTquery, Nogueira and Lin
+                   2019): the run's own queries, so that this system and the index have read the same
 dense              a sentence-transformers model; the paper's is GTR-Base (T5 encoder, mean pooling, projection)
-dual_encoder       the same recipe trained on the run's own synthetic queries
+dual_encoder       the dual encoder that was trained on the run's own synthetic queries
 """
 
-from __future__ import annotations
-
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from dsi.artifacts import WORK, read_manifest
+from dsi.artifacts import read_manifest
 from dsi.baselines.bm25 import bm25
 from dsi.baselines.dense import dense
 from dsi.baselines.dual_encoder import TextEncoder
 from dsi.config import BaselinesConfig
 from dsi.corpus.store import Corpus
-from dsi.corpus.vectors import VECTORS, encode_shards, join_shards
 from dsi.doc2query.shards import read_shards
-from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
-from dsi.runtime.processes import ALONE
+from dsi.embeddings.sentence_encoder import sentence_encoder
 
 
 def run_baselines(
@@ -40,10 +35,10 @@ def run_baselines(
     embeddings_folder: Path | None = None,
     encoder_folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Write `SYSTEM.run` for every system of the configuration and return the costs of each; the latency and memory
-    of each are measured on the first `latency_queries`.
+    """Write `SYSTEM.run` for every system of the configuration, and return what each system costs.
 
-    `embeddings` are given where they are the vectors of the model of `dense`.
+    Latency and memory are measured on the first `latency_queries` queries. The folders of stages are given where a
+    system needs them; `embeddings_folder` where it has the vectors of the model of `dense`.
 
     Raises:
         DsiError: the corpus lacks the split, or a system lacks what it runs on.
@@ -51,21 +46,17 @@ def run_baselines(
     documents = Corpus(corpus_folder)
     queries = documents.queries(documents.evaluation_split(split))
     costs: dict[str, Any] = {}
-
-    def ask_dense(name: str, opened: Callable[[], Any], made: Path | None = None) -> dict[str, Any]:
-        vectors, seconds = _vectors(out_folder, name, opened, documents, made)
-        found = dense(out_folder, name, opened, vectors, corpus_folder, queries, baselines.depth, latency_queries)
-        return {"seconds_index": seconds, **found}
-
     for name in baselines.systems:
         if name == "dense":
-            opened: Callable[[], Any] = partial(sentence_encoder, baselines.dense_model, "baselines.dense_model")
-            costs[name] = ask_dense(name, opened, embeddings_folder)
+            load_model = partial(sentence_encoder, baselines.dense_model, "baselines.dense_model")
+            arguments = (corpus_folder, queries, baselines.depth, latency_queries, embeddings_folder)
+            costs[name] = dense(out_folder, name, load_model, *arguments)
         elif name == "dual_encoder":
             assert encoder_folder is not None  # the table of stages names both for this system
             assert tokenizer_folder is not None
             counts = (read_manifest(encoder_folder) or {"counts": {}})["counts"]
-            costs[name] = ask_dense(name, partial(TextEncoder, encoder_folder, tokenizer_folder))
+            encoder = partial(TextEncoder, encoder_folder, tokenizer_folder)
+            costs[name] = dense(out_folder, name, encoder, corpus_folder, queries, baselines.depth, latency_queries)
             costs[name] |= {key: counts.get(key) for key in ("steps", "training_seconds", "training_flops")}
         else:
             assert doc2query_folder is not None or name == "bm25"
@@ -74,20 +65,8 @@ def run_baselines(
     return costs
 
 
-def _vectors(
-    out_folder: Path, name: str, opened: Callable[[], Any], corpus: Corpus, embeddings_folder: Path | None
-) -> tuple[Path, float | None]:
-    """The .npy file of the documents' vectors, made unless they are there, and the seconds that took."""
-    if embeddings_folder is not None:
-        return embeddings_folder / VECTORS, (read_manifest(embeddings_folder) or {}).get("seconds")
-    start, work = time.monotonic(), out_folder / WORK / name
-    shards = encode_shards(work, corpus, half_precision(opened()), f"{name} index", ALONE)
-    join_shards(work / VECTORS, shards)
-    return work / VECTORS, round(time.monotonic() - start, 2)
-
-
 def contents(corpus: Corpus, doc2query_folder: Path | None) -> Iterator[tuple[str, str]]:
-    """(doc_id, text) of every document, with its synthetic queries if their stage is given."""
+    """The doc_id and text of every document, with its synthetic queries appended if their folder is given."""
     if doc2query_folder is None:
         yield from ((document.doc_id, document.content()) for document in corpus)
         return

@@ -1,8 +1,8 @@
-"""One YAML file is one experiment: a module a section, with its keys, types, defaults and meanings.
+"""The configuration of an experiment: a module per section, with its keys, types, defaults and meanings.
 
-`dsi config` prints them as commented YAML. A config file names only what differs from the defaults;
-`--set section.key=value` (`make SET="..."`) overrides both. Unknown keys, wrong types and impossible combinations
-raise `DsiError`, which names the file, the key and what is allowed.
+In: one YAML file, which names only what differs from the defaults, and overrides `section.key=value` (`--set`). Out: a
+`Config`, or its text, commented YAML (`dsi config`); unknown keys, wrong types and impossible combinations raise
+`DsiError`, which names the file, the key and what is allowed.
 """
 
 from dsi.config.baselines import BaselinesConfig, Bm25Config, EncoderConfig

@@ -1,7 +1,5 @@
 """Sections `baselines` and `encoder`: the systems to compare with, and the training of one of them."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,31 +8,40 @@ from dsi.config.section import Count, Rate, Section, Seed, Share
 
 
 class EncoderConfig(Section):
-    """Training of the baseline dual_encoder, GTR's recipe; its sizes, or its checkpoint, are those of `model`."""
+    """The training of the baseline dual_encoder, by GTR's recipe; sizes or checkpoint are those of section model."""
 
     steps: Count = 500
-    """A step reads whole documents, so that it takes several times as long as one of the index."""
+    """Training steps. A step reads whole documents, so that it takes several times as long as one of the index."""
     batch_size: Count = 256
-    """Pairs a step, over all processes; each process's share are the negatives of its queries."""
+    """Pairs per step, over all processes. The negatives of a query are the other documents of its process's share."""
     learning_rate: Rate = 1e-3
+    """Learning rate of all parameters but the embeddings."""
     embedding_learning_rate: Rate = 2e-2
+    """Learning rate of the embeddings."""
     save_steps: Count = 100
+    """Steps between two checkpoints."""
     seed: Seed = 0
+    """Seed of the initial weights and of the order of the pairs."""
 
 
 class Bm25Config(Section):
+    """Parameters of BM25; the defaults are those of Lucene in pyserini and Anserini."""
+
     k1: Annotated[float, Field(ge=0)] = 0.9
+    """Larger: further occurrences of a word in a document count more."""
     b: Share = 0.4
+    """Larger: long documents count less; 0 ignores the length."""
 
 
 class BaselinesConfig(Section):
+    """The systems that the index is compared with."""
+
     systems: list[Literal["bm25", "bm25_doc2query", "dense", "dual_encoder"]] = ["bm25"]
-    """bm25: Lucene through pyserini, English analyzer; bm25_doc2query: the same over passages with their synthetic
-    queries; dense: a sentence-transformers model, exact inner product; dual_encoder: one trained here on the synthetic
-    queries (section `encoder`)."""
+    """Any of these. bm25: Lucene through pyserini, with its English analyzer. bm25_doc2query: the same over documents
+    with their synthetic queries. dense: a sentence-transformers model, exact search by inner product. dual_encoder: one
+    trained here on the synthetic queries (section encoder)."""
     bm25: Bm25Config = Bm25Config()
-    """Defaults are Lucene's in pyserini and Anserini."""
     dense_model: str = "sentence-transformers/gtr-t5-base"
-    """dense: name or folder of the model; the paper's is GTR-Base."""
+    """dense: the model, a name on the Hugging Face hub or a folder. The paper's is GTR-Base."""
     depth: Count = 100
-    """Documents returned a query."""
+    """Documents returned per query."""

@@ -1,6 +1,4 @@
-"""Section `corpus`: which documents, queries and judgements."""
-
-from __future__ import annotations
+"""Section `corpus`: documents, queries and judgements."""
 
 from typing import Literal, Self
 
@@ -9,31 +7,34 @@ from pydantic import model_validator
 from dsi.config.section import Count, Section, Seed, Share
 
 TRAIN, DEV, TEST = USUAL_SPLITS = ("train", "dev", "test")
-"""Splits that are read without being named where a source has them."""
+"""The splits that are read without being named where a source has them."""
 
 
 class CorpusConfig(Section):
+    """The documents, the queries and the relevance judgements."""
+
     source: Literal["pydoc", "msmarco", "beir", "ir_datasets"] = "pydoc"
-    """pydoc: documentation of Python and of installed packages; msmarco: the official TSV files; beir: a BEIR folder;
-    ir_datasets: any id of that catalogue."""
+    """pydoc: docstrings of Python and of installed packages. msmarco: the official TSV files. beir: a folder in BEIR's
+    format. ir_datasets: a dataset of that catalogue."""
     path: str | None = None
-    """msmarco, beir: the folder that holds the files; msmarco also takes the official .tar.gz."""
+    """msmarco, beir: the folder that holds the files; for msmarco also the official .tar.gz."""
     dataset: str | None = None
-    """ir_datasets: the id that has the documents, e.g. msmarco-passage."""
+    """ir_datasets: the id of the dataset that has the documents, e.g. msmarco-passage."""
     packages: list[str] = []
     """pydoc: installed packages to read beside the standard library."""
     splits: dict[str, str] = {}
-    """Our split name -> the source's (msmarco {dev: dev.small}; ir_datasets {dev: msmarco-passage/dev/small}); these
-    must exist. Splits named train, dev and test are read without being named here where a folder has them."""
+    """Splits that must exist: the name that each gets, and its name in the source, e.g. {dev: dev.small} for msmarco,
+    {dev: msmarco-passage/dev/small} for ir_datasets. Splits train, dev and test of a folder need not be named."""
     size: Count | None = None
-    """Keep this many documents: first those judged for the evaluation queries, then those of the training queries,
+    """Number of documents to keep: first those judged for evaluation queries, then those judged for training queries,
     then random ones. A smaller subset is contained in every larger one. Null keeps all."""
     evaluation_queries: Count | None = None
-    """Keep the first so many judged queries of every split but train, whose documents a small subset must hold. Null
-    keeps all."""
+    """Number of judged queries to keep in every split but train, the first ones; a subset (size) must hold their judged
+    documents. Null keeps all."""
     max_unknown: Share = 0.0
-    """Largest tolerated share of judgements that name an unknown (or empty) document or an unknown query."""
+    """Largest tolerated share of judgements that name an unknown query or an unknown or empty document."""
     seed: Seed = 0
+    """Seed of the choice of random documents (size)."""
 
     @model_validator(mode="after")
     def _source_has_its_keys(self) -> Self:

@@ -1,7 +1,5 @@
 """A configuration as commented YAML: what `dsi config` prints, and `config.yaml` of a run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml
@@ -11,12 +9,17 @@ from dsi.config.section import Section
 
 
 def describe(section: type[Section] = Config, values: Section | None = None, indent: str = "") -> str:
-    """Commented YAML of every key with its default, or with its value in `values`."""
+    """Every key of a section with its default, or with its value in `values`, as YAML; its meaning is a comment above.
+
+    >>> from dsi.config import TokenizerConfig
+    >>> print(describe(TokenizerConfig, TokenizerConfig(vocabulary=6_000)).splitlines()[1])
+    vocabulary: 6000
+    """
     lines = []
     for name, field in section.model_fields.items():
         value = getattr(values, name) if values is not None else field.get_default(call_default_factory=True)
-        for line in (field.description or "").splitlines():
-            lines.append(f"{indent}# {line.strip()}")
+        meaning = type(value).__doc__ if isinstance(value, Section) else field.description
+        lines += [f"{indent}# {line.strip()}" for line in (meaning or "").splitlines()]
         if isinstance(value, Section):
             lines += [f"{indent}{name}:", describe(type(value), value, indent + "  ")]
         else:

@@ -1,7 +1,5 @@
 """Section `doc2query`: synthetic queries."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,25 +8,25 @@ from dsi.config.section import Count, CountOrZero, Rate, Section, Seed, Share
 
 
 class KnownItemConfig(Section):
-    """Term models and noise are those of Azzopardi et al. 2007."""
+    """Known-item simulation (Azzopardi et al. 2007): a query is some words drawn from its document."""
 
     queries: CountOrZero = 40
-    """Simulated queries a document; 0 turns the generator off."""
+    """Queries per document; 0 turns the simulation off."""
     min_words: Count = 2
-    """Words of the shortest query (fewer if a word is drawn twice)."""
+    """Smallest number of words drawn for a query; a word that is drawn twice is in it once."""
     mean_words: Rate = 4.5
-    """Mean number of words; those above min_words follow a Poisson distribution."""
+    """Mean number of words drawn for a query; those above min_words follow a Poisson distribution."""
     terms: Literal["tf_idf", "popular", "discriminative"] = "tf_idf"
-    """How a document's words are drawn. tf_idf: damped frequency times a power of the inverse document frequency;
-    popular: by frequency in the document; discriminative: inversely to the number of documents."""
+    """What the probability of a word is proportional to. tf_idf: its damped frequency in the document times a power of
+    the inverse document frequency. popular: the frequency. discriminative: one over the document frequency."""
     discrimination: Annotated[float, Field(ge=0)] = 1.5
-    """tf_idf: that power. More prefers rare words."""
+    """tf_idf: the power. A larger one prefers rare words."""
     title_weight: Annotated[float, Field(gt=0)] = 1.0
-    """tf_idf, popular: occurrences that one in the title counts as."""
+    """tf_idf, popular: number of occurrences that one in the title counts as."""
     noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Chance that a word is replaced by one of the collection: what a query says that its document does not."""
+    """Probability that a word is replaced by one of the collection: real queries have words that the document lacks."""
     spans: Share = 0.0
-    """Share of queries that are consecutive words of the document instead: for queries that are whole sentences."""
+    """Share of queries that are consecutive words of the document instead, as where queries are whole sentences."""
 
     @model_validator(mode="after")
     def _lengths(self) -> Self:
@@ -38,43 +36,44 @@ class KnownItemConfig(Section):
 
 
 class T5GeneratorConfig(Section):
-    """Defaults are docTTTTTquery's and the paper's (section 6.1)."""
+    """Queries sampled from the model of section generator. Defaults: docTTTTTquery's and the paper's (section 6.1)."""
 
     queries: CountOrZero = 0
-    """Queries sampled a document from the model of section `generator`; 0 turns it off."""
+    """Queries per document; 0 turns the sampling off."""
     top_k: Count = 10
-    """A token is drawn from this many most probable ones; 1 is greedy."""
+    """The next token is drawn from this many most probable ones; 1 is greedy decoding."""
     temperature: Rate = 1.0
+    """Temperature of the softmax over these tokens."""
     document_length: Count = 512
-    """Input tokens of a document, the rest is cut."""
+    """Longest document, in tokens; the rest is cut."""
     query_length: Count = 64
     """Longest query, in tokens."""
     prefix: str = ""
-    """Text before every document, for checkpoints that expect one."""
+    """Text put before every document, for checkpoints that expect one."""
     batch_tokens: Count = 32_768
-    """Tokens, read and at most written, of the documents that go together: bounds the memory."""
+    """Largest number of tokens in a batch of documents and their queries; bounds the memory."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 where the GPU has it."""
+    """auto: bfloat16 on a GPU that has it, else float32."""
 
 
 class PredictionsConfig(Section):
+    """Queries that others have generated and released."""
+
     path: str | None = None
-    """Released queries. docTTTTTquery's text files, a folder or one file: line n, from 0, belongs to the document with
-    id n, and several files are several samples. JSON lines {"id": ..., "predicted_queries": [...]}, a folder or one
-    file. Or the name of a Hugging Face dataset with these two columns."""
+    """Where the queries are; null: none. Text files as docTTTTTquery's, one or a folder of them: line n, from 0, is a
+    query for the document with id n, and every file is one more sample. JSON lines {"id": ..., "predicted_queries":
+    [...]}, a file or a folder of them. Or the name of a Hugging Face dataset with these two columns."""
     queries: Count = 40
-    """The first so many a document."""
+    """Largest number of queries per document; the first ones are taken."""
 
 
 class Doc2QueryConfig(Section):
-    """Generators that are on (queries above 0, a path) add up to a mixture."""
+    """The synthetic queries of every document: the union of what known_item, t5 and predictions give."""
 
     known_item: KnownItemConfig = KnownItemConfig()
-    """Known-item simulation (Azzopardi et al. 2007): words drawn from the document by discriminative power."""
     t5: T5GeneratorConfig = T5GeneratorConfig()
-    """Queries sampled from a sequence-to-sequence model (docTTTTTquery)."""
     predictions: PredictionsConfig = PredictionsConfig()
-    """Queries that others have generated and released."""
     shard_size: Count = 10_000
-    """Documents a shard: the unit of resuming and of randomness."""
+    """Documents per shard, the unit of resuming and of random draws."""
     seed: Seed = 0
+    """Seed of known_item and t5."""

@@ -1,7 +1,5 @@
 """Section `embeddings`: a vector for every document."""
 
-from __future__ import annotations
-
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -10,17 +8,18 @@ from dsi.config.section import Section, Seed
 
 
 class EmbeddingsConfig(Section):
-    """A vector a document, which all docid kinds but atomic and naive cluster. The baseline `dense` uses them too where
-    they are its model's."""
+    """One vector per document: for all kinds of docids but atomic and naive, and for the baseline dense if its model
+    makes them."""
 
     kind: Literal["tfidf", "document_states", "sentence_transformers", "file"] = "tfidf"
-    """TF-IDF + truncated SVD, the untrained model's own document states (section `model`), a sentence-transformers
-    model, or a file."""
+    """tfidf: TF-IDF and truncated SVD. document_states: the decoder state of the untrained model (section model) for
+    each document. sentence_transformers: a sentence-transformers model. file: a file of vectors."""
     model: str = "sentence-transformers/sentence-t5-base"
-    """sentence_transformers: name or folder of the model."""
+    """sentence_transformers: the model, a name on the Hugging Face hub or a folder."""
     file: str | None = None
-    """file: a .npy file of floating-point numbers, a row a document in corpus order; it may be larger than memory."""
+    """file: a .npy file of floating-point numbers, one row per document in corpus order; it may exceed the memory."""
     seed: Seed = 0
+    """Seed of the truncated SVD and of the untrained model."""
 
     @model_validator(mode="after")
     def _file_is_named(self) -> Self:

@@ -1,7 +1,6 @@
 """The whole configuration of an experiment, and which of its keys do not go together."""
 
-from __future__ import annotations
-
+from operator import attrgetter
 from typing import Any, Self
 
 from pydantic import model_validator
@@ -22,7 +21,7 @@ from dsi.config.training import TrainingConfig
 
 
 class Config(Section):
-    """A whole experiment."""
+    """One experiment: the sections of keys that its stages read."""
 
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -54,9 +53,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _generator_exists(self) -> Self:
-        generator = self.generator
-        exists = generator.checkpoint is not None or generator.is_trained
-        if self.doc2query.t5.queries and not exists:
+        if self.doc2query.t5.queries and self.generator.checkpoint is None and not self.generator.is_trained:
             raise ValueError("doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0")
         return self
 
@@ -81,8 +78,9 @@ class Config(Section):
         return self.model_copy(update={"corpus": corpus.model_copy(update={"splits": splits})})
 
     def __getitem__(self, key: str) -> Any:
-        """Value of a dotted key, e.g. `config["evaluation.split"]`."""
-        value: Any = self
-        for part in key.split("."):
-            value = getattr(value, part)
-        return value
+        """The value of a dotted key.
+
+        >>> Config()["docids.kind"]
+        'atomic'
+        """
+        return attrgetter(key)(self)

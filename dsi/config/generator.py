@@ -1,44 +1,44 @@
 """Section `generator`: the model that samples synthetic queries."""
 
-from __future__ import annotations
-
 from dsi.config.corpus import TRAIN
 from dsi.config.model import T5Sizes
 from dsi.config.section import Count, CountOrZero, Rate, Seed, Share
 
 
 class GeneratorConfig(T5Sizes):
-    """The model behind `doc2query.t5`, and its training on pairs of a document and a real query (the paper's in-domain
-    D2Q)."""
+    """The model that doc2query.t5 samples from, and its training on queries with documents (in-domain D2Q)."""
 
     checkpoint: str | None = "castorini/doc2query-t5-base-msmarco"
-    """A sequence-to-sequence checkpoint, hub name or folder. Null starts a T5 from random weights with the sizes above
-    and the corpus's own vocabulary."""
+    """A sequence-to-sequence checkpoint, a name on the Hugging Face hub or a folder. Null starts from random weights,
+    with the sizes above and the vocabulary of section tokenizer."""
     steps: CountOrZero = 0
-    """Training steps on labelled pairs; 0 uses the checkpoint as it is."""
+    """Training steps on labelled pairs. If this and simulated_steps are 0, the checkpoint is used as it is."""
     split: str = TRAIN
-    """Queries of the corpus whose relevant documents make the pairs."""
+    """Split of the corpus whose queries, with their relevant documents, are the labelled pairs."""
     extra: list[str] = []
-    """BEIR folders whose pairs, of all their splits, are added."""
+    """BEIR folders whose pairs, of all their splits, are added to the labelled ones."""
     simulated_steps: CountOrZero = 0
-    """Steps before those on known-item queries of the corpus's documents, which teach a random model to copy."""
+    """Training steps before those, on known-item queries of the documents: they teach random weights to copy."""
     batch_size: Count = 64
-    """Pairs a step, over all processes."""
+    """Pairs per step, over all processes."""
     learning_rate: Rate = 1e-4
-    """docTTTTTquery's."""
+    """Learning rate of all parameters but the embeddings, docTTTTTquery's."""
     embedding_learning_rate: Rate = 1e-4
-    """Step of the embeddings: the same for a checkpoint, larger from random weights (see `training`)."""
+    """Learning rate of the embeddings: the same for a checkpoint, larger from random weights (see section training)."""
     eval_steps: Count = 200
-    """Steps between two evaluations on held-out pairs; the best model is kept."""
+    """Steps between two evaluations on the held-out pairs, each also a checkpoint; the best one is kept."""
     held_out: Count = 200
-    """Labelled pairs held out (at most a tenth of them)."""
+    """Labelled pairs held out, at most a tenth of them."""
     document_length: Count = 512
+    """Longest document, in tokens; the rest is cut."""
     query_length: Count = 64
-    """Tokens, the rest is cut."""
+    """Longest query, in tokens; the rest is cut."""
     dropout: Share = 0.1
+    """Dropout rate in training."""
     seed: Seed = 0
+    """Seed of the initial weights, of the pairs held out and of their order."""
 
     @property
     def is_trained(self) -> bool:
-        """Whether it is trained before it is used."""
+        """Whether the model is trained before it is used."""
         return self.steps + self.simulated_steps > 0

@@ -1,8 +1,7 @@
 """Read a configuration: a YAML file, the files that it extends, and overrides."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from dsi.config.yaml_text import parse_yaml
 from dsi.errors import DsiError, first_line
 
 CONFIG = "config.yaml"
-"""The whole configuration in a run's folder."""
+"""The file in a run's folder that has the whole configuration."""
 AnySection = TypeVar("AnySection", bound=Section)
 
 
@@ -36,51 +35,56 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
             raise DsiError(f"--set {override!r}: expected section.key=value")
         _assign(values, key, parse_yaml(value, f"--set {override}"))
         overridden.add(key)
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise DsiError("; ".join(explain(e, str(path), overridden) for e in error.errors())) from None
+    return _validated(Config, values, str(path), overridden)
 
 
 def overrides_of(keys: dict[str, Any]) -> list[str]:
-    """Dotted keys and their values as the overrides that `load_config` takes."""
+    """The overrides, as `load_config` takes them, that give dotted keys these values.
+
+    >>> overrides_of({"docids.kind": "naive", "model.warm_start": False})
+    ['docids.kind="naive"', 'model.warm_start=false']
+    """
     return [f"{key}={json.dumps(value)}" for key, value in keys.items()]
 
 
 def read_section(path: Path, kind: type[AnySection]) -> AnySection:
-    """A file that is one section of its own.
+    """Read a YAML file that is one section of its own.
 
     Raises:
-        DsiError: the file cannot be read, or a key of it is wrong.
+        DsiError: the file cannot be read, or one of its keys is wrong.
     """
     try:
-        return kind.model_validate(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DsiError(f"cannot read {path}: {first_line(error)}") from None
-    except ValidationError as error:
-        raise DsiError("; ".join(explain(wrong, str(path), set(), kind) for wrong in error.errors())) from None
+    return _validated(kind, parse_yaml(text, str(path)), str(path))
 
 
 def read_part(path: Path, name: str, kind: type[AnySection], changes: dict[str, Any] | None = None) -> AnySection:
-    """Section `name` of an experiment's file, or its defaults where the file has none, with `changes` to its keys.
+    """Read section `name` of an experiment's file, or its defaults where the file has none, with `changes` to its keys.
 
     Raises:
         DsiError: the file cannot be read, or a key of the section is wrong.
     """
     values = _read(path).get(name) or {}
-    section = _part(name, kind, values, str(path))
-    return _part(name, kind, {**values, **changes}, None) if changes else section
+    section = _validated(kind, values, str(path), name=name)
+    return _validated(kind, {**values, **changes}, None, name=name) if changes else section
 
 
-def _part(name: str, kind: type[AnySection], values: dict[str, Any], path: str | None) -> AnySection:
+def _validated(
+    kind: type[AnySection], values: Any, path: str | None, overridden: Set[str] = frozenset(), name: str | None = None
+) -> AnySection:
+    """The section with these values, those of the file `path` if any; `name` is its name in an experiment."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        errors: list[ErrorDetails] = [{**wrong, "loc": (name, *wrong["loc"])} for wrong in error.errors()]
-        raise DsiError("; ".join(explain(wrong, path) for wrong in errors)) from None
+        root, above = (Config, [name]) if name else (kind, [])
+        errors: list[ErrorDetails] = [{**wrong, "loc": (*above, *wrong["loc"])} for wrong in error.errors()]
+        raise DsiError("; ".join(explain(wrong, path, overridden, root) for wrong in errors)) from None
 
 
 def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values in a file and in those that it extends, of which `extended_by` are open."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,5 @@
 """What is wrong with a configuration, in words: the file or the option, the key, and what is allowed."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Set
 from typing import Any
@@ -21,13 +19,16 @@ RENAMED = {
     "model.head=tree": "hierarchical_softmax",
     "docids.alphabet=pieces": "tokens",
 }
-"""Keys, and values of keys, that had another name once."""
+"""The present names of keys, and of values of keys, that had other names once."""
 
 
 def explain(
-    error: ErrorDetails, path: str | None, overridden: Set[str] = frozenset(), root: type[Section] | None = None
+    error: ErrorDetails, path: str | None, overridden: Set[str] = frozenset(), root: type[Section] = Config
 ) -> str:
-    """In words; `path` is the file that has the key, if one does, unless it is among those overridden by --set."""
+    """The message for an error that pydantic found in a section of type `root`.
+
+    It names the file `path`, if that is to blame, or `--set` for the keys `overridden`.
+    """
     key = ".".join(str(part) for part in error["loc"])
     file = f"{path}: " if path is not None else ""
     origin = f"--set {key}" if key in overridden else f"{file}{key}" if key else str(path)
@@ -36,7 +37,7 @@ def explain(
     if (value := f"{key}={error['input']}") in RENAMED:
         return f"{origin}: {error['input']} is called {RENAMED[value]} now"
     if error["type"] == "extra_forbidden":
-        siblings = _keys(error["loc"][:-1], root or Config)
+        siblings = _keys(error["loc"][:-1], root)
         close = difflib.get_close_matches(str(error["loc"][-1]), siblings, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return f"{origin}: unknown key; {hint}allowed here: {', '.join(siblings)}"
@@ -47,6 +48,7 @@ def explain(
 
 
 def _keys(location: tuple[int | str, ...], root: type[Section]) -> list[str]:
+    """The keys that a section of type `root` allows at a place below it."""
     section: Any = root
     for part in location:
         if not hasattr(section, "model_fields"):  # below a key of the user's own

@@ -1,49 +1,58 @@
 """Section `model`: the T5 and its docid head."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from dsi.config.section import Count, Section, Share
 
 
 class T5Sizes(Section):
-    """Of a T5 that starts from random weights. The defaults suit two CPU cores: a second encoder layer costs more in
-    steps than it brings."""
+    """The sizes of a T5 that starts from random weights. The defaults suit two CPU cores: a second encoder layer costs
+    more in steps than it brings."""
 
     d_model: Count = 256
+    """Width of the hidden states. This and the next five keys are sizes of a T5 that starts from random weights."""
     num_layers: Count = 1
+    """Encoder layers."""
     num_decoder_layers: Count = 1
+    """Decoder layers."""
     num_heads: Count = 4
+    """Attention heads per layer."""
     d_kv: Count = 64
+    """Width of an attention head."""
     d_ff: Count = 512
+    """Width of the feed-forward layers."""
 
 
 class BackboneConfig(T5Sizes):
     """What an index and the dual encoder that it is compared with have in common."""
 
     checkpoint: str | None = None
-    """A T5, T5.1.1 or mT5 checkpoint (hub name or folder). Null starts from random weights with the sizes above. Or
-    runs/NAME/model, a trained index: it passes on its backbone, whose document states then start the output rows."""
+    """A T5, T5.1.1 or mT5 checkpoint, a name on the Hugging Face hub or a folder. Null starts from random weights with
+    the sizes above. A trained index, runs/NAME/model, gives its backbone, whose document states start the rows."""
     dropout: Share = 0.0
+    """Dropout rate in training."""
     query_length: Count = 32
-    """Input tokens of a query, the rest is cut."""
+    """Longest query, in tokens; the rest is cut."""
     document_length: Count = 96
-    """Input tokens of a document, the rest is cut."""
+    """Longest document, in tokens; the rest is cut."""
 
 
 class ModelConfig(BackboneConfig):
+    """The model: a T5 and a head that predicts docid tokens."""
+
     head: Literal["plain", "hierarchical_softmax", "pawa"] = "plain"
-    """plain: an output row a docid token. hierarchical_softmax: a row a node of the docid trie, softmax over siblings.
-    pawa: rows that change with the prefix (docids.kind semantic_2d or residual)."""
+    """plain: one output row per docid token. hierarchical_softmax: one row per node of the docid trie, softmax over
+    siblings. pawa: rows that depend on the docid tokens before (for docids.kind semantic_2d and residual)."""
     pawa: Literal["additive", "matrix"] = "additive"
-    """pawa: how (see dsi.model.heads)."""
+    """pawa: how a row depends on the tokens before. additive: a vector is added to it (NCI's released code). matrix: it
+    is multiplied by a matrix (as in the paper)."""
     pawa_layers: Count = 1
-    """pawa: layers of the decoder that reads the prefix and the query."""
+    """pawa: layers of the decoder that reads the query and the docid tokens before."""
     warm_start: bool = True
-    """atomic, or head=hierarchical_softmax: start each output row from the model's states for its documents before any
-    training."""
+    """docids.kind=atomic or head=hierarchical_softmax: whether each output row starts from the states of its documents,
+    which the model computes before it is trained."""
 
     @property
     def backbone(self) -> BackboneConfig:
+        """The keys that do not concern the head."""
         return BackboneConfig(**{key: getattr(self, key) for key in BackboneConfig.model_fields})

@@ -1,7 +1,5 @@
 """Section `search`: how the index answers."""
 
-from __future__ import annotations
-
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -12,27 +10,29 @@ Ranking = Literal["path", "leaf"]
 
 
 class SearchConfig(Section):
+    """How the index answers queries."""
+
     beam: Count = 100
-    """Hypotheses kept a step, and so documents returned a query."""
+    """Hypotheses kept per step, and so documents returned per query."""
     ranking: Ranking = "path"
-    """How the documents that the beam finds are ordered. path: by the probability of their docid; leaf
-    (head=hierarchical_softmax): by their leaf's row alone, as an atomic index would."""
+    """How the documents that the beam finds are ordered. path: by the probability of their docid. leaf
+    (model.head=hierarchical_softmax): by the output row of their leaf alone, as atomic docids are."""
     constrained: bool = True
-    """Whether the beam follows only docids that exist. False is the paper's unconstrained beam: documents of the docids
-    that happen to exist are returned, and the manifest tells the share of those that do not."""
+    """Whether the beam follows only docids that exist. False is the paper's unconstrained beam: docids that do not
+    exist lead to no document, and the manifest gives their share."""
     exact: bool = False
-    """Widen the beam of a query until its first ten documents are certified to be the most probable ones of all."""
+    """Whether a beam is widened until the first ten documents are certified to be the most probable of all."""
     max_beam: Count = 10_000
-    """exact: widest beam to try."""
+    """exact, error_queries: the widest beam to try."""
     error_queries: CountOrZero = 0
-    """The first so many queries are also searched exactly and with narrow beams, to tell how often these miss the most
-    probable documents (search errors)."""
+    """The first so many queries are also searched exactly and with narrow beams, to measure how often these miss the
+    most probable documents (search errors)."""
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
-    """auto: bfloat16 where the GPU has it, else float32. int8 is for the CPU, about 1.5 times faster than float32."""
+    """auto: bfloat16 on a GPU that has it, else float32. int8 is for the CPU, about 1.5 times faster than float32."""
     batch_size: Count = 32
     """Queries searched together."""
     latency_queries: CountOrZero = 100
-    """Queries also searched one at a time to measure latency."""
+    """Number of queries that are also searched one at a time, to measure latency."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -49,7 +49,7 @@ class SearchConfig(Section):
         return self
 
     def check_head(self, head: str) -> None:
-        """Raise ValueError if a model with this head cannot be searched so."""
+        """Raise ValueError if a model with this head cannot be searched as this section says."""
         if self.ranking == "leaf" and head != "hierarchical_softmax":
             raise ValueError("search.ranking=leaf needs model.head=hierarchical_softmax")
         if head == "hierarchical_softmax" and not self.constrained:

@@ -1,14 +1,14 @@
 """Section `tokenizer`: the vocabulary of texts."""
 
-from __future__ import annotations
-
 from dsi.config.section import Count, Section
 
 
 class TokenizerConfig(Section):
+    """The vocabulary of texts: SentencePiece trained on the corpus. A model.checkpoint brings its own instead."""
+
     vocabulary: Count = 16_000
-    """Size of the SentencePiece vocabulary trained on the corpus. A model.checkpoint brings its own."""
+    """Size of the vocabulary; a small corpus gives fewer tokens."""
     lowercase: bool = True
-    """Fold case before training the vocabulary (queries rarely keep it)."""
+    """Whether texts are lowercased: queries rarely keep the case."""
     punctuation: bool = False
-    """Whether a vocabulary trained here has tokens for it. Without, `(status,` and `status` are the same token."""
+    """Whether punctuation has tokens. If not, `(status,` and `status` are the same token."""

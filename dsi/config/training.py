@@ -1,7 +1,5 @@
 """Section `training`: tasks, steps and rates."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,21 +9,21 @@ from dsi.config.section import Count, CountOrZero, Rate, Section, Seed, Weight
 
 
 class TasksConfig(Section):
-    """Share of each training task in the examples, up to a common factor; 0 leaves it out. The paper's best for MS
-    MARCO is synthetic queries alone; it gives no shares for mixtures (DSI: 32 texts to a labelled query)."""
+    """The training tasks: for each, its share of the examples, up to a common factor; 0 leaves it out. The paper's best
+    for MS MARCO is d2q alone; it gives no shares for mixtures (DSI: 32 texts per labelled query)."""
 
     d2q: Weight = 1.0
-    """Synthetic query to docid."""
+    """From a synthetic query to the docid of its document (D2Q)."""
     first_p: Weight = 0.0
-    """First tokens of the document to docid (FirstP)."""
+    """From the first tokens of a document to its docid (FirstP)."""
     daq: Weight = 0.0
-    """Random spans of the document to docid (DaQ)."""
+    """From random spans of a document to its docid (document as query, DaQ)."""
     labelled: Weight = 0.0
-    """Queries of split train to the docids of their relevant documents."""
+    """From a query of split train to the docids of its relevant documents."""
     passage_length: Count = 64
-    """first_p, daq: tokens of a text."""
+    """first_p, daq: length of the text, in tokens."""
     spans: Count = 10
-    """daq: spans a document; one that is not longer than a span is its only one."""
+    """daq: spans per document; a document that is not longer than a span is its only one."""
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -35,41 +33,45 @@ class TasksConfig(Section):
 
 
 class TrainingConfig(Section):
+    """The training of the model to map queries to docids."""
+
     tasks: TasksConfig = TasksConfig()
     steps: Count = 3_000
+    """Optimiser steps per round."""
     rounds: Count = 1
-    """Trainings of so many steps, one after the other, each with its own warm-up and decay. After each one, the
-    document states of the model as trained are added to the output rows (where model.warm_start applies), if that ranks
-    the dev queries better."""
+    """Rounds in a row, each with its own warm-up and decay. After a round, the document states of the trained model are
+    added to the output rows (where model.warm_start applies) if that ranks the dev queries better."""
     batch_size: Count = 256
-    """Examples an optimiser step, over all processes and accumulated micro-batches."""
+    """Examples per optimiser step, over all processes and micro-batches."""
     accumulation: Count = 1
-    """Micro-batches an optimiser step."""
+    """Micro-batches per optimiser step."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    """adafactor: T5's, for output rows too many for AdamW's two moments; its steps are relative to the parameters'
-    size, so that the three learning rates can be equal (T5 and the paper: 1e-3; from random weights 1e-2)."""
+    """adafactor: T5's optimiser, for output rows too many for the two moments of AdamW. Its steps are relative to the
+    size of the parameters, so that all learning rates can be equal (T5 and the paper: 1e-3; random weights: 1e-2)."""
     learning_rate: Rate = 1e-3
-    """Step of the transformer's matrices."""
+    """Learning rate of the transformer's matrices."""
     embedding_learning_rate: Rate = 2e-2
-    """Step of the input embeddings. T5 starts them at standard deviation 1, some 16 times the matrices' scale."""
+    """Learning rate of the embeddings. T5 starts them at standard deviation 1, some 16 times the matrices' scale."""
     head_learning_rate: Rate | None = None
-    """Step of the docid output rows. Null: 12 divided by the number of documents, within 1e-4 and 2e-3; a larger one
-    ruins a warm start."""
+    """Learning rate of the docid output rows; a large one ruins a warm start. Null: 12 divided by the number of
+    documents, within 1e-4 and 2e-3."""
     warmup_steps: CountOrZero = 100
+    """Steps over which the learning rates rise from 0; afterwards they fall to 0 linearly."""
     eval_steps: Count = 500
     """Steps between two points of the dev curve, each also a checkpoint."""
     dev_queries: Count = 1_000
-    """Dev queries behind a point of the curve (the first in corpus order)."""
+    """Dev queries per point of the curve, the first ones of the corpus."""
     dev_ranking: Ranking = "path"
-    """How documents are ordered for the curve; see search.ranking."""
+    """How documents are ordered for the curve, as in search.ranking."""
     patience: Count | None = None
-    """Stop after this many points without a better dev RR@10. Null never stops early."""
+    """Number of points in a row without a better dev RR@10 after which a round stops early. Null never stops early."""
     consistency: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the consistency loss, the divergence between two passes with different dropout (NCI: 0.15 and
-    model.dropout=0.1). Doubles the cost of a step."""
+    """Weight of the consistency loss, the divergence between two passes with different dropout (NCI: 0.15, with
+    model.dropout=0.1). Above 0 it doubles the cost of a step."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 where the GPU has it. float16 is not offered: T5 overflows in it."""
+    """auto: bfloat16 on a GPU that has it, else float32. float16 is not offered: T5 overflows in it."""
     seed: Seed = 0
+    """Seed of the initial weights, of dropout, of spans and of the order of the examples."""
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> Self:

@@ -1,7 +1,5 @@
 """YAML as configurations are written in it."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -28,6 +26,14 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, origin: str) -> Any:
+    """The value of a YAML text.
+
+    >>> parse_yaml("{learning_rate: 1e-3, measures: [RR@10]}", "config.yaml")
+    {'learning_rate': 0.001, 'measures': ['RR@10']}
+
+    Raises:
+        DsiError: the text is not valid YAML; the message names `origin`, its file or option, and the line.
+    """
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:

@@ -1,11 +1,9 @@
-"""A folder in the layout of the BEIR benchmark.
+"""The source `beir`: a folder in the layout of the BEIR benchmark.
 
-corpus.jsonl        {"_id": ..., "title": ..., "text": ...} a line
-queries.jsonl       {"_id": ..., "text": ...} a line, of all splits together
+corpus.jsonl        {"_id": ..., "title": ..., "text": ...} per line
+queries.jsonl       {"_id": ..., "text": ...} per line, the queries of all splits together
 qrels/SPLIT.tsv     query-id, corpus-id, score, separated by tabs, under a header
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,25 +18,19 @@ QREL_FIELDS = ("query-id", "corpus-id", "score")
 
 
 def open_source(config: CorpusConfig) -> Source:
-    """Open the folder `config.path`.
-
-    Raises:
-        DsiError: a file is missing.
-    """
-    assert config.path is not None  # CorpusConfig sees to it
+    """Open the folder `config.path`; DsiError if a file is missing."""
+    assert config.path is not None  # CorpusConfig checks it
     return Beir(Folder(config.path), config.splits)
 
 
 class Beir:
+    """The source in a folder; `splits` are our names of splits, and the names of their files."""
+
     def __init__(self, folder: Folder, splits: dict[str, str]) -> None:
         self._folder = folder
         self._corpus = folder.get("corpus.jsonl")
-        self._splits = choose_splits(splits, self._parts)
-        self._queries = folder.get("queries.jsonl") if self._splits else None
-
-    @property
-    def splits(self) -> list[str]:
-        return list(self._splits)
+        self.splits = choose_splits(splits, lambda split: folder.present(f"qrels/{split}.tsv"))
+        self._queries = folder.get("queries.jsonl") if self.splits else None
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for where, record in json_records(self._corpus):
@@ -46,7 +38,7 @@ class Beir:
             yield where, Document(doc_id, _string(where, record, "title", default=""), text)
 
     def queries(self, split: str) -> Iterator[tuple[Where, Query]]:
-        """The queries that the split's judgements name; nothing else tells whose a query is."""
+        """The queries that the judgements of the split name: nothing else says to which split a query belongs."""
         assert self._queries is not None
         judged = {qrel.query_id for _, qrel in self.qrels(split)}
         for where, record in json_records(self._queries):
@@ -55,23 +47,16 @@ class Beir:
                 yield where, query
 
     def qrels(self, split: str) -> Iterator[tuple[Where, Qrel]]:
-        lines = self._folder.get(f"qrels/{self._splits[split]}.tsv").lines()
-        for where, line in lines:
+        for where, line in self._folder.get(f"qrels/{self.splits[split]}.tsv").lines():
             fields = split_fields(where, line, QREL_FIELDS)
             if where.number > 1:
                 yield where, Qrel(fields[0], fields[1], parse_relevance(where, fields[2]))
             elif tuple(fields) != QREL_FIELDS:
                 raise DsiError(f"{where}: expected the header {'<tab>'.join(QREL_FIELDS)}")
 
-    def _parts(self, split: str) -> dict[str, bool]:
-        name = f"qrels/{split}.tsv"
-        return {str(self._folder.path / name): self._folder.find(name) is not None}
-
 
 def _string(where: Where, record: dict[str, Any], key: str, default: str | None = None) -> str:
-    value = record.get(key)
-    if value is None:
-        value = default
+    value = default if record.get(key) is None else record[key]
     if not isinstance(value, str):
         found = f"found {value!r:.60}" if key in record else "there is none"
         raise DsiError(f"{where}: {key} must be a string, {found}")

@@ -1,4 +1,4 @@
-"""What no source may hand over: an id with white space in it, half a character, the same id twice."""
+"""Checks of the records of every source: ids without white space, valid Unicode, no id used twice."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MAX_SUSPECTS = 1_000
 
 
 def id_hash(identifier: str, seed: int = 0) -> int:
-    """64-bit hash of an id, the same everywhere and always."""
+    """A 64-bit hash of an id, the same in every process and on every machine."""
     return int.from_bytes(blake2b(f"{seed} {identifier}".encode(), digest_size=8).digest(), "big")
 
 
 def check_text(where: Where, what: str, identifier: str, *texts: str) -> None:
-    """Refuse an id that a TREC file cannot hold and strings that are not Unicode text.
+    """Refuse ids that a TREC file cannot hold and strings that are not valid Unicode.
 
     Raises:
-        DsiError: the id is empty or contains white space, or JSON's escapes left half of a surrogate pair.
+        DsiError: the id is empty or contains white space, or a JSON escape has left half of a surrogate pair.
     """
     if not identifier:
         raise DsiError(f"{where}: the {what} id is empty; give it one")
@@ -45,19 +45,19 @@ def check_text(where: Where, what: str, identifier: str, *texts: str) -> None:
 def check_unique(
     what: str, hashes: NDArray[np.uint64] | array[int], ids: Iterable[tuple[Where, str]], seed: int
 ) -> None:
-    """Refuse a repeated id. Only hashes are held of all ids, so that any number of them fits.
+    """Refuse an id that is used twice. Memory holds only a hash of each id, so that large collections fit.
 
     Args:
-        what: document or query, for the message.
-        hashes: `id_hash` with `seed` of every id.
-        ids: the ids once more; read only if two hashes are equal, which chance hardly ever does.
-        seed: of the hashes.
+        what: "document" or "query", for the message.
+        hashes: the `id_hash` of every id, with `seed`.
+        ids: all ids with their places, which are read only if two hashes are equal.
+        seed: the seed of the hashes.
 
     Raises:
         DsiError: an id occurs twice.
     """
     ordered = np.sort(np.asarray(hashes, dtype=np.uint64))
-    # Chance makes less than one equal pair in a thousand collections, so many suspects hold a repeated id for sure.
+    # Different ids have equal hashes in fewer than one of a thousand collections, so the first suspects are enough.
     suspects = set(ordered[1:][ordered[1:] == ordered[:-1]][:MAX_SUSPECTS].tolist())
     if not suspects:
         return

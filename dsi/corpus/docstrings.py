@@ -1,6 +1,4 @@
-"""Documentation of Python and of installed packages as a source: see `dsi.corpus.pydoc`."""
-
-from __future__ import annotations
+"""The source `pydoc`: the documentation of Python and of installed packages, read by `dsi.corpus.pydoc`."""
 
 from collections.abc import Iterator
 
@@ -14,24 +12,16 @@ SPLITS = (DEV, TEST)
 
 
 def open_source(config: CorpusConfig) -> Source:
-    """Read the documentation.
-
-    Raises:
-        DsiError: a package is not installed, or `config.splits` names something else than dev and test.
-    """
+    """Read the documentation; DsiError if a package is not installed or a split is neither dev nor test."""
     return Docstrings(config.packages, config.splits)
 
 
 class Docstrings:
-    """Each summary line is a query with the name of the documented object as its id; half are for choosing (dev)."""
+    """The documented objects. The name of an object is the id of its document and query; its hash decides the split."""
 
     def __init__(self, packages: list[str], splits: dict[str, str]) -> None:
-        self._splits = choose_splits(splits, lambda split: {f"split {split!r} in pydoc": split in SPLITS})
+        self.splits = choose_splits(splits, lambda split: {f"split {split!r} in pydoc": split in SPLITS})
         self._records = list(records(packages))
-
-    @property
-    def splits(self) -> list[str]:
-        return list(self._splits)
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for number, (document, _) in enumerate(self._records, start=1):
@@ -39,7 +29,7 @@ class Docstrings:
 
     def queries(self, split: str) -> Iterator[tuple[Where, Query]]:
         for number, (document, summary) in enumerate(self._records, start=1):
-            if SPLITS[id_hash(document.doc_id) % 2] == self._splits[split]:
+            if SPLITS[id_hash(document.doc_id) % 2] == self.splits[split]:
                 yield Where("pydoc", number, "query"), Query(document.doc_id, summary)
 
     def qrels(self, split: str) -> Iterator[tuple[Where, Qrel]]:

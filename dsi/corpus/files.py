@@ -1,6 +1,4 @@
-"""Text files of a source, line by line: plain, compressed with gzip, or inside a .tar.gz that is never unpacked."""
-
-from __future__ import annotations
+"""The text files of a source, read line by line: plain, compressed with gzip, or inside a .tar.gz."""
 
 import gzip
 import json
@@ -24,16 +22,19 @@ MAX_RELEVANCE = 2**31 - 1
 
 @dataclass(frozen=True)
 class TextFile:
+    """A text file on disk or in an archive."""
+
     path: Path
     member: str | None = None
-    """Name inside the archive `path`."""
+    """Name of the file inside the archive `path`, None for a file on disk."""
 
     @property
     def name(self) -> str:
+        """The file as error messages name it."""
         return str(self.path) if self.member is None else f"{self.path}/{self.member.removeprefix('./')}"
 
     def lines(self) -> Iterator[tuple[Where, str]]:
-        r"""Lines without their end, which is \n or \r\n; empty ones are left out.
+        r"""The lines that are not empty, with their places and without their end, which is \n or \r\n.
 
         Raises:
             DsiError: the file cannot be read, is damaged or is not UTF-8.
@@ -70,14 +71,10 @@ class TextFile:
 
 
 class Folder:
-    """The files of a source in a folder, as they are, with .gz added, or in an archive; or in one archive alone."""
+    """The files of a source: in a folder, as they are, with .gz added or in archives there; or all in one archive."""
 
     def __init__(self, path: str) -> None:
-        """Open the folder or the archive.
-
-        Raises:
-            DsiError: it does not exist or is neither.
-        """
+        """Open the folder or archive `path`; DsiError if it is neither."""
         self.path = Path(path)
         if not self.path.exists():
             raise DsiError(f"corpus.path: {path} does not exist")
@@ -85,7 +82,7 @@ class Folder:
             raise DsiError(f"corpus.path: {path} is neither a folder nor a .tar.gz")
 
     def find(self, name: str) -> TextFile | None:
-        """The file `name`, or None if it is not there."""
+        """The file `name`, or None if there is no such file."""
         for path in (self.path / name, self.path / f"{name}.gz"):
             if path.is_file():
                 return TextFile(path)
@@ -94,12 +91,12 @@ class Folder:
                 return member
         return None
 
-    def get(self, name: str) -> TextFile:
-        """The file `name`.
+    def present(self, *names: str) -> dict[str, bool]:
+        """Whether each of these files exists, by path."""
+        return {str(self.path / name): self.find(name) is not None for name in names}
 
-        Raises:
-            DsiError: it is not there.
-        """
+    def get(self, name: str) -> TextFile:
+        """The file `name`; DsiError if there is no such file."""
         file = self.find(name)
         if file is None:
             raise DsiError(f"there is no {self.path / name} (nor with .gz, nor in a .tar.gz there)")
@@ -117,11 +114,7 @@ class Folder:
 
 
 def json_records(file: TextFile) -> Iterator[tuple[Where, dict[str, Any]]]:
-    """The JSON object on each line.
-
-    Raises:
-        DsiError: a line is not a JSON object.
-    """
+    """The JSON object on each line, with its place; DsiError if a line is not a JSON object."""
     for where, line in file.lines():
         try:
             record = json.loads(line)
@@ -135,10 +128,10 @@ def json_records(file: TextFile) -> Iterator[tuple[Where, dict[str, Any]]]:
 
 
 def split_fields(where: Where, line: str, names: Sequence[str], separator: str | None = "\t") -> list[str]:
-    """Fields of a line; by default separated by tabs, with None by runs of white space.
+    """The fields of a line, separated by `separator`, where None stands for runs of white space.
 
     Raises:
-        DsiError: there are more or fewer of them than `names`.
+        DsiError: there are more or fewer fields than `names`.
     """
     fields = line.split(separator)
     if len(fields) != len(names):
@@ -150,11 +143,7 @@ def split_fields(where: Where, line: str, names: Sequence[str], separator: str |
 
 
 def parse_relevance(where: Where, text: str) -> int:
-    """Relevance of a judgement.
-
-    Raises:
-        DsiError: it is not a whole number, or larger than any scale.
-    """
+    """The relevance grade of a judgement; DsiError unless the text is a whole number that fits into 32 bits."""
     try:
         relevance = int(text)
     except ValueError:
@@ -178,7 +167,7 @@ def _list_archive(path: Path) -> list[str]:
     try:
         with gzip.open(path) as compressed, tarfile.open(fileobj=compressed, mode="r|") as archive:
             names = [entry.name for entry in archive if entry.isfile()]
-            while compressed.read(1 << 20):  # the checksum is at the very end
+            while compressed.read(1 << 20):  # the checksum stands at the very end
                 pass
             return names
     except DAMAGE as error:

@@ -1,9 +1,7 @@
-"""From a source to the corpus on disk, in one pass over the documents, or two where a subset is to be chosen."""
-
-from __future__ import annotations
+"""Writes the corpus of a source to disk: in one pass over the documents, or in two to choose a subset."""
 
 import importlib
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import compress
 from pathlib import Path
@@ -24,25 +22,38 @@ SOURCES = {
     "beir": "dsi.corpus.beir",
     "ir_datasets": "dsi.corpus.irds",
 }
+"""The module of each source, whose `open_source(config)` returns the `Source`."""
 
 
 def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     """Write the documents, queries and judgements (see `dsi.corpus.store`) and return their numbers.
 
-    Memory grows with the judgements, and by nine bytes a document.
+    Memory grows with the judgements, and by nine bytes per document.
 
     Raises:
-        DsiError: the source is faulty; the message names the place.
+        DsiError: the source is missing or faulty; the message names the place.
     """
-    source = open_source(corpus)
+    source: Source = importlib.import_module(SOURCES[corpus.source]).open_source(corpus)
     splits = [Split(source, name, None if name == TRAIN else corpus.evaluation_queries) for name in source.splits]
     judged = {split.name: split.judged_documents for split in splits}
     training = judged.pop(TRAIN, set())
-    survey = Survey(set().union(*judged.values()), training, corpus.seed)
-    writer = Writer(judged=training.union(*judged.values()))
+    evaluation = set().union(*judged.values())
+    survey = Survey(evaluation, training, corpus.seed)
+    kept = set[str]()  # judged documents that are written
+    digest = sha256()
 
+    def noted(documents: Iterable[Document]) -> Iterator[Document]:
+        separator = ""
+        for document in documents:
+            digest.update(f"{separator}{document.doc_id}".encode())
+            separator = "\n"
+            if document.doc_id in evaluation or document.doc_id in training:
+                kept.add(document.doc_id)
+            yield document
+
+    documents_file = out_folder / "documents.arrow"
     if corpus.size is None:
-        writer.write(out_folder, survey.watch(progress(source.documents(), "ingest")))
+        written = write_rows(documents_file, Document, noted(survey.watch(progress(source.documents(), "ingest"))))
     else:
         for _ in survey.watch(progress(source.documents(), "choose documents")):
             pass
@@ -55,55 +66,16 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     if corpus.size is not None:
         keep = survey.subset(corpus.size)
         chosen = compress(progress(source.documents(), "ingest", total=in_source), keep)
-        writer.write(out_folder, (document for _, document in chosen))
+        written = write_rows(documents_file, Document, noted(document for _, document in chosen))
 
+    for split in splits:
+        queries, qrels = split.restrict(survey.found, kept, corpus.max_unknown)
+        write_rows(out_folder / f"queries.{split.name}.arrow", Query, queries)
+        write_rows(out_folder / f"qrels.{split.name}.arrow", Qrel, qrels)
     return {
-        "documents": writer.documents,
+        "documents": written,
         "documents_in_source": in_source,
         "empty_documents": survey.empty,
-        "documents_sha256": writer.digest.hexdigest(),
-        "splits": {split.name: _write_split(out_folder, split, survey.found, writer.kept, corpus) for split in splits},
+        "documents_sha256": digest.hexdigest(),  # of the ids, one per line: equal for equal lists of documents
+        "splits": {split.name: dict(split.counts) for split in splits},
     }
-
-
-def open_source(config: CorpusConfig) -> Source:
-    """The source that the configuration names.
-
-    Raises:
-        DsiError: it is not there.
-    """
-    source: Source = importlib.import_module(SOURCES[config.source]).open_source(config)
-    return source
-
-
-class Writer:
-    """Writes the documents while noting what the manifest and the judgements need to know of them."""
-
-    def __init__(self, judged: Set[str]) -> None:
-        self._judged = judged
-        self.documents = 0
-        self.kept: set[str] = set()
-        """Judged documents that were written."""
-        self.digest = sha256()
-        """Of the ids that were written, joined by line ends: tells whether two corpora are the same list."""
-
-    def write(self, out_folder: Path, documents: Iterable[Document]) -> None:
-        self.documents = write_rows(out_folder / "documents.arrow", Document, self._noted(documents))
-
-    def _noted(self, documents: Iterable[Document]) -> Iterator[Document]:
-        separator = ""
-        for document in documents:
-            self.digest.update(f"{separator}{document.doc_id}".encode())
-            separator = "\n"
-            if document.doc_id in self._judged:
-                self.kept.add(document.doc_id)
-            yield document
-
-
-def _write_split(
-    out_folder: Path, split: Split, known: Set[str], kept: Set[str], config: CorpusConfig
-) -> dict[str, int]:
-    queries, qrels = split.restrict(known, kept, config.max_unknown)
-    write_rows(out_folder / f"queries.{split.name}.arrow", Query, queries)
-    write_rows(out_folder / f"qrels.{split.name}.arrow", Qrel, qrels)
-    return dict(split.counts)

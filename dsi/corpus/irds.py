@@ -1,6 +1,4 @@
-"""Any dataset of the ir_datasets catalogue, which downloads what it needs on first use."""
-
-from __future__ import annotations
+"""The source `ir_datasets`: any dataset of that catalogue, which downloads what it needs on first use."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -14,26 +12,19 @@ from dsi.errors import DsiError
 
 
 def open_source(config: CorpusConfig) -> Source:
-    """Look up `config.dataset` and the datasets named by `config.splits`.
-
-    Raises:
-        DsiError: one of them is not in the catalogue or lacks what is asked of it.
-    """
-    assert config.dataset is not None  # CorpusConfig sees to it
+    """Look up `config.dataset` and `config.splits`; DsiError if the catalogue lacks one of them or its records."""
+    assert config.dataset is not None  # CorpusConfig checks it
     return IrDatasets(config.dataset, config.splits)
 
 
 class IrDatasets:
+    """The documents of one catalogue entry, with the queries and judgements of one entry per split."""
+
     def __init__(self, dataset: str, splits: dict[str, str]) -> None:
-        self._dataset = dataset
-        self._splits = splits
+        self._dataset, self.splits = dataset, splits
         _load("corpus.dataset", dataset, ["docs"])
         for split, name in splits.items():
             _load(f"corpus.splits.{split}", name, ["queries", "qrels"])
-
-    @property
-    def splits(self) -> list[str]:
-        return list(self._splits)
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for where, record in _iterate(self._dataset, "document", lambda dataset: dataset.docs_iter()):
@@ -41,11 +32,11 @@ class IrDatasets:
             yield where, Document(record.doc_id, title, _without_title(title, _text(where, record)))
 
     def queries(self, split: str) -> Iterator[tuple[Where, Query]]:
-        for where, record in _iterate(self._splits[split], "query", lambda dataset: dataset.queries_iter()):
+        for where, record in _iterate(self.splits[split], "query", lambda dataset: dataset.queries_iter()):
             yield where, Query(record.query_id, _text(where, record))
 
     def qrels(self, split: str) -> Iterator[tuple[Where, Qrel]]:
-        for where, record in _iterate(self._splits[split], "judgement", lambda dataset: dataset.qrels_iter()):
+        for where, record in _iterate(self.splits[split], "judgement", lambda dataset: dataset.qrels_iter()):
             yield where, Qrel(record.query_id, record.doc_id, record.relevance)
 
 
@@ -77,6 +68,10 @@ def _text(where: Where, record: Any) -> str:
 
 
 def _without_title(title: str, text: str) -> str:
-    """The text without the title that `default_text()` puts before it, in nearly all datasets."""
+    """The text without the title that `default_text()` of nearly all datasets puts before it.
+
+    >>> _without_title("Fish", "Fish swim."), _without_title("Fish", "Fishing is fun.")
+    ('swim.', 'Fishing is fun.')
+    """
     rest = text.removeprefix(title)
     return rest.lstrip() if not rest or rest[0].isspace() else text

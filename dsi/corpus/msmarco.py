@@ -1,13 +1,11 @@
-"""MS MARCO's own files, or any collection in that layout.
+"""The source `msmarco`: MS MARCO's own files, or any collection in that layout.
 
     collection.tsv       document id <tab> text
     queries.SPLIT.tsv    query id <tab> text
     qrels.SPLIT.tsv      query id, iteration, document id, relevance, separated by white space
 
-Each as it is, with .gz added, or inside a .tar.gz, as they are published.
+Each is read as it is, with .gz added, or inside a .tar.gz, as MS MARCO publishes them.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 
@@ -22,24 +20,18 @@ QREL_FIELDS = ("query id", "iteration", "document id", "relevance")
 
 
 def open_source(config: CorpusConfig) -> Source:
-    """Open the folder or .tar.gz `config.path`.
-
-    Raises:
-        DsiError: a file is missing.
-    """
-    assert config.path is not None  # CorpusConfig sees to it
+    """Open the folder or .tar.gz `config.path`; DsiError if a file is missing."""
+    assert config.path is not None  # CorpusConfig checks it
     return MsMarco(Folder(config.path), config.splits)
 
 
 class MsMarco:
+    """The source in a folder or archive; `splits` are our names of splits, and those in the names of the files."""
+
     def __init__(self, folder: Folder, splits: dict[str, str]) -> None:
         self._folder = folder
         self._collection = folder.get("collection.tsv")
-        self._splits = choose_splits(splits, self._parts)
-
-    @property
-    def splits(self) -> list[str]:
-        return list(self._splits)
+        self.splits = choose_splits(splits, lambda split: folder.present(f"queries.{split}.tsv", f"qrels.{split}.tsv"))
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for where, line in self._collection.lines():
@@ -47,14 +39,10 @@ class MsMarco:
             yield where, Document(doc_id, "", text)
 
     def queries(self, split: str) -> Iterator[tuple[Where, Query]]:
-        for where, line in self._folder.get(f"queries.{self._splits[split]}.tsv").lines():
+        for where, line in self._folder.get(f"queries.{self.splits[split]}.tsv").lines():
             yield where, Query(*split_fields(where, line, QUERY_FIELDS))
 
     def qrels(self, split: str) -> Iterator[tuple[Where, Qrel]]:
-        for where, line in self._folder.get(f"qrels.{self._splits[split]}.tsv").lines():
+        for where, line in self._folder.get(f"qrels.{self.splits[split]}.tsv").lines():
             query_id, _, doc_id, relevance = split_fields(where, line, QREL_FIELDS, separator=None)
             yield where, Qrel(query_id, doc_id, parse_relevance(where, relevance))
-
-    def _parts(self, split: str) -> dict[str, bool]:
-        names = (f"queries.{split}.tsv", f"qrels.{split}.tsv")
-        return {str(self._folder.path / name): self._folder.find(name) is not None for name in names}

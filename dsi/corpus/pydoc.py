@@ -1,11 +1,9 @@
 """Known-item retrieval on the documentation of Python and of installed packages: real text with nothing to download.
 
-A docstring is split in two. Its summary is a query; the rest, under the object's name and signature, is a document, the
-only one relevant to that query. No document contains a query, so finding it takes what the rest of the text says.
-Sources are parsed, not imported; only compiled modules of the standard library are imported.
+A docstring is split in two. Its summary is a query; the rest, under the name and signature of the object, is the one
+document relevant to that query. No document contains a query, so a system must match what the rest of the text says.
+Source files are parsed, not imported; only compiled modules of the standard library are imported.
 """
-
-from __future__ import annotations
 
 import ast
 import importlib
@@ -27,13 +25,13 @@ from dsi.corpus.store import Document
 from dsi.errors import DsiError
 
 MIN_QUERY_WORDS, MAX_QUERY_WORDS, MIN_BODY_WORDS = 3, 25, 20
-_PASSAGE = re.compile(r"(?:\s*\S+){0,80}")  # of a body; MS MARCO's passages have 56 words on average
+_PASSAGE = re.compile(r"(?:\s*\S+){0,80}")  # of a body; a passage of MS MARCO has 56 words on average
 SKIPPED_FOLDERS = {"ensurepip", "externals", "idlelib", "lib2to3", "site-packages", "test", "tests", "turtledemo"}
 SKIPPED_COMPILED = re.compile(r"_?(xx|test)|_ctypes_test|readline")  # importing readline may print control characters
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
-# (module, name in it or below it) -> public name; (module, "*") -> the package that offers all its names
 _Exports = dict[tuple[str, str], str]
+"""(module, name in it or below it) -> public name; (module, "*") -> the package that offers all its names."""
 
 
 class _Entry(NamedTuple):
@@ -43,41 +41,34 @@ class _Entry(NamedTuple):
 
 
 def records(packages: list[str]) -> Iterator[tuple[Document, str]]:
-    """Documents, each with its query, sorted by `doc_id`, the qualified name. The title is that name in words.
+    """Documents with their queries, sorted by `doc_id`, the qualified name. The title is that name in words.
 
-    Args:
-        packages: distributions to read beside the standard library, named as in `pip list`.
-
-    Raises:
-        DsiError: a package is not installed.
+    `packages` are distributions to read besides the standard library, named as in `pip list`; DsiError if one is not
+    installed.
     """
-    found: dict[str, tuple[Document, str]] = {}
+    pairs: dict[str, tuple[Document, str]] = {}
     bodies: set[str] = set()
-    # Of an object's several names the shortest is kept.
+    # If an object has several names, the shortest is kept.
     for entry in sorted(_entries(packages), key=lambda entry: (entry.name.count("."), len(entry.name), entry)):
         calls, summary, body = _split(entry.docstring, entry.name.rpartition(".")[2])
-        if entry.name in found or not _is_fair(summary, body) or _words(body) in bodies:
+        if entry.name in pairs or not _is_fair(summary, body) or _normalised(body) in bodies:
             continue
-        bodies.add(_words(body))
-        title = _WORD_BREAK.sub(" ", entry.name)  # most analyzers take a dotted name for one word, which no query has
+        bodies.add(_normalised(body))
+        title = _WORD_BREAK.sub(" ", entry.name)  # most analysers take a dotted name for one word, which no query has
         text = "\n".join(filter(None, [entry.signature or calls, *_PASSAGE.findall(body)[:1]]))
-        found[entry.name] = Document(entry.name, title, text), summary
-    # A summary that fits several documents is no fair test of finding one of them, and one that stands in a document
-    # is hardly a test. Cutting it out there would mutilate the text, so such records are dropped; they are few.
-    queries = Counter(_words(summary) for _, summary in found.values())
+        pairs[entry.name] = Document(entry.name, title, text), summary
+    # A summary of several documents cannot be a query for one of them, and a summary quoted in a document is too easy.
+    # Removing the quotation would damage the text, so the few such pairs are dropped.
+    queries = Counter(_normalised(summary) for _, summary in pairs.values())
     unfair = {query for query, count in queries.items() if count > 1}
-    unfair |= _quoted(queries, (document.content() for document, _ in found.values()))
-    for _, (document, summary) in sorted(found.items()):
-        if _words(summary) not in unfair:
+    unfair |= _quoted(queries, (document.content() for document, _ in pairs.values()))
+    for _, (document, summary) in sorted(pairs.items()):
+        if _normalised(summary) not in unfair:
             yield document, summary
 
 
 def versions(packages: list[str]) -> list[list[str]]:
-    """Name and version of Python and of each package: all that `records` depends on.
-
-    Raises:
-        DsiError: a package is not installed.
-    """
+    """The name and version of Python and of each package, which decide `records`; DsiError if one is not installed."""
     return [["python", platform.python_version()], *([name, _distribution(name).version] for name in packages)]
 
 
@@ -98,7 +89,7 @@ def _entries(packages: list[str]) -> Iterator[_Entry]:
 
 
 def _locations(distribution: metadata.Distribution) -> list[Path]:
-    """Folders of the packages, and files of the single modules, that the distribution installs."""
+    """The folders of the packages and the files of the single modules that a distribution installs."""
     tops = {file.parts[0].removesuffix(".py") for file in distribution.files or [] if file.suffix == ".py"}
     tops = {top for top in tops if top.isidentifier() and _is_public(top)}
     tops = tops or {distribution.name.replace("-", "_")}  # an editable install lists none of its files
@@ -107,14 +98,14 @@ def _locations(distribution: metadata.Distribution) -> list[Path]:
 
 
 def _from_files(location: Path, root: Path) -> Iterator[_Entry]:
-    """Docstrings of the Python files in `location`, whose modules are named from `root`."""
+    """The docstrings of the Python files in `location`, a file or folder; module names are relative to `root`."""
     modules: dict[Path, str] = {}
     for path in [location] if location.is_file() else location.rglob("*.py"):
         parts = path.relative_to(root).with_suffix("").parts
         if SKIPPED_FOLDERS.isdisjoint(parts) and all(part.isidentifier() for part in parts):
             modules[path] = ".".join(parts).removesuffix(".__init__")
     exports: _Exports = {}
-    # From the outermost package inwards, since users prefer the shortest name.
+    # Outer packages come first, since users prefer the shortest name.
     for path, module in sorted(modules.items(), key=lambda item: (item[1].count("."), item[1])):
         if path.name == "__init__.py" and _is_public(module):
             _add_exports(exports, module, _parse(path))
@@ -145,9 +136,9 @@ def _add_exports(exports: _Exports, package: str, tree: ast.Module) -> None:
             continue
         base = package.split(".")[: 1 - node.level or None] if node.level else []
         source = ".".join([*base, node.module])
-        is_ours = source.startswith(f"{package}.")
-        # Public names of neighbours, and of other distributions, stay as they are.
-        if is_ours or (not _is_public(source) and source.split(".")[0] == package.split(".")[0]):
+        # What other packages and distributions offer under a public name keeps that name.
+        is_private = not _is_public(source) and source.split(".")[0] == package.split(".")[0]
+        if is_private or source.startswith(f"{package}."):
             for alias in node.names:
                 public = package if alias.name == "*" else f"{package}.{alias.asname or alias.name}"
                 if _is_public(public):
@@ -155,7 +146,7 @@ def _add_exports(exports: _Exports, package: str, tree: ast.Module) -> None:
 
 
 def _public_name(module: str, name: str, exports: _Exports) -> str | None:
-    """How users write `name`, defined in `module`: as a package offers it, else where it is, if that is public."""
+    """How users import `name`: as a package exports it, else from `module` if that is public, else not at all."""
     parts = module.split(".")
     for source in (".".join(parts[:end]) for end in range(len(parts), 0, -1)):
         if public := exports.get((source, name)):
@@ -182,7 +173,7 @@ def _from_definition(name: str, node: _Function | ast.ClassDef, in_class: bool =
 
 
 def _signature(node: _Function | ast.ClassDef, in_class: bool) -> str:
-    """The call as one writes it, without annotations. A class has its constructor's, a property none."""
+    """The call signature without annotations: that of the constructor for a class, empty for a property."""
     if isinstance(node, ast.ClassDef):
         inits = [child for child in node.body if isinstance(child, _Function) and child.name == "__init__"]
         return _signature(inits[-1], in_class=True).replace("__init__", node.name, 1) if inits else ""
@@ -199,7 +190,7 @@ def _signature(node: _Function | ast.ClassDef, in_class: bool) -> str:
 
 
 def _from_compiled(folder: Path) -> Iterator[_Entry]:
-    """Docstrings of built-in modules and of those in `folder`. The contents of `_io` are known as `io`'s."""
+    """The docstrings of built-in modules and of those in `folder`. A private `_io` is named as the public `io`."""
     for name in sorted({path.name.split(".")[0] for path in folder.glob("*.so")}.union(sys.builtin_module_names)):
         public = "os" if name in ("posix", "nt") else name.removeprefix("_")
         if public not in sys.stdlib_module_names or SKIPPED_COMPILED.match(name):
@@ -256,13 +247,17 @@ _REWRITES = {
 }
 _BLOCK_END = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*+]|\d+[.)])\s)")
 _SENTENCE_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bie)(?<!\betc)(?<!\bvs)(?<!\bcf)(?<!\bal)[.!?](?=\s|$)")
-# A summary that is a call, an item or the head of a list
+# A summary that is a call, a list item or the head of a list
 _NO_SENTENCE = re.compile(r"^[^\w'\"]|^(async )?\w+\(|^\w+ ?(\([^)]*\))?:|(?<!\w)\[|=|->|:$")
 _WORD_BREAK = re.compile(r"[._]+|(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def _split(docstring: str, name: str) -> tuple[str, str, str]:
-    """The calls at the head of a docstring, its summary, and the rest in lines without markup."""
+    """The signatures at the head of a docstring of `name`, its summary, and the rest as lines without markup.
+
+    >>> _split("f(x) -> y\\n\\nJoin the `parts`. They stick.\\n\\n>>> f(1)\\n2", "f")
+    ('f(x) -> y', 'Join the parts', 'They stick.')
+    """
     calls = []
     while (call := _CALL.match(docstring)) and call[1] == name:
         if call[2]:
@@ -277,24 +272,26 @@ def _split(docstring: str, name: str) -> tuple[str, str, str]:
 
 
 def _is_fair(summary: str, body: str) -> bool:
-    """Whether the summary reads like a query and there is enough left to find it by."""
+    """Whether the summary reads like a query and the body is long enough to be found by it."""
     words = len(re.findall(r"(?<!\S)\W*\w", summary))  # `a.b` is one, `-` none
     has_length = MIN_QUERY_WORDS <= words <= MAX_QUERY_WORDS and len(body.split()) >= MIN_BODY_WORDS
     return has_length and not _NO_SENTENCE.search(summary)
 
 
-def _words(text: str) -> str:
-    """The words of a text, casefolded: texts that agree in these count as the same."""
+def _normalised(text: str) -> str:
+    """A text reduced to letters, digits and underscores, casefolded, to compare texts by: not the words of a query."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _quoted(queries: Iterable[str], texts: Iterable[str]) -> set[str]:
-    """Those of the queries, given as three or more `_words`, that occur in one of the texts."""
+    """The `queries` that occur in one of the texts; they are `_normalised` and have at least three words."""
     starts: dict[tuple[str, ...], list[list[str]]] = {}
     for query in map(str.split, queries):
         starts.setdefault(tuple(query[:3]), []).append(query)
     quoted: set[str] = set()
-    for words in map(str.split, map(_words, texts)):
-        for at, start in enumerate(zip(words, words[1:], words[2:], strict=False)):
-            quoted.update(" ".join(query) for query in starts.get(start, ()) if query == words[at : at + len(query)])
+    for words in map(str.split, map(_normalised, texts)):
+        for position, start in enumerate(zip(words, words[1:], words[2:], strict=False)):
+            for query in starts.get(start, ()):
+                if query == words[position : position + len(query)]:
+                    quoted.add(" ".join(query))
     return quoted

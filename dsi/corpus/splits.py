@@ -1,7 +1,5 @@
 """The queries and judgements of one split, and which of them remain once the documents are known."""
 
-from __future__ import annotations
-
 from array import array
 from collections import Counter
 from collections.abc import Set
@@ -28,19 +26,21 @@ COUNTS = (
     "unknown_documents",
     "qrels_outside_subset",
 )
-"""What is counted of a split. `unknown_*` are judgements that name an unknown query, an unknown or empty document."""
+"""What the manifest counts per split. `unknown_documents` are judgements on unknown or empty documents."""
 
 
 class Judgement(NamedTuple):
+    """The relevance of a document to a query, and where the source says so."""
+
     relevance: int
     where: Where
 
 
 class Split:
-    """A split as its source has it. Unjudged queries, which may be many, are not held."""
+    """The judged queries and the judgements of a split. Queries without judgements, which may be many, are not kept."""
 
     def __init__(self, source: Source, name: str, limit: int | None = None) -> None:
-        """Read the split; of its judged queries, keep the first `limit`.
+        """Read the split `name` and keep the first `limit` of its judged queries, by default all.
 
         Raises:
             DsiError: the source is faulty, has a query twice, or two judgements contradict each other.
@@ -55,23 +55,23 @@ class Split:
             left_out = set(islice(self._queries, limit, None))
             self.counts["queries_left_out"] = len(left_out)
             self._queries = {query: text for query, text in self._queries.items() if query not in left_out}
-            self._judgements = {pair: found for pair, found in self._judgements.items() if pair[0] not in left_out}
+            self._judgements = {ids: value for ids, value in self._judgements.items() if ids[0] not in left_out}
 
     @property
     def judged_documents(self) -> set[str]:
-        """Ids of the documents that are judged for the queries of this split."""
+        """The ids of all documents that have a judgement for a query of this split."""
         return {doc_id for query_id, doc_id in self._judgements if query_id in self._queries}
 
     def restrict(self, known: Set[str], kept: Set[str], max_unknown: float) -> tuple[list[Query], list[Qrel]]:
-        """The judgements on documents that are kept, and the queries that have one; all others are counted.
+        """The queries with a judgement on a document that is kept, and these judgements; all others are counted.
 
         Args:
-            known: the judged documents that exist and are not empty.
-            kept: those of them that are in the subset.
+            known: ids of the judged documents that exist and are not empty.
+            kept: ids of the judged documents that are in the subset.
             max_unknown: the tolerated share of judgements on unknown documents or queries.
 
         Raises:
-            DsiError: the share is larger, or no query has a judgement.
+            DsiError: the share of unknown ones is larger, or no query has a judgement on a document of the corpus.
         """
         qrels, outside, fault = [], set(), ""
         for (query_id, doc_id), (relevance, where) in self._judgements.items():
@@ -88,7 +88,14 @@ class Split:
                 outside.add(query_id)
             else:
                 qrels.append(Qrel(query_id, doc_id, relevance))
-        self._check_share(fault, max_unknown)
+        unknown_queries, unknown_documents = self.counts["unknown_queries"], self.counts["unknown_documents"]
+        unknown, total = unknown_queries + unknown_documents, len(self._judgements)
+        if unknown > max_unknown * total:
+            raise DsiError(
+                f"{fault}; of the {total} judgements of split {self.name}, {unknown_documents} name an unknown or empty"
+                f" document and {unknown_queries} an unknown query, a share of {unknown / total:.2g}; correct them, or"
+                f" raise corpus.max_unknown, now {max_unknown:g}, to drop them"
+            )
         remaining = {qrel.query_id for qrel in qrels}
         if not remaining and not outside:
             raise DsiError(
@@ -107,9 +114,7 @@ class Split:
             self.counts["qrels_in_source"] += 1
             new = Judgement(qrel.relevance, where)
             old = judgements.setdefault((qrel.query_id, qrel.doc_id), new)
-            if old is new:
-                continue
-            self.counts["repeated_qrels"] += 1
+            self.counts["repeated_qrels"] += old is not new
             if old.relevance != new.relevance:
                 raise DsiError(
                     f"{where}: relevance of document {qrel.doc_id!r} to query {qrel.query_id!r} is {new.relevance}, but"
@@ -132,13 +137,3 @@ class Split:
         check_unique("query", hashes, ((where, query.query_id) for where, query in source.queries(self.name)), seed=0)
         self.counts["queries_in_source"], self.counts["empty_queries"] = len(hashes), len(self._empty)
         return queries
-
-    def _check_share(self, fault: str, max_unknown: float) -> None:
-        queries, documents = self.counts["unknown_queries"], self.counts["unknown_documents"]
-        unknown, total = queries + documents, len(self._judgements)
-        if unknown > max_unknown * total:
-            raise DsiError(
-                f"{fault}; of the {total} judgements of split {self.name}, {documents} name an unknown or empty"
-                f" document and {queries} an unknown query, a share of {unknown / total:.2g}; correct them, or raise"
-                f" corpus.max_unknown, now {max_unknown:g}, to drop them"
-            )

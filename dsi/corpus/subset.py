@@ -1,10 +1,8 @@
-"""Nested subsets of a collection, chosen with nine bytes a document in memory.
+"""Nested subsets of a collection, chosen with nine bytes per document in memory.
 
-Documents have one order: those judged for an evaluation query, then those judged for a training query, then the rest,
-each group by a hash of the id. A subset is the beginning of that order, so a smaller one is contained in a larger one.
+The documents are ordered: those judged for an evaluation query, then those judged for a training query, then the rest,
+and within each group by a hash of the id. A subset takes the first ones, so a smaller one is contained in a larger one.
 """
-
-from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Set
@@ -21,29 +19,19 @@ EVALUATION, TRAINING, OTHER, EMPTY = range(4)
 
 
 class Survey:
-    """What a pass over all documents finds out about them."""
+    """What a pass over all documents records to choose a subset and to find repeated ids."""
 
     def __init__(self, evaluation: Set[str], training: Set[str], seed: int) -> None:
-        """Prepare for a pass.
-
-        Args:
-            evaluation: ids of the documents judged for evaluation queries.
-            training: of those judged for training queries.
-            seed: of the order.
-        """
+        """Take the ids of the documents judged for evaluation and for training queries, and the seed of the order."""
         self._evaluation, self._training, self._seed = evaluation, training, seed
         self._groups = array("B")
         self.hashes = array("Q")
-        """`id_hash` of every document, in source order."""
+        """The `id_hash` of every document, in the order of the source."""
         self.found: set[str] = set()
-        """Judged documents that exist and are not empty."""
+        """The ids of the judged documents that exist and are not empty."""
 
     def watch(self, documents: Iterable[tuple[Where, Document]]) -> Iterator[Document]:
-        """Pass the documents on, without the empty ones, and take note of all.
-
-        Raises:
-            DsiError: a document's id or text cannot be stored.
-        """
+        """Yield the documents that are not empty, and record all; DsiError if an id or text cannot be stored."""
         for where, document in documents:
             check_text(where, "document", *document)
             group = self._group(document)
@@ -56,14 +44,14 @@ class Survey:
 
     @property
     def empty(self) -> int:
-        """Number of empty documents."""
+        """The number of documents without title and text."""
         return self._groups.count(EMPTY)
 
     def subset(self, size: int) -> NDArray[np.bool_]:
-        """For every document of the source, in its order, whether it is among the first `size`.
+        """Whether each document of the source is in the subset of `size` documents: (documents,) in source order.
 
         Raises:
-            DsiError: a document that is judged for an evaluation query would be left out.
+            DsiError: the subset cannot hold all documents that are judged for evaluation queries.
         """
         judged = self._groups.count(EVALUATION)
         if size < judged:

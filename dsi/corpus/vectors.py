@@ -1,6 +1,4 @@
-"""A pass over the corpus that gives every document a vector, in shards that processes share."""
-
-from __future__ import annotations
+"""Encodes every document of the corpus as a vector, in shards that are divided among processes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,57 +14,46 @@ from dsi.runtime.progress import progress
 from dsi.runtime.shards import Shards, published
 
 SHARD = 1_024
-"""Documents a shard, which an encoder gets together: enough to sort them by length."""
+"""Documents per shard; an encoder gets them in one call, so that it can batch texts of similar length."""
 
 Vectors = NDArray[np.floating[Any]]
-"""(texts, width) float16 or float32."""
+"""An array (texts, width) of float16 or float32."""
 Encode = Callable[[list[str]], Vectors]
+"""An encoder: it maps texts to vectors."""
 VECTORS = "vectors.npy"
-"""File of a stage folder that has a row a document, in corpus order."""
+"""The file of a stage folder that holds one row per document, in corpus order."""
 
 
 def read_vectors(folder: Path) -> Vectors:
-    """The vectors in a stage folder, memory-mapped."""
-    vectors: Vectors = np.load(folder / VECTORS, mmap_mode="r")
-    return vectors
+    """The vectors in a stage folder, memory-mapped: (documents, width)."""
+    return np.load(folder / VECTORS, mmap_mode="r")
 
 
 def encode_shards(folder: Path, corpus: Corpus, encode: Encode, what: str, rank: Rank) -> list[Path]:
-    """The vectors of all documents' contents as .npy files below `folder`, in order; every process of `rank` must call
-    this, and gets them when all have done their share. `what` names the work where progress is told."""
+    """Write the vectors of the contents of all documents to .npy files below `folder`; return these files in order.
+
+    Every process calls this with its `rank`, and returns when all have done their part. `what` names the work in the
+    progress display.
+    """
     shards = Shards(folder, len(corpus), SHARD, ".npy", rank)
     for shard in progress(shards.unfinished(), what, unit=f"x {SHARD:,} docs"):
-        some = shards.range(shard)
-        vectors = encode([document.content() for document in corpus.rows(some.start, some.stop)])
+        numbers = shards.range(shard)
+        vectors = encode([document.content() for document in corpus.rows(numbers.start, numbers.stop)])
         with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
             np.save(file, vectors)
     return shards.wait()
 
 
-def join_shards(path: Path, shards: list[Path]) -> Vectors:
-    """Put the shards into one .npy file and memory-map it."""
-    shape, dtype = _shape(shards)
-    vectors = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    _fill(vectors, shards)
-    vectors.flush()
-    return vectors
-
-
-def read_shards(shards: list[Path]) -> Vectors:
-    """All of them in memory."""
-    vectors: Vectors = np.empty(*_shape(shards))
-    _fill(vectors, shards)
-    return vectors
-
-
-def _shape(shards: list[Path]) -> tuple[tuple[int, int], np.dtype[Any]]:
-    first, last = (np.load(path, mmap_mode="r") for path in (shards[0], shards[-1]))
-    return ((len(shards) - 1) * len(first) + len(last), first.shape[1]), first.dtype
-
-
-def _fill(vectors: Vectors, shards: list[Path]) -> None:
+def join_shards(path: Path | None, shards: list[Path]) -> Vectors:
+    """The vectors in all shards as one array: the .npy file `path`, memory-mapped, or in memory if `path` is None."""
+    first, last = (np.load(shard, mmap_mode="r") for shard in (shards[0], shards[-1]))
+    shape = ((len(shards) - 1) * len(first) + len(last), first.shape[1])
+    vectors = np.empty(shape, first.dtype) if path is None else open_memmap(path, "w+", first.dtype, shape)
     start = 0
-    for path in shards:
-        part = np.load(path)
+    for shard in shards:
+        part = np.load(shard)
         vectors[start : start + len(part)] = part
         start += len(part)
+    if isinstance(vectors, np.memmap):
+        vectors.flush()
+    return vectors

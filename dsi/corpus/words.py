@@ -1,6 +1,4 @@
-"""What a word is."""
-
-from __future__ import annotations
+"""The definition of a word, by which queries are simulated, measured and compared with documents."""
 
 import re
 
@@ -8,7 +6,7 @@ WORD = re.compile(r"[^\W_]+")
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case.
+    """The words of a text in order, in lower case.
 
     >>> words_of("Copy a directory_tree, 2x!")
     ['copy', 'a', 'directory', 'tree', '2x']

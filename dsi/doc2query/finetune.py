@@ -1,10 +1,8 @@
-"""Train the query generator on pairs of a document and a real query: the paper's in-domain D2Q.
+"""The stage `generator`: trains the query generator on pairs of a document and a real query (in-domain D2Q).
 
-From random weights a T5 learns neither words nor copying from a few thousand pairs, so it can first be taught on
+From random weights a T5 learns neither words nor copying from a few thousand pairs, so it can first be trained on
 known-item queries (`generator.simulated_steps`), which need no labels.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Iterator
@@ -39,33 +37,30 @@ from dsi.model.checkpoints import last_checkpoint
 from dsi.model.trainer_arguments import optimizer_of, trainer_arguments
 from dsi.runtime.device import is_bfloat16
 from dsi.runtime.processes import is_first_process, wait_until
+from dsi.tokenizer import save_tokenizer
 
 Pair = tuple[str, str]
-"""Content of a document, and a query for it."""
+"""The content of a document, and a query for it."""
 SHOWN = 5
-"""Held-out documents whose sampled queries are printed."""
+"""The number of held-out documents whose sampled queries are printed."""
 LABEL_PADDING = -100
 COPY_GAIN = 8.0
-"""Of the order of the square root of a passage's tokens: the mean of so many states is that much smaller than one."""
-
-
-def generator_checkpoint(checkpoint: str | None, trained_folder: Path | None) -> str:
-    """The model to generate with: what `finetune` left in `trained`, or else the checkpoint itself."""
-    if trained_folder is not None and (trained_folder / "config.json").exists():
-        return str(trained_folder)
-    assert checkpoint is not None  # the configuration sees to it
-    return checkpoint
+"""The gain of copying: about the square root of the tokens in a passage, by which the mean of their states shrinks."""
 
 
 def finetune(
     out_folder: Path, *, generator: GeneratorConfig, corpus_folder: Path, tokenizer_folder: Path | None = None
 ) -> dict[str, Any]:
-    """Train from the last checkpoint in `out`, or from the start; keep the model with the least held-out loss.
+    """Train the generator and write the model with the smallest held-out loss; return the facts for the manifest.
+
+    Training resumes from the last checkpoint in `out_folder`, if there is one.
 
     Raises:
-        DsiError: no labelled pair, or the checkpoint cannot be loaded.
+        DsiError: there is no labelled pair, the checkpoint cannot be loaded, or the batch does not divide among the
+            processes.
     """
     documents = Corpus(corpus_folder)
+    checkpoints_folder = out_folder / WORK / "checkpoints"
     pairs = labelled_pairs(generator, documents, out_folder / WORK)
     random = np.random.default_rng(generator.seed)
     held_out = min(generator.held_out, len(pairs) // 10)
@@ -73,23 +68,38 @@ def finetune(
     evaluated, trained = shuffled[:held_out], shuffled[held_out:]
     simulated = list(simulated_pairs(documents, generator.simulated_steps * generator.batch_size, random))
     model, tokenizer = open_model(generator, tokenizer_folder)
+    steps = generator.steps + generator.simulated_steps
+    arguments = trainer_arguments(
+        checkpoints_folder,
+        section="generator",
+        batch_size=generator.batch_size,
+        max_steps=steps,
+        learning_rate=generator.learning_rate,
+        warmup_steps=min(100, steps),
+        bf16=is_bfloat16("auto", "generator"),
+        seed=generator.seed,
+        logging_steps=50,
+        eval_strategy="steps" if evaluated else "no",
+        eval_steps=generator.eval_steps,
+        load_best_model_at_end=bool(evaluated),
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    training_pairs = [*simulated, *repeated(trained, generator.steps * generator.batch_size, random)]
     trainer = GeneratorTrainer(
         model,
-        training_arguments(generator, out_folder / WORK / "checkpoints", bool(evaluated)),
+        arguments,
         generator.embedding_learning_rate,
-        train_dataset=Pairs(
-            [*simulated, *repeated(trained, generator.steps * generator.batch_size, random)], tokenizer, generator
-        ),
+        train_dataset=Pairs(training_pairs, tokenizer, generator),
         eval_dataset=Pairs(evaluated, tokenizer, generator) if evaluated else None,
         data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=LABEL_PADDING),
     )
-    last = last_checkpoint(out_folder / WORK / "checkpoints")
+    last = last_checkpoint(checkpoints_folder)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     loss = trainer.evaluate()["eval_loss"] if evaluated else None
     trainer.save_model(str(out_folder))
     if not trainer.is_world_process_zero():
         return {}
-    tokenizer.save_pretrained(out_folder)
+    save_tokenizer(tokenizer, out_folder)
     if evaluated:
         show_samples(out_folder, evaluated[:SHOWN], generator, model, tokenizer)
     return {
@@ -102,15 +112,15 @@ def finetune(
 
 
 def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work_folder: Path) -> list[Pair]:
-    """Pairs of the corpus's split and of the extra BEIR folders.
+    """Each query of `generator.split` and of the extra BEIR folders with each of its relevant documents.
 
     Raises:
-        DsiError: the corpus has no such split, or no pair at all.
+        DsiError: the corpus has no such split, or there is no pair.
     """
     if not config.steps:
         return []
     corpus.check_split("generator.split", config.split)
-    pairs = list(pairs_of(corpus, config.split))
+    splits = [(corpus, config.split)]
     for number, path in enumerate(config.extra):
         folder = work_folder / f"extra-{number}"
         done = work_folder / f"extra-{number}.done"
@@ -120,20 +130,15 @@ def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work_folder: Path) -
             done.touch()
         wait_until(done.exists)
         extra = Corpus(folder)
-        pairs += [pair for split in extra.splits for pair in pairs_of(extra, split)]
+        splits += [(extra, split) for split in extra.splits]
+    pairs = [(source[row].content(), query.text) for source, split in splits for query, row in source.relevant(split)]
     if not pairs:
         raise DsiError(f"generator.split: split {config.split!r} of the corpus has no relevant document")
     return pairs
 
 
-def pairs_of(corpus: Corpus, split: str) -> Iterator[Pair]:
-    """Each query of the split with each of its relevant documents."""
-    for query, number in corpus.relevant(split):
-        yield corpus[number].content(), query.text
-
-
 def simulated_pairs(corpus: Corpus, count: int, random: np.random.Generator) -> Iterator[Pair]:
-    """`count` pairs of random documents and known-item queries, each document as often as any other."""
+    """Yield `count` pairs of a document and a known-item query; passes over the corpus in random order repeat."""
     if not count:
         return
     collection = read_collection(corpus.contents(), len(corpus))
@@ -141,13 +146,13 @@ def simulated_pairs(corpus: Corpus, count: int, random: np.random.Generator) -> 
         chosen = random.permutation(len(corpus))[:count]
         documents = [corpus[int(number)] for number in chosen]
         queries = KnownItemGenerator(KnownItemConfig(queries=1), collection)(documents, random)
-        pairs = [(document.content(), own[0]) for document, own in zip(documents, queries, strict=True) if own]
+        pairs = [(document.content(), texts[0]) for document, texts in zip(documents, queries, strict=True) if texts]
         yield from pairs
         count -= max(len(pairs), 1)
 
 
 def repeated(pairs: list[Pair], count: int, random: np.random.Generator) -> list[Pair]:
-    """`count` of the pairs, one random order of all after another."""
+    """`count` pairs: one random order of all `pairs` after another."""
     chosen = list[Pair]()
     while pairs and len(chosen) < count:
         chosen += [pairs[number] for number in random.permutation(len(pairs))]
@@ -157,7 +162,7 @@ def repeated(pairs: list[Pair], count: int, random: np.random.Generator) -> list
 def open_model(
     config: GeneratorConfig, tokenizer_folder: Path | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The generator before training, and its tokenizer."""
+    """The generator before training, from the checkpoint or with random weights, and its tokenizer."""
     set_seed(config.seed)
     if config.checkpoint is not None:
         return load_checkpoint(config.checkpoint, torch.float32, dropout_rate=config.dropout)
@@ -170,11 +175,11 @@ def open_model(
 
 @torch.no_grad()
 def start_as_copier(model: T5ForConditionalGeneration) -> None:
-    """Let a random decoder copy what it attends to: queries are mostly words of their document.
+    """Initialise a random decoder to copy what it attends to, since queries are mostly words of their document.
 
-    A cross-attention's value and output matrices start as an orthogonal matrix and its transpose, so that the states
-    it attends to pass unchanged, louder than the decoder's own token. After 75 steps on known-item queries the loss was
-    7.5 instead of 7.9.
+    The value and output matrices of each cross-attention become an orthogonal matrix and its scaled transpose, so that
+    the states it attends to pass unchanged and outweigh the token that the decoder has read. After 75 steps on
+    known-item queries the loss was 7.5 instead of 7.9.
     """
     for block in model.decoder.block:
         attention = block.layer[1].EncDecAttention
@@ -183,7 +188,7 @@ def start_as_copier(model: T5ForConditionalGeneration) -> None:
 
 
 class Pairs(Dataset[dict[str, list[int]]]):
-    """Tokenised pairs, in order."""
+    """The tokenised pairs, in the given order."""
 
     def __init__(self, pairs: list[Pair], tokenizer: PreTrainedTokenizerBase, config: GeneratorConfig) -> None:
         self.pairs, self.tokenizer, self.config = pairs, tokenizer, config
@@ -193,17 +198,13 @@ class Pairs(Dataset[dict[str, list[int]]]):
 
     def __getitem__(self, item: int) -> dict[str, list[int]]:
         content, query = self.pairs[item]
-        read = self.tokenizer(content, truncation=True, max_length=self.config.document_length)
-        written = self.tokenizer(query, truncation=True, max_length=self.config.query_length)
-        return {
-            "input_ids": read["input_ids"],
-            "attention_mask": read["attention_mask"],
-            "labels": written["input_ids"],
-        }
+        document = self.tokenizer(content, truncation=True, max_length=self.config.document_length)
+        labels = self.tokenizer(query, truncation=True, max_length=self.config.query_length)["input_ids"]
+        return {"input_ids": document["input_ids"], "attention_mask": document["attention_mask"], "labels": labels}
 
 
 class GeneratorTrainer(Trainer):
-    """The Trainer over pairs in the order given, with a learning rate of its own for the embeddings."""
+    """The Trainer over pairs in their given order, with a separate learning rate for the embeddings."""
 
     optimizer: torch.optim.Optimizer | None
 
@@ -228,45 +229,15 @@ class GeneratorTrainer(Trainer):
         return self.optimizer
 
 
-def training_arguments(config: GeneratorConfig, checkpoints_folder: Path, has_held_out: bool) -> TrainingArguments:
-    """The Trainer's arguments for our configuration.
-
-    Raises:
-        DsiError: the batch does not divide among the processes.
-    """
-    steps = config.steps + config.simulated_steps
-    return trainer_arguments(
-        checkpoints_folder,
-        section="generator",
-        batch_size=config.batch_size,
-        max_steps=steps,
-        learning_rate=config.learning_rate,
-        warmup_steps=min(100, steps),
-        bf16=is_bfloat16("auto", "generator"),
-        seed=config.seed,
-        logging_steps=50,
-        eval_strategy="steps" if has_held_out else "no",
-        eval_steps=config.eval_steps,
-        load_best_model_at_end=has_held_out,
-        dataloader_pin_memory=torch.cuda.is_available(),
-    )
-
-
 def show_samples(
-    out_folder: Path,
-    pairs: list[Pair],
-    config: GeneratorConfig,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    folder: Path, pairs: list[Pair], config: GeneratorConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    """Print, and keep in samples.json, queries sampled for held-out documents beside the real one."""
+    """Sample queries for the held-out documents of `pairs`; print them, and write them to samples.json in `folder`."""
     sampling = T5GeneratorConfig(queries=5, document_length=config.document_length, query_length=config.query_length)
     documents = [Document(str(number), "", content) for number, (content, _) in enumerate(pairs)]
     queries = T5Generator(sampling, model, tokenizer)(documents, np.random.default_rng(config.seed))
-    samples = [
-        {"document": content, "query": real, "samples": own}
-        for (content, real), own in zip(pairs, queries, strict=True)
-    ]
-    (out_folder / "samples.json").write_text(json.dumps(samples, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for (_, real), own in zip(pairs, queries, strict=True):
-        print(f"   {real!r}: {', '.join(map(repr, own))}", flush=True)
+    samples = []
+    for (content, real), sampled in zip(pairs, queries, strict=True):
+        samples.append({"document": content, "query": real, "samples": sampled})
+        print(f"   {real!r}: {', '.join(map(repr, sampled))}", flush=True)
+    (folder / "samples.json").write_text(json.dumps(samples, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

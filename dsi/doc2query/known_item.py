@@ -1,11 +1,9 @@
-"""Known-item simulation: queries as a person might type them who remembers some words of a document.
+"""Known-item simulation: queries of a person who remembers some words of a document.
 
-Azzopardi, de Rijke and Balog, "Building Simulated Queries for Known-Item Topics", SIGIR 2007: draw a query length; then
-draw each word from the document's term model, or, with a small chance, from the collection's (what the person remembers
-wrongly). No model is needed, and any language that splits into words will do.
+Azzopardi, de Rijke and Balog, "Building Simulated Queries for Known-Item Topics", SIGIR 2007: draw a query length, then
+each word from the term model of the document or, with a small probability, of the collection (words remembered
+wrongly). No neural model is needed, and it works for every language that splits into words.
 """
-
-from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -23,30 +21,32 @@ from dsi.corpus.store import Document
 from dsi.corpus.words import words_of
 
 BINS = 1 << 22
-"""Words are counted by hash, so that memory does not grow with the vocabulary: 16 MB."""
+"""The number of bins in which words are counted by hash, so that memory, 16 MB, does not grow with the vocabulary."""
 SAMPLED_DOCUMENTS = 10_000
-"""Documents, evenly spaced, whose words stand for the collection when a word is drawn from all of it."""
+"""The number of documents, evenly spaced, from whose words noise is drawn, in place of the whole collection."""
 IN_ORDER = 0.5
-"""Share of the queries whose words keep the document's order."""
+"""The share of queries whose words keep the order of the document."""
 
 
 def word_bins(words: Iterable[str]) -> NDArray[np.int64]:
+    """The bin of each word, (words,)."""
     return np.fromiter((zlib.crc32(word.encode()) & (BINS - 1) for word in words), dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Collection:
-    """What a generator knows of the whole collection."""
+    """The statistics of the whole collection that a generator needs."""
 
     frequencies: NDArray[np.int32]
-    """Documents a word bin occurs in, (BINS,)."""
+    """The document frequency of each bin of words, (BINS,)."""
     documents: int
+    """The number of documents."""
     sample: pa.Array
-    """Words of a sample of the documents, as often as they occur there."""
+    """The words of a sample of the documents, each as often as it occurs there."""
 
 
 def read_collection(contents: Iterable[str], documents: int) -> Collection:
-    """Count the collection's words in one pass over the contents of its `documents` documents."""
+    """Count the words of a collection in one pass over the contents of its `documents` documents."""
     frequencies, sample = np.zeros(BINS, dtype=np.int32), list[str]()
     stride = -(-documents // SAMPLED_DOCUMENTS)
     for number, content in enumerate(contents):
@@ -58,26 +58,25 @@ def read_collection(contents: Iterable[str], documents: int) -> Collection:
 
 
 class KnownItemGenerator:
-    """Draws queries from documents."""
+    """Draws queries from the words of documents."""
 
     def __init__(self, config: KnownItemConfig, collection: Collection) -> None:
-        self.config = config
-        self.collection = collection
+        self.config, self.collection = config, collection
 
     def __call__(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
-        """`config.queries` queries for each document; none for a document without words."""
+        """`config.queries` queries for each document, none for a document without words."""
         config = self.config
         titles = [words_of(document.title) for document in documents]
-        texts = [words_of(document.text) for document in documents]
-        sizes = np.array([len(title) + len(text) for title, text in zip(titles, texts, strict=True)])
+        words_of_each = [title + words_of(document.text) for title, document in zip(titles, documents, strict=True)]
+        sizes = np.array([len(words) for words in words_of_each])
         if not sizes.sum():
             return [[] for _ in documents]
-        words = pa.array(chain.from_iterable(chain(*zip(titles, texts, strict=True))), pa.string()).dictionary_encode()
+        words = pa.array(chain.from_iterable(words_of_each), pa.string()).dictionary_encode()
         codes, vocabulary = words.indices.to_numpy(), words.dictionary
         first_word = np.concatenate([[0], np.cumsum(sizes)])
         terms = self._terms(codes, vocabulary, sizes, np.array([len(title) for title in titles]))
 
-        # One row a query, then one row a drawn word of a query.
+        # First one row per query, then one row per drawn word of a query.
         document = np.repeat(np.flatnonzero(sizes), config.queries)
         lengths = config.min_words + random.poisson(config.mean_words - config.min_words, size=len(document))
         in_order = random.random(len(document)) < IN_ORDER
@@ -85,10 +84,12 @@ class KnownItemGenerator:
         span_start = (random.random(len(document)) * np.maximum(sizes[document] - lengths + 1, 1)).astype(np.int64)
         query = np.repeat(np.arange(len(document)), lengths)
         nth = np.arange(len(query)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        word = terms.draw(document[query], random)  # number among the block's words
+        word = terms.draw(document[query], random)  # as a number among the words of all documents
         spanned = is_span[query]
         consecutive = first_word[document[query]] + span_start[query] + nth
-        keep = np.where(spanned, consecutive < first_word[document[query] + 1], _first_of_its_kind(query, word))
+        is_first = np.zeros(len(query), dtype=bool)  # whether the query has not drawn the word before
+        is_first[np.unique(query * (int(word.max()) + 1) + word, return_index=True)[1]] = True
+        keep = np.where(spanned, consecutive < first_word[document[query] + 1], is_first)
         word = np.where(spanned, consecutive, word)[keep]
         query, nth = query[keep], nth[keep]
         ordered = np.lexsort((np.where(in_order[query] | is_span[query], word, nth), query))
@@ -102,8 +103,8 @@ class KnownItemGenerator:
 
     def _terms(
         self, codes: NDArray[Any], vocabulary: pa.Array, sizes: NDArray[np.int64], title_sizes: NDArray[np.int64]
-    ) -> TermModels:
-        """The documents' term models: how likely each of their words is drawn."""
+    ) -> "TermModels":
+        """The term models of the documents: how likely each of their words is drawn."""
         config = self.config
         document = np.repeat(np.arange(len(sizes)), sizes)
         within = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -126,24 +127,17 @@ class KnownItemGenerator:
 
 @dataclass(frozen=True)
 class TermModels:
-    """Distributions over the distinct words of each document, as one cumulative sum over all of them."""
+    """Distributions over the distinct words of each document, as one cumulative sum over the words of all documents."""
 
     word: NDArray[np.int64]
-    """Where each distinct word of each document first occurs, as a number among the words of all documents."""
+    """The first occurrence of each distinct word of each document, as a number among the words of all documents."""
     cumulative: NDArray[np.float64]
-    """Weights summed before each of them, and in all."""
+    """The sum of the weights before each distinct word, then the sum of all."""
     bounds: NDArray[np.int64]
-    """Where the distinct words of each document start, and the end."""
+    """The place of the first distinct word of each document, then their number."""
 
     def draw(self, document: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """One word, by number, for each of the given documents."""
+        """Draw one word for each of the given documents, as a number among the words of all documents."""
         low, high = self.bounds[document], self.bounds[document + 1]
         target = self.cumulative[low] + random.random(len(document)) * (self.cumulative[high] - self.cumulative[low])
         return self.word[np.clip(np.searchsorted(self.cumulative, target, side="right") - 1, low, high - 1)]
-
-
-def _first_of_its_kind(query: NDArray[np.int64], word: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the query has not drawn the same word before."""
-    first = np.zeros(len(query), dtype=bool)
-    first[np.unique(query * (int(word.max()) + 1) + word, return_index=True)[1]] = True
-    return first

@@ -1,9 +1,7 @@
-"""Queries that others have generated and released, matched to our documents by id.
+"""Queries that others have generated and released, matched to the documents of the corpus by id.
 
-They are gathered once into a SQLite file: memory does not grow with them, and shards can be written in any order.
+They are gathered once in a SQLite file, so that memory does not grow with them and shards can be written in any order.
 """
-
-from __future__ import annotations
 
 import heapq
 import json
@@ -26,41 +24,39 @@ from dsi.runtime.processes import is_first_process, wait_until
 from dsi.runtime.progress import progress
 
 SAMPLE = re.compile(r"(.*sample\d+)")
-"""docTTTTTquery: what the names of the parts of one sample begin with."""
+"""How the names of the files that make up one sample of docTTTTTquery begin."""
 NAMED = 5
-"""Ids named in a complaint."""
+"""The number of ids that a message names."""
 COLUMNS = "id", "predicted_queries"
 
 
 class Predictions:
-    """The first `queries` released queries of each document, from the file that `read_predictions` made."""
+    """The first `queries` released queries of each document, from the SQLite file that `read_predictions` writes."""
 
     def __init__(self, path: Path, queries: int) -> None:
         self.database = sqlite3.connect(path)
         self.queries = queries
 
     def __call__(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
-        """Queries for each document; none where there is no prediction. Nothing is random."""
-        return [self._of(document.doc_id) for document in documents]
-
-    def _of(self, doc_id: str) -> list[str]:
-        [[texts]] = self.database.execute("SELECT queries FROM predictions WHERE doc_id = ?", [doc_id])
-        return json.loads(texts)[: self.queries] if texts else []
+        """The queries of each document, none for a document without prediction; `random` is not used."""
+        select = "SELECT queries FROM predictions WHERE doc_id = ?"
+        rows = [self.database.execute(select, [document.doc_id]).fetchone() for document in documents]
+        return [json.loads(texts)[: self.queries] if texts else [] for (texts,) in rows]
 
 
 def read_predictions(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
-    """Gather the predictions of the corpus's documents in the SQLite file `path`, unless it is there already.
+    """Gather the predictions for the corpus in the SQLite file `path`, unless this is already done.
 
-    The first process does; the others wait.
+    The first process does so while the others wait.
 
     Returns:
-        Numbers and first ids of documents without a prediction, and of predictions without a document.
+        The number and the first ids of documents without a prediction, and of predictions without a document.
 
     Raises:
-        DsiError: the source cannot be read, or it has nothing for any of the documents.
+        DsiError: the source cannot be read, or it has no prediction for any document.
     """
-    sheet = path.with_suffix(".json")
-    if is_first_process() and not sheet.exists():
+    counts_file = path.with_suffix(".json")
+    if is_first_process() and not counts_file.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         counts = _gather(source, corpus, path)
@@ -69,24 +65,18 @@ def read_predictions(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
                 f"doc2query.predictions: {source} has nothing for any document; its ids are like"
                 f" {', '.join(counts['unknown_ids']) or '(none)'}, the corpus's like {corpus[0].doc_id}"
             )
-        for key, what in (
-            ("documents_without", "documents have no"),
-            ("unknown", "ids are not the corpus's among the"),
-        ):
+        complaints = {"documents_without": "documents have no", "unknown": "ids are not the corpus's among the"}
+        for key, what in complaints.items():
             if counts[key]:
                 ids = ", ".join(counts[f"{key}_ids"])
                 print(f"{source}: {counts[key]:,} {what} predictions: {ids}, ...", file=sys.stderr)
-        sheet.write_text(json.dumps(counts))
-    wait_until(sheet.exists)
-    return dict(json.loads(sheet.read_text()))
+        counts_file.write_text(json.dumps(counts))
+    wait_until(counts_file.exists)
+    return json.loads(counts_file.read_text())
 
 
 def open_source(source: str) -> Iterator[tuple[str, list[str]]]:
-    """Document ids and their queries.
-
-    Raises:
-        DsiError: there is no such file, folder or dataset, or a line is malformed.
-    """
+    """Yield document ids and their queries; DsiError if there is no such source or one of its lines is malformed."""
     path = Path(source)
     if not path.exists():
         yield from _dataset(source)
@@ -95,7 +85,9 @@ def open_source(source: str) -> Iterator[tuple[str, list[str]]]:
     records = [file for file in files if file.name.removesuffix(".gz").endswith((".jsonl", ".json"))]
     texts = [file for file in files if ".txt" in file.name]
     if records:
-        yield from _json_lines(records)
+        for file in records:
+            for where, record in json_records(TextFile(file)):
+                yield _checked(str(where), record)
     elif texts:
         yield from _text_lines(texts)
     else:
@@ -108,33 +100,23 @@ def _gather(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
     database.executemany("INSERT INTO predictions VALUES (?, NULL)", ([document.doc_id] for document in corpus))
     unknown, unknown_ids = 0, list[str]()
     for doc_id, queries in progress(open_source(source), "read predictions", unit="docs"):
-        found = database.execute("UPDATE predictions SET queries = ? WHERE doc_id = ?", [json.dumps(queries), doc_id])
-        if not found.rowcount:
+        update = database.execute("UPDATE predictions SET queries = ? WHERE doc_id = ?", [json.dumps(queries), doc_id])
+        if not update.rowcount:
             unknown += 1
             unknown_ids += [doc_id] if len(unknown_ids) < NAMED else []
     database.commit()
-    without = database.execute("SELECT doc_id FROM predictions WHERE queries IS NULL")
-    missing = [doc_id for (doc_id,) in without.fetchmany(NAMED)]
-    number = database.execute("SELECT count(*) FROM predictions WHERE queries IS NULL").fetchone()[0]
+    missing = database.execute("SELECT doc_id FROM predictions WHERE queries IS NULL")
+    missing_ids = [doc_id for (doc_id,) in missing.fetchmany(NAMED)]
+    (count,) = database.execute("SELECT count(*) FROM predictions WHERE queries IS NULL").fetchone()
     database.close()
-    return {
-        "documents_without": number,
-        "documents_without_ids": missing,
-        "unknown": unknown,
-        "unknown_ids": unknown_ids,
-    }
-
-
-def _json_lines(files: Iterable[Path]) -> Iterator[tuple[str, list[str]]]:
-    for file in files:
-        for where, record in json_records(TextFile(file)):
-            yield _checked(str(where), record)
+    without = {"documents_without": count, "documents_without_ids": missing_ids}
+    return {**without, "unknown": unknown, "unknown_ids": unknown_ids}
 
 
 def _dataset(name: str) -> Iterator[tuple[str, list[str]]]:
     try:
         rows = datasets.load_dataset(name, split="train", streaming=True)
-    except Exception as error:  # the library raises many kinds
+    except Exception as error:  # the library raises exceptions of many types
         raise DsiError(
             f"doc2query.predictions.path: {name} is neither a file, a folder, nor a Hugging Face dataset that can be"
             f" loaded: {first_line(error)}"
@@ -153,19 +135,15 @@ def _checked(where: str, record: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _text_lines(files: Iterable[Path]) -> Iterator[tuple[str, list[str]]]:
-    samples = [list(parts) for _, parts in groupby(files, key=_sample)]
-    lines = heapq.merge(*map(_numbered, samples), key=itemgetter(0))
+    """The queries on each line number of the files of docTTTTTquery, one query per sample."""
+    samples = groupby(files, key=lambda file: match[1] if (match := SAMPLE.match(file.name)) else file.name)
+    lines = heapq.merge(*(_numbered(list(parts)) for _, parts in samples), key=itemgetter(0))
     for number, queries in groupby(lines, key=itemgetter(0)):
         yield str(number), [query for _, query in queries]
 
 
-def _sample(file: Path) -> str:
-    match = SAMPLE.match(file.name)
-    return match[1] if match else file.name
-
-
 def _numbered(parts: Iterable[Path]) -> Iterator[tuple[int, str]]:
-    """Lines of files that follow each other, with numbers from 0."""
+    """The lines of files that continue each other, with line numbers from 0."""
     offset = 0
     for part in parts:
         number = 0

@@ -1,6 +1,4 @@
-"""The quality sheet of synthetic queries: do they repeat themselves, do they copy, do they resemble real queries?"""
-
-from __future__ import annotations
+"""The quality of synthetic queries: do they repeat each other, copy the document, resemble real queries?"""
 
 from pathlib import Path
 from typing import Any
@@ -13,29 +11,32 @@ from dsi.corpus.words import words_of
 from dsi.doc2query.shards import read_queries_of
 
 SAMPLED_DOCUMENTS = 2_000
-"""Evenly spaced."""
+"""The number of documents, evenly spaced, whose queries are measured."""
 DEV_QUERIES = 2_000
+"""The number of real queries that synthetic ones are compared with."""
 BUCKETS = 5
-"""Equal parts of the Jaccard similarity from 0 to 1."""
+"""The number of equal parts into which the Jaccard similarity from 0 to 1 is divided."""
 
 
 def quality_sheet(corpus: Corpus, folder: Path, split: str = DEV) -> dict[str, Any]:
-    """Measures of the queries in the shards of `folder`.
+    """Measure the queries in the shards of `folder` (Pradeep et al. 2023, figure 1).
 
-    `unique`: share of a document's queries that are the first of their kind; `words`: mean length; `copied`: share of
-    their words that occur in the document; both over a sample of documents. `max_jaccard`: similarity, as sets of
-    words, of a real query of `split` to the closest synthetic query of its documents: the mean, and how many real
-    queries fall into each bucket (Pradeep et al. 2023, figure 1).
+    Returns:
+        Over a sample of documents, `unique`: the share of queries that differ from all earlier ones of their document;
+        `words`: their mean length; `copied`: the share of their words that the document has. Over real queries of
+        `split`, `max_jaccard`: the Jaccard similarity to the closest synthetic query of their relevant documents, its
+        mean and the number of real queries per bucket.
     """
     sample = range(0, len(corpus), -(-len(corpus) // SAMPLED_DOCUMENTS))
     queries = read_queries_of(folder, sample)
     texts = repeats = words = copied = 0
     for number in sample:
-        own = set(words_of(corpus[number].content()))
+        document_words = set(words_of(corpus[number].content()))
         repeats += len(queries[number]) - len(set(queries[number]))
         for text in queries[number]:
-            drawn = words_of(text)
-            texts, words, copied = texts + 1, words + len(drawn), copied + sum(word in own for word in drawn)
+            query_words = words_of(text)
+            texts, words = texts + 1, words + len(query_words)
+            copied += sum(word in document_words for word in query_words)
     sheet: dict[str, Any] = {
         "sampled_queries": texts,
         "unique": round(1 - repeats / max(texts, 1), 4),
@@ -50,26 +51,25 @@ def quality_sheet(corpus: Corpus, folder: Path, split: str = DEV) -> dict[str, A
 
 
 def max_jaccard(corpus: Corpus, folder: Path, split: str, limit: int | None = None) -> dict[str, float]:
-    """Similarity, as sets of words, of each real query to the closest synthetic query of its relevant documents, by
-    query_id; of the first `limit` relevant pairs."""
+    """The Jaccard similarity of each real query, by query_id, to the closest synthetic query of its relevant documents.
+
+    Similarities are those of sets of words. `limit` restricts them to the first queries of the split.
+    """
     pairs = list(corpus.relevant(split, limit))
     synthetic = read_queries_of(folder, {number for _, number in pairs})
     closest: dict[str, float] = {}
     for query, number in pairs:
-        asked = set(words_of(query.text))
-        similar = (_jaccard(asked, set(words_of(text))) for text in synthetic[number])
-        closest[query.query_id] = max(closest.get(query.query_id, 0.0), *similar, 0.0)
+        words = set(words_of(query.text))
+        others = [set(words_of(text)) for text in synthetic[number]]
+        similarities = (len(words & other) / max(len(words | other), 1) for other in others)
+        closest[query.query_id] = max(closest.get(query.query_id, 0.0), *similarities, 0.0)
     return closest
 
 
 def bucket(similarity: float) -> int:
-    """Number of the bucket; a bucket holds its lower bound.
+    """The number of the bucket that a similarity falls into; a bucket contains its lower bound.
 
     >>> bucket(0.6), bucket(0.59), bucket(1.0)
     (3, 2, 4)
     """
     return min(int(round(similarity * BUCKETS, 9)), BUCKETS - 1)
-
-
-def _jaccard(one: set[str], other: set[str]) -> float:
-    return len(one & other) / max(len(one | other), 1)

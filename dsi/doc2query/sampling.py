@@ -1,14 +1,11 @@
-"""Sample many continuations of each text from a T5, faster than the library's `generate`.
+"""Samples many continuations of each text from a T5, faster than `generate` of transformers.
 
-A text is encoded once, its cross-attention keys and values stay at one row for all its samples, samples that agree so
-far are decoded once, finished ones leave the batch at once, and only the `top_k` logits are normalised.
+A text is encoded once and has one row of cross-attention keys and values for all its samples, samples with the same
+prefix are decoded once, finished samples leave the batch at once, and only the `top_k` logits are normalised.
 """
-
-from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import T5ForConditionalGeneration
 
@@ -26,24 +23,24 @@ def sample(
     max_length: int,
     random: np.random.Generator,
 ) -> list[list[int]]:
-    """`samples` continuations of each text, with the end token unless cut to `max_length` tokens.
+    """Sample `samples` continuations of each text, of at most `max_length` tokens.
 
-    A token is drawn from the `top_k` most probable ones; 1 is greedy decoding. `input_ids` and `attention_mask` are
-    (texts, tokens), the mask 0 on padding.
+    Each token is drawn from the `top_k` most probable ones, where 1 means greedy decoding. `input_ids` and
+    `attention_mask` are (texts, tokens); the mask is 0 on padding.
 
     Returns:
-        texts x samples lists of tokens, those of a text together.
+        texts x samples lists of token ids, one text after another; each ends with the end token unless it is cut.
     """
     texts, device, config = len(input_ids), input_ids.device, model.config
-    # All draws in advance: a sample's do not depend on how long the others get.
+    # All random numbers in advance, so that a sample does not depend on how long the others become.
     uniform = torch.from_numpy(random.random((max_length, texts * samples), dtype=np.float32)).to(device)
     encoded = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
     decoder = StepDecoder(model.decoder, encoded, attention_mask, max_length)
     drawn = torch.full((texts * samples, max_length), config.pad_token_id, device=device)
-    alive = torch.arange(texts * samples, device=device)
+    alive = torch.arange(texts * samples, device=device)  # the unfinished samples
     owners, parents = torch.arange(texts, device=device), None
     inputs = torch.full((texts,), config.decoder_start_token_id, device=device)
-    row = owners.repeat_interleave(samples)  # that each sample alive is decoded in
+    row = owners.repeat_interleave(samples)  # the decoder row of each unfinished sample
     for step in range(max_length):
         logits, choices = top_logits(model, decoder.step(model.shared(inputs), owners, parents), top_k)
         token_ids = draw(logits[row], choices[row], temperature, uniform[step, alive])
@@ -55,12 +52,14 @@ def sample(
         parents, inputs = prefixes // config.vocab_size, prefixes % config.vocab_size
         alive, row, owners = alive[going], next_row, owners[parents]
         if torch.equal(parents, torch.arange(len(logits), device=device)):
-            parents = None  # every row goes on as it is: nothing to copy
-    return [row[: end + 1] for row, end in zip(drawn.tolist(), _ends(drawn, config.eos_token_id), strict=True)]
+            parents = None  # every row has one continuation: nothing to reorder
+    is_end = (drawn == config.eos_token_id).cpu().numpy()
+    is_end[:, -1] = True
+    return [token_ids[: end + 1] for token_ids, end in zip(drawn.tolist(), is_end.argmax(axis=1), strict=True)]
 
 
 def top_logits(model: T5ForConditionalGeneration, state: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest logits of each state and their tokens, each (states, count), best first."""
+    """The `count` largest logits of each decoder state and their token ids, both (states, count), best first."""
     if getattr(model.config, "scale_decoder_outputs", False):  # T5 with tied embeddings; mT5 has no such key
         state = state * model.config.d_model**-0.5
     logits = model.lm_head(state).float()
@@ -69,17 +68,14 @@ def top_logits(model: T5ForConditionalGeneration, state: Tensor, count: int) -> 
 
 
 def draw(logits: Tensor, token_ids: Tensor, temperature: float, uniform: Tensor) -> Tensor:
-    """One of the `tokens` of each row by the inverse of its cumulative distribution, (rows,).
+    """One of the `token_ids` of each row, (rows,), drawn by inverting the cumulative distribution.
 
-    `logits` are those of `tokens`, both (rows, choices); `uniform` are (rows,) numbers in [0, 1).
+    `token_ids` and their `logits` are (rows, choices); `uniform` are random numbers in [0, 1), (rows,).
+
+    >>> logits, token_ids = torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([[7, 9], [7, 9]])
+    >>> draw(logits, token_ids, temperature=1.0, uniform=torch.tensor([0.7, 0.8])).tolist()
+    [7, 9]
     """
     cumulative = (logits / temperature).softmax(dim=-1).cumsum(dim=-1)
     choice = (uniform.unsqueeze(1) >= cumulative[:, :-1]).sum(dim=1, keepdim=True)
     return token_ids.gather(1, choice).squeeze(1)
-
-
-def _ends(drawn: Tensor, end: int) -> NDArray[np.int64]:
-    """Position of the end token in each row, or the last."""
-    is_end = (drawn == end).cpu().numpy()
-    is_end[:, -1] = True
-    return np.asarray(is_end.argmax(axis=1))

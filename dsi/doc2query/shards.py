@@ -1,6 +1,4 @@
-"""Synthetic queries on disk: Parquet shards of (doc_index, text), each of a contiguous range of documents."""
-
-from __future__ import annotations
+"""Synthetic queries on disk: Parquet shards of (doc_index, text), each for a contiguous range of documents."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ SCHEMA = pa.schema({"doc_index": pa.uint32(), "text": pa.string()})
 
 
 def write_shard(path: Path, first_document: int, queries: list[list[str]]) -> None:
-    """Publish the queries of documents `first_document`, `first_document + 1`, ..."""
+    """Write a shard with the queries of the documents `first_document`, `first_document + 1` and so on."""
     counts = [len(texts) for texts in queries]
     doc_index = np.repeat(np.arange(first_document, first_document + len(queries), dtype=np.uint32), counts)
     texts = [text for texts in queries for text in texts]
@@ -27,28 +25,28 @@ def write_shard(path: Path, first_document: int, queries: list[list[str]]) -> No
 
 
 def count_queries(path: Path) -> int:
-    """Number of queries in a shard, from its footer."""
+    """The number of queries in a shard, read from its footer."""
     return int(pq.read_metadata(path).num_rows)
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """The finished shards in order."""
+    """The files of the finished shards in order."""
     return sorted(folder.glob(f"shard-*{SUFFIX}"))
 
 
 def read_shard(path: Path) -> tuple[NDArray[np.uint32], list[str]]:
-    """doc_index and texts of equal length, those of a document together."""
+    """The `doc_index` and the text of each query in a shard; the queries of a document stand together."""
     table = pq.read_table(path)
     return table["doc_index"].to_numpy(), table["text"].to_pylist()
 
 
 def read_shards(folder: Path) -> Iterator[tuple[NDArray[np.uint32], list[str]]]:
-    """All finished shards in order, each as `read_shard` gives it."""
+    """The queries of every finished shard in order, as `read_shard` returns them."""
     return map(read_shard, shard_paths(folder))
 
 
 def read_queries_of(folder: Path, documents: Iterable[int]) -> dict[int, list[str]]:
-    """Queries of the given documents, by doc_index, without reading the shards of others."""
+    """The queries of the given documents by `doc_index`; only these are held in memory."""
     queries: dict[int, list[str]] = {number: [] for number in documents}
     wanted = pa.array(queries, pa.uint32())
     for path in shard_paths(folder):

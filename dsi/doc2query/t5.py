@@ -1,13 +1,10 @@
-"""Queries from a sequence-to-sequence model: docTTTTTquery (Nogueira and Lin 2019), the paper's generator.
+"""Queries sampled from a sequence-to-sequence model: docTTTTTquery (Nogueira and Lin 2019).
 
-The paper samples 40 queries a passage from the ten most probable tokens at temperature 1 (Pradeep et al. 2023,
-section 6.1).
+Pradeep et al. 2023 (section 6.1) sample 40 queries per passage from the ten most probable tokens at temperature 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,52 +17,47 @@ from dsi.errors import DsiError, first_line
 from dsi.runtime.device import compute_device, is_bfloat16
 
 OWN_LOOP = ("t5", "mt5")
-"""Model types that our sampling knows; others go through the library's."""
+"""The model types that `dsi.doc2query.sampling` supports; for others, `generate` of transformers samples."""
 
 
 def load_checkpoint(
     checkpoint: str, dtype: torch.dtype, **changes: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A sequence-to-sequence model, with `changes` to its configuration, and its tokenizer.
+    """Load a sequence-to-sequence model, with `changes` to its configuration, and its tokenizer.
 
     Raises:
-        DsiError: there is none under this hub name or folder.
+        DsiError: there is no such model under the hub name or in the folder `checkpoint`.
     """
     try:
-        shape = AutoConfig.from_pretrained(checkpoint, **changes)
-        model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint, config=shape, dtype=dtype)
+        config = AutoConfig.from_pretrained(checkpoint, **changes)
+        model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint, config=config, dtype=dtype)
         return model, AutoTokenizer.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
         raise DsiError(f"generator.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
 
 
 class T5Generator:
-    """Samples `config.queries` queries a document from a sequence-to-sequence model."""
+    """Samples `config.queries` queries per document from a sequence-to-sequence model."""
 
     def __init__(self, config: T5GeneratorConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config, self.model, self.tokenizer = config, model.eval(), tokenizer
 
     @classmethod
-    def load(cls, config: T5GeneratorConfig, checkpoint: str) -> T5Generator:
-        """The generator of a hub name or folder, on this process's device.
-
-        Raises:
-            DsiError: the checkpoint cannot be loaded.
-        """
+    def load(cls, config: T5GeneratorConfig, checkpoint: str) -> Self:
+        """Load the checkpoint, a hub name or folder, to the device of this process; DsiError if it cannot be loaded."""
         precision = torch.bfloat16 if is_bfloat16(config.precision, "doc2query.t5.precision") else torch.float32
         model, tokenizer = load_checkpoint(checkpoint, precision)
         return cls(config, model.to(compute_device()), tokenizer)
 
     def __call__(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
-        """Queries for each document; fewer where the model gave empty ones, none for a document without text."""
+        """The queries of each document: fewer if some samples are empty, none for a document without text."""
         contents = [f"{self.config.prefix}{document.content()}" for document in documents]
         token_ids = self.tokenizer(contents, truncation=True, max_length=self.config.document_length)["input_ids"]
         queries: list[list[str]] = [[] for _ in documents]
-        for batch in self.batches([len(row) for row in token_ids]):
+        for batch in self.batches(list(map(len, token_ids))):
             padded = self.tokenizer.pad({"input_ids": [token_ids[number] for number in batch]}, return_tensors="pt")
-            texts = self.tokenizer.batch_decode(
-                self._sample(padded.to(self.model.device), random), skip_special_tokens=True
-            )
+            samples = self._sample(padded.to(self.model.device), random)
+            texts = self.tokenizer.batch_decode(samples, skip_special_tokens=True)
             for number, first in zip(batch, range(0, len(texts), self.config.queries), strict=True):
                 if documents[number].content():
                     stripped = (text.strip() for text in texts[first : first + self.config.queries])
@@ -73,7 +65,7 @@ class T5Generator:
         return queries
 
     def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Numbers of the documents that go together: alike in length, longest first, within the token budget."""
+        """Batches of document numbers, longest documents first, within `config.batch_tokens` if possible."""
         config, batch = self.config, list[int]()
         for number in np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist():
             longest = lengths[batch[0]] if batch else 0

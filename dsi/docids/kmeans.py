@@ -1,12 +1,10 @@
 """k-means over vectors that may stay on disk.
 
-Lloyd's algorithm from a greedy k-means++ start (Arthur and Vassilvitskii 2007) on some hundred points a cluster, going
-on with four times as many until they are a tenth of all or 100,000, the size to which Pradeep et al. 2023 sample
-clusters above a million. All points are then read once to label them. A pass costs 4 x points x dimensions x clusters
-FLOPs, all but a few within matrix products.
+Lloyd's algorithm, from a greedy k-means++ start (Arthur and Vassilvitskii 2007) on a few hundred points per cluster, is
+repeated on samples four times as large until they are a tenth of all points or 100,000, the size to which Pradeep et
+al. 2023 sample clusters above a million. All points are then read once to label them. A pass costs 4 x points x
+dimensions x clusters FLOPs, nearly all of them in matrix products.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,26 +15,28 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Read = Callable[[NDArray[np.int64]], Floats]
-"""Vectors of the points with the given numbers, which are in increasing order; shape (points, dimensions)."""
+"""A function that reads vectors: numbers of points, in increasing order, to an array (points, dimensions)."""
 
 FIRST_SAMPLE, LAST_SAMPLE = 256, 1_024
-"""Points a cluster to start with, and to end with at least."""
+"""Points per cluster in the first sample, and at least in the last one."""
 LARGEST_SAMPLE = 100_000
-"""Points that are in memory at once."""
+"""The largest number of points in memory at once."""
 CHUNK = 10_000
-"""Points labelled at once."""
+"""Points that are read and labelled at once."""
 CANDIDATES = 8
-"""Points of which the best becomes the next centroid of the start."""
+"""Points that are drawn for each centroid of the start, of which the best is taken."""
 FIRST_PASSES, PASSES = 100, 10
-"""At most, over the first sample and over every larger one."""
+"""The largest number of passes over the first sample, and over every larger one."""
 TOLERANCE = 5e-4
-"""Passes over a sample end when one gains less than this share of what all have gained."""
+"""Passes over a sample end when one improves the fit by less than this share of the whole improvement."""
 
 
 def kmeans(read: Read, points: int, clusters: int, random: np.random.Generator) -> tuple[NDArray[np.int64], Floats]:
-    """Label of each point, and the centroids, shape (at most `clusters`, dimensions), none of which is without points.
+    """Cluster `points` points into at most `clusters` clusters, none of which is empty.
 
-    Points that cannot be told apart get the same label, so there may be a single cluster.
+    Returns:
+        The cluster of each point, (points,), and the centroids, (clusters found, dimensions). Equal points are in the
+        same cluster, so that there may be only one.
     """
     largest = min(max(points // 10, LAST_SAMPLE * clusters), LARGEST_SAMPLE, points)
     order = random.permutation(points)[:largest]
@@ -56,8 +56,11 @@ def kmeans(read: Read, points: int, clusters: int, random: np.random.Generator) 
 
 
 def _start(points: Floats, clusters: int, random: np.random.Generator) -> Floats:
-    """Greedy k-means++: candidates for the next centroid are drawn in proportion to their squared distance from the
-    nearest so far, and the one that brings points nearest is taken. Fewer than `clusters` if fewer points differ."""
+    """The centroids of greedy k-means++, fewer than `clusters` if there are fewer distinct points.
+
+    Candidates for the next centroid are drawn in proportion to their squared distance from the nearest centroid so
+    far, and the one that reduces the sum of these distances most is taken.
+    """
     norms = np.einsum("pd,pd->p", points, points)
     rounding = 1e-6 * float(norms.max())
     chosen: list[int] = []
@@ -77,7 +80,7 @@ def _start(points: Floats, clusters: int, random: np.random.Generator) -> Floats
 
 
 def _lloyd(points: Floats, centroids: Floats, passes: int) -> Floats:
-    """Better centroids. One that loses all its points stays where it is."""
+    """The centroids after at most `passes` passes of Lloyd's algorithm; one that loses all its points does not move."""
     numbers = np.arange(len(centroids))[:, None]
     labels = np.full(len(points), -1)
     sums, sizes = np.zeros_like(centroids), np.zeros((len(centroids), 1), dtype=np.float32)
@@ -87,7 +90,7 @@ def _lloyd(points: Floats, centroids: Floats, passes: int) -> Floats:
         fits.append(fit)
         if len(fits) > 1 and fit - fits[-2] <= TOLERANCE * (fit - fits[0]):
             break
-        moved: Any = np.flatnonzero(new_labels != labels)  # after a few passes hardly any: half of the work is spared
+        moved: Any = np.flatnonzero(new_labels != labels)  # hardly any after a few passes, which saves half of the work
         moved = moved if 4 * len(moved) < len(points) else slice(None)
         change = (new_labels[moved] == numbers).astype(np.float32) - (labels[moved] == numbers)
         sums += change @ points[moved]
@@ -98,6 +101,7 @@ def _lloyd(points: Floats, centroids: Floats, passes: int) -> Floats:
 
 
 def nearest(points: Floats, centroids: Floats) -> tuple[NDArray[np.int64], float]:
-    """Number of the nearest centroid of every point, and how near: minus half the squared distances, but a constant."""
+    """The nearest centroid of every point, (points,), and the fit: minus half the sum of squared distances, up to a
+    constant of the points."""
     scores = points @ centroids.T - 0.5 * np.einsum("cd,cd->c", centroids, centroids)
     return scores.argmax(axis=1), float(scores.max(axis=1).sum(dtype=np.float64))

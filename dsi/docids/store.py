@@ -1,14 +1,12 @@
-"""The `docids` stage folder.
+"""The docids on disk, the stage folder `docids`.
 
-codes.npy          (documents, length): each document's docid tokens, padded at the end with -1, in the smallest signed
-                   integer type that holds them
-vocabulary.json    kind, number of docid tokens, and per token its string and the text token it resembles
-trie.*.npy         the trie over the codes (see dsi.docids.trie); none for atomic docids, whose only token is
-                   the document's row number
-other files        what assigned them (see dsi.docids.kinds)
+codes.npy          (documents, length): the docid tokens of each document, padded at the end with -1, in the smallest
+                   signed integer type that holds them
+vocabulary.json    the kind of docids and their tokens (see `Vocabulary`)
+trie.*.npy         the trie over the codes (see dsi.docids.trie); none for atomic docids, whose only token is the row
+                   number of the document
+other files        what assigned the docids (see dsi.docids.kinds)
 """
-
-from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -23,31 +21,31 @@ from dsi.artifacts import write_json
 from dsi.docids.trie import Trie, build_trie
 
 Codes = NDArray[np.integer[Any]]
-"""(documents, length) docid tokens, padded at the end with -1."""
+"""The docid tokens of each document, (documents, length), padded at the end with -1."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The docid tokens, numbered from 0. The text vocabulary is another one and never grows."""
+    """The docid tokens, numbered from 0. They are not part of the text vocabulary, which never grows."""
 
     kind: str
     tokens: int
-    """Number of docid tokens."""
+    """The number of docid tokens."""
     length: int
-    """Tokens of the longest docid."""
+    """The number of tokens in the longest docid."""
     end: int | None = None
-    """Token that ends every docid, if one does."""
+    """The token that ends every docid, None if there is no such token."""
     strings: list[str] = field(default_factory=list)
-    """What each token stands for; empty where its number says it all."""
+    """The string that each token stands for; empty if tokens are mere numbers."""
     text_token_ids: list[int] = field(default_factory=list)
-    """Text token whose embedding each token starts from, -1 for none; empty if none has one."""
+    """The text token whose embedding each docid token starts from, -1 for none; empty if no docid token has one."""
     sizes: list[int] = field(default_factory=list)
-    """Tokens of each position, where no position shares one with another; else empty."""
+    """The number of tokens of each position if no two positions share a token; else empty."""
 
 
 @dataclass(frozen=True)
 class Docids:
-    """Read access to the `docids` stage folder."""
+    """Read access to the stage folder `docids`."""
 
     folder: Path
 
@@ -57,8 +55,8 @@ class Docids:
 
     @cached_property
     def codes(self) -> NDArray[np.signedinteger[Any]]:
-        codes: NDArray[np.signedinteger[Any]] = np.load(self.folder / "codes.npy", mmap_mode="r")
-        return codes
+        """The memory-mapped codes, (documents, length), padded at the end with -1."""
+        return np.load(self.folder / "codes.npy", mmap_mode="r")
 
     @cached_property
     def trie(self) -> Trie:
@@ -66,7 +64,7 @@ class Docids:
 
     @cached_property
     def paths(self) -> NDArray[np.int32]:
-        """(documents, length) trie nodes that the codes lead to."""
+        """The trie node that each token of each document leads to, (documents, length), padded with -1."""
         return self.trie.paths(self.codes)
 
     @property
@@ -75,7 +73,7 @@ class Docids:
 
 
 def write_docids(folder: Path, vocabulary: Vocabulary, codes: Codes) -> int:
-    """Write a stage folder and return the number of different docids."""
+    """Write codes, vocabulary and trie to the stage folder `folder`; return the number of distinct docids."""
     codes = codes.astype(smallest_signed(vocabulary.tokens - 1))
     np.save(folder / "codes.npy", codes)
     write_json(folder / "vocabulary.json", asdict(vocabulary))
@@ -87,5 +85,9 @@ def write_docids(folder: Path, vocabulary: Vocabulary, codes: Codes) -> int:
 
 
 def smallest_signed(largest: int) -> np.dtype[np.signedinteger[Any]]:
-    """Type for numbers from -1 to `largest`."""
+    """The smallest integer type for numbers from -1 to `largest`.
+
+    >>> str(smallest_signed(127)), str(smallest_signed(128))
+    ('int8', 'int16')
+    """
     return np.dtype(np.min_scalar_type(-largest - 1))

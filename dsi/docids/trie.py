@@ -3,16 +3,14 @@
 Nodes are numbered in breadth-first order with the root as 0, so the children of node n are the nodes
 `first_child[n]` to `first_child[n + 1] - 1`, and `token[m]` is the token on the edge into node m. A node without
 children is a leaf. Leaves are numbered in the same order; leaf l holds documents
-`documents[leaf_start[l]:leaf_start[l + 1]]`, so documents may share a docid; where none do, leaf l holds `documents[l]`
-and `leaf_start` is empty. For clusters of 100 documents that makes about 9 bytes a document.
+`documents[leaf_start[l]:leaf_start[l + 1]]`, since documents may share a docid; if none do, leaf l holds `documents[l]`
+and `leaf_start` is empty. For clusters of 100 documents that takes about 9 bytes per document.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,36 +18,38 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Trie:
+    """The docids of all documents as a tree of their tokens."""
+
     token: NDArray[np.unsignedinteger[Any]]
-    """(nodes,) smallest unsigned type that fits; the root's is 0 and means nothing."""
+    """The token on the edge into each node, (nodes,), in the smallest unsigned type; 0 for the root, which has none."""
     first_child: NDArray[np.uint32]
-    """(nodes + 1,)"""
+    """The first child of each node, (nodes + 1,)."""
     documents: NDArray[np.uint32]
-    """(documents,) doc_index by leaf."""
+    """The `doc_index` of the documents, (documents,), ordered by leaf."""
     leaf_start: NDArray[np.uint32]
-    """(leaves + 1,), or (0,) where no documents share a docid."""
+    """The place of the first document of each leaf, (leaves + 1,), or (0,) if no two documents share a docid."""
     level_start: NDArray[np.uint32]
-    """(depth + 2,) first node of each level, root first, then the number of nodes."""
+    """The first node of each level from the root, then the number of nodes: (depth + 2,)."""
 
     @cached_property
     def inner_nodes(self) -> NDArray[np.int64]:
-        """(inner nodes,) those that have children, in increasing order."""
+        """The nodes that have children, in increasing order: (inner nodes,)."""
         return np.flatnonzero(self.first_child[1:] != self.first_child[:-1])
 
     @cached_property
     def fan_out(self) -> list[int]:
-        """Largest number of children of a node on each level but the last."""
+        """The largest number of children of a node, for each level but the last."""
         children = np.diff(self.first_child)
         levels = zip(self.level_start[:-2].tolist(), self.level_start[1:-1].tolist(), strict=True)
         return [int(children[start:stop].max()) for start, stop in levels]
 
     def prefixes(self, beam: int) -> int:
-        """Prefixes that a beam of this width extends at most, over all levels: what a search has to compute."""
+        """The largest number of prefixes that a search with this beam width extends, summed over all levels."""
         levels, _ = np.histogram(self.inner_nodes, bins=self.level_start.astype(np.int64))
         return int(np.minimum(levels, beam).sum())
 
     def documents_of(self, leaves: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Documents of leaf nodes, those of a leaf in corpus order, and how many each leaf has."""
+        """The documents of the given leaf nodes, one leaf after another in corpus order, and their number per leaf."""
         numbers = leaves - np.searchsorted(self.inner_nodes, leaves)
         if not len(self.leaf_start):
             return self.documents[numbers].astype(np.int64), np.ones(len(leaves), dtype=np.int64)
@@ -59,30 +59,26 @@ class Trie:
         return self.documents[rows].astype(np.int64), sizes
 
     def paths(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-        """Nodes that each docid of `codes`, (documents, length), leads to; the same shape, padded with -1.
-
-        Raises:
-            ValueError: there is no such docid.
-        """
+        """The node that each token of `codes` leads to, (documents, length) padded with -1; ValueError if none does."""
         paths = np.full(codes.shape, -1, dtype=np.int32)
         parent = np.zeros(len(codes), dtype=np.int64)
         for level in range(codes.shape[1]):
-            going_on = np.flatnonzero(codes[:, level] >= 0)
+            active = np.flatnonzero(codes[:, level] >= 0)
             first, stop = self.level_start[level + 1 : level + 3].astype(int)
             bounds = self.first_child[self.level_start[level] : first + 1].astype(np.int64)
             fan_out = bounds[1:] - bounds[:-1]
-            owners = np.repeat(np.arange(self.level_start[level], first), fan_out)
-            step = 1 << 32  # children of a level are in order of parent, then token: found by bisection
-            keys = owners * step + self.token[first:stop]
-            wanted = parent[going_on] * step + codes[going_on, level]
-            found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            if (keys[found] != wanted).any():
+            parents = np.repeat(np.arange(self.level_start[level], first), fan_out)
+            step = 1 << 32  # the nodes of a level are in order of parent, then token: found by bisection
+            keys = parents * step + self.token[first:stop]
+            wanted = parent[active] * step + codes[active, level]
+            place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            if (keys[place] != wanted).any():
                 raise ValueError("codes are not those of the trie")
-            parent[going_on] = paths[going_on, level] = first + found
+            parent[active] = paths[active, level] = first + place
         return paths
 
     def siblings(self, paths: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First sibling of each node of `paths`, and how many there are, itself included; 0 where there is no node."""
+        """The first sibling of each node of `paths` and how many there are with itself; 0 where there is no node."""
         nodes = paths.astype(np.int64)
         parents = np.where(nodes < 0, 0, np.pad(nodes, ((0, 0), (1, 0)))[:, :-1])
         first = self.first_child[parents].astype(np.int64)
@@ -90,18 +86,19 @@ class Trie:
         return np.where(nodes < 0, 0, first), np.where(nodes < 0, 0, count)
 
     def save(self, folder: Path) -> None:
+        """Write each array to a file `trie.*.npy` of the folder."""
         for name in self.__dataclass_fields__:
             np.save(folder / f"trie.{name}.npy", getattr(self, name))
 
     @classmethod
-    def load(cls, folder: Path) -> Trie:
+    def load(cls, folder: Path) -> Self:
         """Memory-map the arrays that `save` wrote."""
-        # copy-on-write only because PyTorch warns about memory it may not write to
+        # Copy-on-write, since PyTorch warns of memory that it may not write to.
         return cls(**{name: np.load(folder / f"trie.{name}.npy", mmap_mode="c") for name in cls.__dataclass_fields__})
 
 
 def build_trie(codes: NDArray[np.integer[Any]]) -> Trie:
-    """Trie over docids `codes`, shape (documents, length), padded at the end with -1.
+    """The trie over the docids `codes`, (documents, length), padded at the end with -1.
 
     Raises:
         ValueError: a docid is empty or the beginning of another; end such docids with a token of their own.
@@ -111,8 +108,8 @@ def build_trie(codes: NDArray[np.integer[Any]]) -> Trie:
     ([0, 0, 2, 0, 1], [1, 3, 5, 5, 5, 5], [2, 1, 0])
     """
     count, length = codes.shape
-    rows = np.lexsort(codes.T[::-1])  # documents by docid; below, those whose docids go on
-    node = np.zeros(count, dtype=np.int64)  # the node, within its level, that each row has reached
+    rows = np.lexsort(codes.T[::-1])  # documents in order of docid; in the loop, those whose docids reach the level
+    node = np.zeros(count, dtype=np.int64)  # the node that each row has reached, numbered within its level
     tokens, fan_outs, documents, leaf_sizes, level_start = [np.zeros(1, dtype=codes.dtype)], [], [], [], [0, 1]
     for level in range(length + 1):
         nodes = level_start[-1] - level_start[-2]
@@ -122,7 +119,7 @@ def build_trie(codes: NDArray[np.integer[Any]]) -> Trie:
         documents.append(rows[ends].astype(np.uint32))
         leaf_sizes.append(leaf_size[leaf_size > 0])
         rows, node, token = rows[~ends], node[~ends], token[~ends]
-        starts = np.ones(len(rows), dtype=bool)  # whether a row is the first of a node on the next level
+        starts = np.ones(len(rows), dtype=bool)  # whether a row is the first one of a node on the next level
         starts[1:] = (node[1:] != node[:-1]) | (token[1:] != token[:-1])
         fan_out = np.bincount(node[starts], minlength=nodes)
         if ((leaf_size > 0) & (fan_out > 0)).any() or (level == 0 and ends.any()):

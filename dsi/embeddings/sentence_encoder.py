@@ -1,6 +1,4 @@
-"""A sentence-transformers model."""
-
-from __future__ import annotations
+"""Encoders of the package sentence-transformers."""
 
 from typing import Any
 
@@ -13,7 +11,7 @@ from dsi.runtime.device import compute_device
 
 
 def sentence_encoder(name: str, key: str) -> Any:
-    """The sentence-transformers model with this name or in this folder; `key` names it in the configuration.
+    """Load the sentence-transformers model `name`, a hub name or folder; `key` is its key in the configuration.
 
     Raises:
         DsiError: the package is not installed, or there is no such model.
@@ -29,7 +27,7 @@ def sentence_encoder(name: str, key: str) -> Any:
 
 
 def half_precision(model: Any) -> Encode:
-    """`model.encode`, for many texts, with vectors of float16: half of the disk, and enough for exact search."""
+    """An encoder of many texts by `model.encode`, to float16: half of the disk, and precise enough for exact search."""
 
     def encode(texts: list[str]) -> NDArray[np.float16]:
         return np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float16)

@@ -1,6 +1,4 @@
-"""The untrained model's own document states as vectors: centred over the corpus, of unit length."""
-
-from __future__ import annotations
+"""The document states of the untrained model as vectors: centred over the corpus, of unit length."""
 
 from pathlib import Path
 
@@ -13,23 +11,21 @@ from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import build_backbone
 from dsi.model.document_states import StateEncoder, centred
 from dsi.runtime.device import compute_device
+from dsi.tokenizer import save_tokenizer
 
 BACKBONE = "backbone"
-"""Folder of the model, and of its tokenizer."""
+"""The name of the folder that holds the model and its tokenizer."""
 MEAN = "mean.npy"
 
 
 def untrained(backbone: BackboneConfig, tokenizer_folder: Path, seed: int) -> StateEncoder:
-    """The states of the model that training would start from, as it gives them."""
-    return StateEncoder(
-        build_backbone(backbone, tokenizer_folder, seed).to(compute_device()),
-        tokenizer_folder,
-        backbone.document_length,
-    )
+    """The encoder to the document states, not centred, of the model that training would start from."""
+    model = build_backbone(backbone, tokenizer_folder, seed).to(compute_device())
+    return StateEncoder(model, tokenizer_folder, backbone.document_length)
 
 
 def centre(vectors: Vectors) -> Vectors:
-    """The mean of the vectors, which are centred and brought to unit length in place."""
+    """Centre the vectors, (documents, width), and bring them to unit length in place; return their mean, (width,)."""
     states = torch.from_numpy(vectors)
     mean = states.mean(dim=0)
     centred(states, mean)
@@ -37,14 +33,14 @@ def centre(vectors: Vectors) -> Vectors:
 
 
 def save(folder: Path, encode: StateEncoder, mean: Vectors) -> None:
-    """Write what `load` needs into the stage folder: also of a checkpoint, which may change where it lies."""
+    """Write what `load` needs into the stage folder, including a copy of a checkpoint that may change elsewhere."""
     encode.model.save_pretrained(folder / BACKBONE)
-    encode.tokenizer.save_pretrained(folder / BACKBONE)
+    save_tokenizer(encode.tokenizer, folder / BACKBONE)
     np.save(folder / MEAN, mean)
 
 
 def load(folder: Path, length: int) -> Encode:
-    """What made the vectors in a stage folder; `length` text tokens are read."""
+    """The encoder that `save` wrote into the stage folder; it reads the first `length` tokens of a text."""
     model = DifferentiableSearchIndex.from_pretrained(folder / BACKBONE, dtype=torch.float32)
     encode, mean = StateEncoder(model.to(compute_device()), folder / BACKBONE, length), np.load(folder / MEAN)
     return lambda texts: centred(torch.from_numpy(encode(texts)), torch.from_numpy(mean)).numpy()

@@ -1,10 +1,9 @@
-"""Latent semantic vectors: TF-IDF with truncated SVD. Nothing is downloaded."""
-
-from __future__ import annotations
+"""Latent semantic vectors: TF-IDF weights reduced by a truncated SVD, with nothing to download."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +12,25 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 WORDS = 100_000
+"""The largest number of words that are weighed."""
 DIMENSIONS = 128
+"""The largest number of dimensions."""
 
 
 class Tfidf:
-    """Vectors of unit length, of at most 128 dimensions; a constant where no text of the corpus has a word.
+    """Encodes texts as vectors of unit length; the vector is always [1] if no document of the corpus has a word.
 
     Args:
-        words: weighs the words of a text.
-        components: (dimensions, words) float32; without rows for the constant.
+        words: computes the TF-IDF weights of the words of a text.
+        components: the right singular vectors, (dimensions, words) float32; (0, 0) if no document has a word.
     """
 
     def __init__(self, words: TfidfVectorizer, components: NDArray[np.float32]) -> None:
         self.words, self.components = words, components
 
     @classmethod
-    def fit(cls, contents: Iterable[str], documents: int, seed: int) -> tuple[Tfidf, NDArray[np.float32]]:
-        """Learn words and components of so many documents; with the documents' own vectors, (documents, dimensions)."""
+    def fit(cls, contents: Iterable[str], documents: int, seed: int) -> tuple[Self, NDArray[np.float32]]:
+        """Fit to the contents of `documents` documents; return the encoder and (documents, dimensions) vectors."""
         words = _vectorizer()
         try:
             weights = words.fit_transform(contents)
@@ -43,12 +44,13 @@ class Tfidf:
         return cls(words, np.asarray(svd.components_, dtype=np.float32)), vectors
 
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
-        """(texts, dimensions)."""
+        """The vectors of the texts, (texts, dimensions)."""
         if not len(self.components):
             return np.ones((len(texts), 1), dtype=np.float32)
         return np.asarray(normalize(self.words.transform(texts) @ self.components.T), dtype=np.float32)
 
     def save(self, folder: Path) -> None:
+        """Write what `load` needs into the stage folder."""
         vocabulary = getattr(self.words, "vocabulary_", {}) if len(self.components) else {}
         ordered = sorted(vocabulary, key=vocabulary.__getitem__)
         (folder / "words.json").write_text(json.dumps(ordered, ensure_ascii=False), encoding="utf-8")
@@ -56,8 +58,8 @@ class Tfidf:
         np.save(folder / "components.npy", self.components)
 
     @classmethod
-    def load(cls, folder: Path) -> Tfidf:
-        """What `save` wrote."""
+    def load(cls, folder: Path) -> Self:
+        """The encoder that `save` wrote."""
         ordered = json.loads((folder / "words.json").read_text(encoding="utf-8"))
         words = _vectorizer(ordered or None)
         if ordered:

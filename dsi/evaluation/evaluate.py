@@ -1,6 +1,4 @@
-"""Measure every system on the evaluation queries."""
-
-from __future__ import annotations
+"""The stage `evaluation`: measures every system on the evaluation queries."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from dsi.runtime.tsv import write_tsv
 from dsi.search.run_files import read_run
 
 DSI = "dsi"
-"""Name of our system among the others."""
+"""The name of the index among the systems."""
 
 
 def evaluate(
@@ -33,56 +31,52 @@ def evaluate(
     """Write `metrics.json` (means over all judged queries, their intervals, comparisons with a baseline, and the first
     measure by kinds of queries) and `per_query.tsv` (query_id, system, measures).
 
-    The systems are `search`/dsi.run and every `baselines`/SYSTEM.run.
+    The systems are `dsi.run` in `search_folder` and every `SYSTEM.run` in `baselines_folder`.
+
+    Returns:
+        The means by system and measure, the number of judged queries and of documents, and the split.
 
     Raises:
-        DsiError: an unknown measure, a split without judgements, or a baseline that was not run.
+        DsiError: a measure is unknown, the split has no judgements, or the baseline to compare with was not run.
     """
     measures = parse_measures(evaluation.measures)
-    documents = Corpus(corpus_folder)
-    split = documents.evaluation_split(evaluation.split)
-    qrels = documents.qrels(split)
+    corpus = Corpus(corpus_folder)
+    split = corpus.evaluation_split(evaluation.split)
+    qrels = corpus.qrels(split)
     if not qrels:
         raise DsiError(f"evaluation.split: split {split!r} has no judgements, so nothing can be measured")
     runs = {DSI: search_folder / "dsi.run"} | {path.stem: path for path in sorted(baselines_folder.glob("*.run"))}
+    if evaluation.baseline not in (None, *runs):
+        raise DsiError(f"evaluation.baseline: {evaluation.baseline!r} was not run; there are: {', '.join(runs)}")
     means, values = {}, {}
     for system, path in runs.items():
         means[system], values[system] = score_queries(measures, qrels, read_run(path))
     queries = list(values[DSI])
     rows = ([query, system, *values[system][query].values()] for query in queries for system in runs)
     write_tsv(out_folder / "per_query.tsv", ["query_id", "system", *measures], rows)
-    baseline = _baseline(evaluation.baseline, list(runs))
+    baseline = evaluation.baseline or next((system for system in runs if system != DSI), DSI)
     by_measure = {
         measure: {system: np.array([values[system][query][measure] for query in queries]) for system in runs}
         for measure in measures
     }
     first = next(iter(measures))
-    of_first = {system: {query: found[first] for query, found in values[system].items()} for system in runs}
-    ours, theirs = by_measure[first][DSI], by_measure[first][baseline]
+    first_values = {system: dict(zip(queries, by_measure[first][system].tolist(), strict=True)) for system in runs}
+    difference = by_measure[first][DSI] - by_measure[first][baseline]
+    intervals = {system: {measure: interval(by_measure[measure][system]) for measure in measures} for system in runs}
+    breakdowns = kinds(corpus, split, doc2query_folder)
+    counts = {"queries": len(queries), "documents": len(corpus), "split": split}
     metrics = {
         "systems": means,
-        "intervals": {
-            system: {measure: interval(by_measure[measure][system]) for measure in measures} for system in runs
-        },
+        "intervals": intervals,
         "baseline": baseline,
-        "comparisons": {measure: compare_all(found, baseline) for measure, found in by_measure.items()},
-        "breakdowns": {
-            name: by_kind(kind_of, of_first) for name, kind_of in kinds(documents, split, doc2query_folder).items()
-        },
+        "comparisons": {measure: compare_all(systems, baseline) for measure, systems in by_measure.items()},
+        "breakdowns": {name: by_kind(kind_of, first_values) for name, kind_of in breakdowns.items()},
         "against_baseline": {
-            "won": int((ours > theirs).sum()),
-            "lost": int((ours < theirs).sum()),
-            "level": int((ours == theirs).sum()),
+            "won": int((difference > 0).sum()),
+            "lost": int((difference < 0).sum()),
+            "level": int((difference == 0).sum()),
         },
-        "queries": len(queries),
-        "documents": len(documents),
-        "split": split,
+        **counts,
     }
     write_json(out_folder / "metrics.json", metrics)
-    return {"systems": means, "queries": len(queries), "documents": len(documents), "split": split}
-
-
-def _baseline(asked: str | None, systems: list[str]) -> str:
-    if asked is not None and asked not in systems:
-        raise DsiError(f"evaluation.baseline: {asked!r} was not run; there are: {', '.join(systems)}")
-    return asked or next((system for system in systems if system != DSI), DSI)
+    return {"systems": means, **counts}

@@ -1,7 +1,6 @@
 """Measures of retrieval quality, all computed by ir-measures, over every judged query."""
 
-from __future__ import annotations
-
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,14 +10,18 @@ from dsi.corpus.store import Qrel
 from dsi.errors import DsiError
 
 Measures = dict[str, Any]
-"""Name, as the user spells it, to the measure of ir-measures."""
+"""The measures of ir-measures, by name as the user spells it."""
+
+OWN: Measures = {}
+"""The measures that ir-measures lacks, each made of a function by `ir_measures.define_byquery`."""
 
 Run = Mapping[str, Mapping[str, float]]
-"""Query to document to score. Scores are Python floats; make them differ, as tools break ties differently."""
+"""The score of each document found, by query_id and doc_id. Scores of a query must differ: tools break ties
+differently."""
 
 
 def parse_measures(names: Iterable[str]) -> Measures:
-    """The measures with these names.
+    """The measures with these names, in their order.
 
     Raises:
         DsiError: no installed provider of ir-measures computes one of them.
@@ -27,7 +30,7 @@ def parse_measures(names: Iterable[str]) -> Measures:
 
 
 def score_run(measures: Measures, qrels: Iterable[Qrel], run: Run) -> dict[str, float]:
-    """Mean of each measure over all queries in `qrels`; a query without results counts as 0."""
+    """The mean of each measure over all queries in `qrels`; a query without results counts as 0."""
     means, _ = score_queries(measures, qrels, run)
     return means
 
@@ -35,10 +38,10 @@ def score_run(measures: Measures, qrels: Iterable[Qrel], run: Run) -> dict[str, 
 def score_queries(
     measures: Measures, qrels: Iterable[Qrel], run: Run
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """The means of `score_run`, and the value of each measure for each judged query, in the order of `qrels`."""
-    judgements: dict[str, dict[str, int]] = {}
+    """The means as `score_run` returns them, and the values of the measures by query_id, in the order of `qrels`."""
+    judgements: dict[str, dict[str, int]] = defaultdict(dict)
     for qrel in qrels:
-        judgements.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
+        judgements[qrel.query_id][qrel.doc_id] = qrel.relevance
     results = ir_measures.evaluator(measures.values(), judgements).calc(run)
     values = {(metric.query_id, metric.measure): metric.value for metric in results.per_query}
     by_query = {
@@ -49,6 +52,8 @@ def score_queries(
 
 
 def _parse(name: str) -> Any:
+    if name in OWN:
+        return OWN[name]
     try:
         measure = ir_measures.parse_measure(name)
         supported = ir_measures.DefaultPipeline.supports(measure)
@@ -56,6 +61,6 @@ def _parse(name: str) -> Any:
         raise DsiError(f"evaluation.measures: {name!r}: {error}; examples: RR@10, R@100, nDCG@10, AP(rel=2)") from None
     if not supported:
         raise DsiError(f"evaluation.measures: {name!r}: no installed provider of ir-measures computes it")
-    if measure.params.get("cutoff", 1) < 1:  # trec_eval would end the process
+    if measure.params.get("cutoff", 1) < 1:  # which would make trec_eval end the process
         raise DsiError(f"evaluation.measures: {name!r}: a cutoff is at least 1")
     return measure

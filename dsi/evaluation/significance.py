@@ -1,11 +1,9 @@
-"""Is a difference between two systems more than chance? Paired tests over queries, corrected for their number.
+"""Whether a difference between two systems is more than chance: paired tests over queries, and intervals of means.
 
-Two-sided: the paired t-test, and the paired randomisation test (Smucker et al. 2007), which assumes nothing of how the
-differences are distributed. Holm's correction is over the systems that are compared on a measure. Intervals of a mean
-are percentile bootstraps over queries. All from scipy but Holm's.
+The tests are two-sided: the paired t-test, and the paired randomisation test (Smucker et al. 2007), which assumes
+nothing about the distribution of the differences. Holm's correction is for the number of systems compared on a measure.
+Intervals of a mean are percentile bootstraps over queries.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -17,39 +15,37 @@ from scipy import stats
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
 Values = NDArray[np.float64]
+"""The measure of each query, or the difference of two systems on it, (queries,)."""
 
 
 class Comparison(TypedDict):
-    """A system against the baseline on one measure."""
+    """A system against the baseline on one measure: the difference of the means and p-values."""
 
     difference: float
-    """Of the means; above 0 if the system is better."""
+    """The difference of the means, above 0 if the system is better."""
     t_test: float
-    """p."""
+    """The p-value of the paired t-test."""
     randomisation: float
-    """p."""
+    """The p-value of the paired randomisation test."""
     holm: float
-    """p of the randomisation test after the correction."""
+    """The p-value of the randomisation test after Holm's correction."""
 
 
 def compare_all(values: Mapping[str, Values], baseline: str, seed: int = 0) -> dict[str, Comparison]:
-    """Every system against `baseline`; `values` has a system's measure for each query, in the same order for all."""
+    """Compare every system with `baseline`; `values` has the measure of each query by system, all in the same order."""
     others = [system for system in values if system != baseline]
-    tests = [_tests(values[system] - values[baseline], seed) for system in others]
+    differences = [values[system] - values[baseline] for system in others]
+    tests = [_tests(difference, seed) for difference in differences]
     corrected = holm([randomisation for _, randomisation in tests])
+    means = [float(np.mean(difference)) for difference in differences]
     return {
-        system: Comparison(
-            difference=float(np.mean(values[system] - values[baseline])),
-            t_test=t_test,
-            randomisation=randomisation,
-            holm=p,
-        )
-        for system, (t_test, randomisation), p in zip(others, tests, corrected, strict=True)
+        system: Comparison(difference=mean, t_test=t_test, randomisation=randomisation, holm=p)
+        for system, mean, (t_test, randomisation), p in zip(others, means, tests, corrected, strict=True)
     }
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrected p-values in the same order (Holm 1979).
+    """The p-values after Holm's correction (Holm 1979), in the same order.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -63,10 +59,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def interval(values: Values, seed: int = 0) -> tuple[float, float]:
-    """Of the mean, at 95 % confidence."""
+    """The 95 % confidence interval of the mean of `values`: its lower and its upper bound."""
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    found = stats.bootstrap(
+    bounds = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=RESAMPLES,
@@ -75,14 +71,14 @@ def interval(values: Values, seed: int = 0) -> tuple[float, float]:
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(bounds.low), float(bounds.high)
 
 
 def _tests(differences: Values, seed: int) -> tuple[float, float]:
-    """p of the t-test and of the randomisation test that the mean difference is 0."""
+    """The p-values of the t-test and of the randomisation test for a mean difference of 0."""
     if not differences.any():
         return 1.0, 1.0
-    if np.ptp(differences) == 0:  # the t-test has no spread to go by; all flips are as large, two in 2^n are as extreme
+    if np.ptp(differences) == 0:  # no spread for a t-test; two of 2^n flips are as extreme
         p = max(2.0 ** (1 - len(differences)), 1 / (RESAMPLES + 1))
         return p, p
     flipped = stats.permutation_test(

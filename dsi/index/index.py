@@ -1,7 +1,5 @@
 """A finished run as a search index: texts in, ranked documents out."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Sequence
@@ -17,35 +15,31 @@ from dsi.errors import DsiError
 from dsi.search.text_searcher import TextSearcher
 
 SNIPPET = 160
-"""Characters."""
+"""The largest number of characters of a snippet."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A document found."""
+    """A document that a search has found."""
 
     rank: int
     doc_id: str
     score: float
-    """Log-probability of the document's docid given the query, 0 is certain; with ranking leaf, its leaf's logit."""
+    """The log-probability of the document's docid given the query, at most 0; with ranking leaf, its leaf's logit."""
     title: str
     text: str
 
     def snippet(self) -> str:
-        """The beginning of the document on one line."""
+        """The beginning of title and text on one line."""
         line = re.sub(r"\s+", " ", f"{self.title} {self.text}").strip()
         return line if len(line) <= SNIPPET else line[:SNIPPET].rsplit(" ", 1)[0] + " ..."
 
 
 class Index:
-    """Searches a corpus with a trained model.
-
-    Args:
-        corpus: folder of the stage; so are the next three.
-        search: how to search.
+    """Searches a corpus with a trained model, both read from stage folders, as `search` says.
 
     Raises:
-        DsiError: the device cannot compute in the precision asked for, or the head cannot be searched as asked for.
+        DsiError: the device cannot compute in the configured precision, or the head cannot be searched as configured.
     """
 
     def __init__(
@@ -61,13 +55,13 @@ class Index:
 
     @property
     def config(self) -> SearchConfig:
-        """How it searches."""
+        """How the index searches by default."""
         return self.searcher.config
 
     def search(self, texts: Sequence[str], k: int = 10, beam: int | None = None) -> list[list[Hit]]:
         """The `k` best documents for each text, best first; fewer if the corpus is smaller.
 
-        `beam` hypotheses are kept on the way, by default as many as the configuration says, and at least `k`.
+        The beam is `beam`, by default that of the configuration, and at least `k`.
 
         >>> dsi.load("runs/demo").search(["copy a directory tree"], k=10)  # doctest: +SKIP
         """
@@ -82,13 +76,13 @@ class Index:
 
 
 STAGES = ("corpus", "tokenizer", "docids", "model")
-"""What searching needs, beside the section `search` of the configuration."""
+"""The stages whose folders an index needs, beside the section `search` of the configuration."""
 
 
 def load(run: str | Path, **search: Any) -> Index:
-    """The index of a finished run, e.g. `load("runs/demo")`, or of a folder made by `export`.
+    """The index of a finished run or of a folder that `export` wrote.
 
-    It searches as the run's section `search` says; `search` are keys of that section with other values, e.g.
+    The run's section `search` says how it searches; `search` are keys of that section with other values, e.g.
     `load("runs/demo", beam=20, exact=True)`.
 
     Raises:
@@ -100,8 +94,7 @@ def load(run: str | Path, **search: Any) -> Index:
 
 
 def export(run_folder: Path, folder: Path) -> None:
-    """Copy what searching needs of a finished run, and what has assigned its docids, into `folder`, which then needs
-    neither the run nor its store.
+    """Copy what `load` reads of a finished run to a new folder, which then needs neither the run nor its store.
 
     Raises:
         DsiError: the run has no finished model, or the folder is there already.
@@ -119,6 +112,7 @@ def export(run_folder: Path, folder: Path) -> None:
 
 
 def _folders(run_folder: Path) -> list[Path]:
+    """The folders of STAGES in a run; DsiError if one is not finished."""
     folders = [run_folder / stage for stage in STAGES]
     for folder in folders:
         if read_manifest(folder) is None:

@@ -1,10 +1,8 @@
-"""A T5 whose decoder speaks docids: the Differentiable Search Index (Tay et al. 2022).
+"""A T5 whose decoder generates docids: the Differentiable Search Index (Tay et al. 2022).
 
 Docids have a vocabulary, input embeddings and an output head of their own; the text vocabulary is not touched (resizing
 it discards the trained head of an untied T5). Weights of T5, T5.1.1 and mT5 checkpoints load under their own names.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -22,22 +20,22 @@ from dsi.model.heads.pawa import PawaHead
 from dsi.model.heads.table import HEADS, Head
 
 START = 0
-"""Row of the docid embedding that starts the decoder; token t has row t + 1."""
+"""The row of the docid embedding that the decoder reads first; docid token t has row t + 1."""
 
 
 class Objective(Protocol):
-    """What a training step minimises; `dsi.objectives` has some."""
+    """What a training step minimises (see dsi.objectives)."""
 
     @property
     def passes(self) -> int:
-        """How often the model reads a batch, each time with a dropout of its own."""
+        """How many times the model reads a batch, each time with its own dropout."""
 
     def __call__(self, states: Sequence[Tensor], head: Head, targets: Targets, batch: Mapping[str, Tensor]) -> Tensor:
         """The loss, a scalar, from the decoder states of each pass, each (queries, length, d_model x decoders)."""
 
 
 class DifferentiableSearchIndex(T5Model):
-    """T5 encoder and decoder, docid embeddings (START and one row a token) and a docid head."""
+    """A T5 encoder and decoder, docid embeddings (START and one row per docid token) and a docid head."""
 
     config_class = DsiConfig
     _keys_to_ignore_on_load_unexpected = (r"lm_head\.weight", r"EncDecAttention\.relative_attention_bias\.weight")
@@ -48,15 +46,15 @@ class DifferentiableSearchIndex(T5Model):
         self.docid_embedding = nn.Embedding(START + 1 + config.docid_inputs, config.d_model)
         self.docid_head: Head = HEADS[config.docid_head](config)
         if config.docid_head == "pawa":
-            shape = deepcopy(config)
-            shape.is_decoder, shape.num_layers = True, config.pawa_layers
-            self.prefix_decoder = T5Stack(shape)
+            prefix_config = deepcopy(config)
+            prefix_config.is_decoder, prefix_config.num_layers = True, config.pawa_layers
+            self.prefix_decoder = T5Stack(prefix_config)
             self.prefix_decoder.embed_tokens = None  # it reads docid embeddings only
         self.post_init()
 
     @property
     def stacks(self) -> list[T5Stack]:
-        """The decoders whose states, side by side, the head reads."""
+        """The decoders whose states, concatenated, the head reads: one, with PAWA two."""
         return [self.decoder, self.prefix_decoder] if self.config.docid_head == "pawa" else [self.decoder]
 
     @torch.no_grad()
@@ -72,13 +70,11 @@ class DifferentiableSearchIndex(T5Model):
             super()._init_weights(module)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Encoder states, shape (queries, tokens, d_model)."""
-        states: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return states
+        """The encoder states of texts, (queries, tokens, d_model); `attention_mask` is 0 on padding."""
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
     def decoder_states(self, encoded: Tensor, attention_mask: Tensor, codes: Tensor) -> Tensor:
-        """Decoder state before each docid token, shape (queries, length, d_model x decoders), for `codes`, (queries,
-        length)."""
+        """The states (queries, length, d_model x decoders) from which the head predicts `codes`, (queries, length)."""
         rows = functional.pad(codes[:, :-1] + 1, (1, 0), value=START)  # padding (-1) reads START; its loss is ignored
         inputs = self.docid_embedding(rows)
         states = [
@@ -93,40 +89,36 @@ class DifferentiableSearchIndex(T5Model):
         return torch.cat(states, dim=2)
 
     def first_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Decoder state before the first docid token, shape (queries, d_model x decoders)."""
-        none = input_ids.new_zeros(len(input_ids), 1)
-        return self.decoder_states(self.encode(input_ids, attention_mask), attention_mask, none)[:, 0]
+        """The decoder state of each text before the first docid token, (queries, d_model x decoders)."""
+        codes = input_ids.new_zeros(len(input_ids), 1)  # of which the decoder reads nothing but START
+        return self.decoder_states(self.encode(input_ids, attention_mask), attention_mask, codes)[:, 0]
 
     def forward(self, objective: Objective, batch: Mapping[str, Tensor]) -> Tensor:
-        """The loss of a training batch, a scalar.
+        """The loss of a training batch, a scalar; computed here, as DDP and FSDP gather weights in `forward` only.
 
-        The objective is called in here because DDP and FSDP have the gradients and the weights at hand in a forward
-        pass only.
-
-        Args:
-            objective: what is to be minimised.
-            batch: input_ids, (queries, tokens) text tokens; attention_mask, 1 for text, 0 for padding; the `Targets`;
-                and rows, (queries,) the row numbers of the examples.
+        `batch` has input_ids and attention_mask, (queries, tokens), the mask 0 on padding; the arrays of `Targets`; and
+        rows, (queries,) the row numbers of the examples.
         """
-        targets = Targets.of(batch)
-        states = [self._states(batch, targets) for _ in range(objective.passes)]
+        ids, mask, targets = batch["input_ids"], batch["attention_mask"], Targets.of(batch)
+        states = [self.decoder_states(self.encode(ids, mask), mask, targets.codes) for _ in range(objective.passes)]
         return objective(states, self.docid_head, targets, batch)
-
-    def _states(self, batch: Mapping[str, Tensor], targets: Targets) -> Tensor:
-        encoded = self.encode(batch["input_ids"], batch["attention_mask"])
-        return self.decoder_states(encoded, batch["attention_mask"], targets.codes)
 
 
 def parameters_by_part(model: nn.Module) -> dict[str, int]:
-    """Number of parameters in the embeddings, the docid head, PAWA if there is one, and the rest (backbone)."""
-    parts: dict[str, int] = {"embeddings": 0, "head": 0, "backbone": 0}
+    """The number of parameters in the embeddings, the docid head, PAWA if there is one, and the rest (backbone)."""
+    parts = {"embeddings": 0, "head": 0, "backbone": 0}
     for name, parameter in model.named_parameters():
-        parts[part_of(name)] = parts.get(part_of(name), 0) + parameter.numel()
+        part = part_of(name)
+        parts[part] = parts.get(part, 0) + parameter.numel()
     return parts
 
 
 def part_of(parameter_name: str) -> str:
-    """Part a parameter belongs to, which decides its learning rate: embeddings, head, pawa or backbone."""
+    """The part of the model that a parameter belongs to, which decides its learning rate.
+
+    >>> [part_of(name) for name in ("shared.weight", "docid_head.weight", "prefix_decoder.weight", "norm.weight")]
+    ['embeddings', 'head', 'pawa', 'backbone']
+    """
     if "docid_head.projections" in parameter_name or "prefix_decoder" in parameter_name:
         return "pawa"
     if "docid_head" in parameter_name:

@@ -1,14 +1,10 @@
 """Build the model before training: from random weights with the given sizes, or from a T5 checkpoint."""
 
-from __future__ import annotations
-
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -22,30 +18,32 @@ from dsi.errors import DsiError, first_line
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
 
-ONCE_OURS = ("consistency", "docid_ranking")
-"""Keys of an index trained by an older version, whose weights are still what they were."""
+OBSOLETE_KEYS = ("consistency", "docid_ranking")
+"""Configuration keys of models that older versions trained, whose weights still load."""
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 @dataclass(frozen=True)
 class DocidShape:
-    """What the model must know about the docids."""
+    """The properties of the docids that decide the shape and the start of a model."""
 
     tokens: int = 1
+    """The size of the docid vocabulary."""
     length: int = 1
-    """Tokens of the longest docid."""
+    """The number of tokens of the longest docid."""
     nodes: int = 1
-    """Of the trie, for the hierarchical softmax head."""
+    """The number of trie nodes, for the hierarchical softmax head."""
     siblings: float = 1.0
-    """Mean number of children to choose from at a docid token, for the hierarchical softmax head."""
+    """The mean number of children to choose from at a docid token, for the hierarchical softmax head."""
     sizes: list[int] = field(default_factory=list)
-    """Tokens of each position, for PAWA."""
+    """The number of docid tokens of each position, for PAWA."""
     text_token_ids: list[int] = field(default_factory=list)
-    """Text tokens whose embeddings the docid tokens start from, -1 for none; empty if none has one."""
+    """The text token whose embedding each docid token starts from, -1 for none; empty if no docid token has one."""
 
     @classmethod
-    def of(cls, docids: Docids, head: str) -> DocidShape:
+    def of(cls, docids: Docids, head: str) -> Self:
+        """The shape of `docids` for a model with the docid head `head`."""
         vocabulary = docids.vocabulary
         nodes, siblings = 1, 1.0
         if head == "hierarchical_softmax":
@@ -57,13 +55,13 @@ class DocidShape:
 def build_model(
     config: ModelConfig, tokenizer_folder: Path, seed: int, docids: DocidShape
 ) -> DifferentiableSearchIndex:
-    """The untrained index, in float32.
+    """The model before training, in float32: random weights or those of the checkpoint.
 
     Raises:
         DsiError: the checkpoint cannot be loaded or is not a T5.
     """
     set_seed(seed)
-    ours = {
+    docid_keys = {
         "docid_tokens": docids.tokens,
         "docid_length": docids.length,
         "query_length": config.query_length,
@@ -76,23 +74,24 @@ def build_model(
     }
     if config.checkpoint is None:
         shape = random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer_folder)))
-        model = DifferentiableSearchIndex(DsiConfig(**shape, **ours))
+        model = DifferentiableSearchIndex(DsiConfig(**shape, **docid_keys))
     else:
-        changes = {"dropout_rate": config.dropout, **ours}
+        changes = {"dropout_rate": config.dropout, **docid_keys}
         model = from_checkpoint(DifferentiableSearchIndex, DsiConfig, config.checkpoint, changes)
-    origin = index_config(config.checkpoint)
-    if origin is None or origin.docid_inputs != model.config.docid_inputs:  # otherwise these rows have arrived
-        with torch.no_grad():
-            rows, text = model.docid_embedding.weight, model.shared.weight
-            rows[START] = text[model.config.decoder_start_token_id] if origin is None else start_row(config.checkpoint)
-            if docids.length > 1 and docids.text_token_ids:
-                borrowed = torch.tensor(docids.text_token_ids)
-                rows[START + 1 :][borrowed >= 0] = text[borrowed[borrowed >= 0]]
+    trained = _index_config(config.checkpoint)
+    if trained is not None and trained.docid_inputs == model.config.docid_inputs:
+        return model  # its docid embeddings came with the checkpoint
+    with torch.no_grad():
+        rows, text = model.docid_embedding.weight, model.shared.weight
+        rows[START] = text[model.config.decoder_start_token_id] if trained is None else _start_row(config.checkpoint)
+        if docids.length > 1 and docids.text_token_ids:
+            token_ids = torch.tensor(docids.text_token_ids)
+            rows[START + 1 :][token_ids >= 0] = text[token_ids[token_ids >= 0]]
     return model
 
 
 def random_shape(config: BackboneConfig | GeneratorConfig, vocabulary: int) -> dict[str, Any]:
-    """Keys of T5's configuration for a model from random weights: T5.1.1 with the sizes given."""
+    """The keys of T5's configuration for a model from random weights: T5.1.1 with the sizes of `config`."""
     return {
         **{size: getattr(config, size) for size in T5Sizes.model_fields},
         "vocab_size": vocabulary,
@@ -104,17 +103,10 @@ def random_shape(config: BackboneConfig | GeneratorConfig, vocabulary: int) -> d
 
 def build_backbone(config: BackboneConfig, tokenizer_folder: Path, seed: int) -> DifferentiableSearchIndex:
     """The untrained model without docids, for document states; whole on every process."""
-    with _whole_weights():
-        return build_model(ModelConfig(**config.model_dump()), tokenizer_folder, seed, DocidShape())
-
-
-@contextmanager
-def _whole_weights() -> Iterator[None]:
-    """Every process reads a checkpoint, where FSDP would have all but the first of a machine wait for their part."""
-    key = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+    key = "FSDP_CPU_RAM_EFFICIENT_LOADING"  # with it, only the first process of a machine would read the checkpoint
     before = os.environ.pop(key, None)
     try:
-        yield
+        return build_model(ModelConfig(**config.model_dump()), tokenizer_folder, seed, DocidShape())
     finally:
         if before is not None:
             os.environ[key] = before
@@ -123,42 +115,37 @@ def _whole_weights() -> Iterator[None]:
 def from_checkpoint(
     model_class: type[Model], config_class: type[T5Config], checkpoint: str, changes: dict[str, Any]
 ) -> Model:
-    """A model of this class with the weights of a T5 checkpoint, in float32, and with `changes` to its configuration.
+    """A `model_class` with the weights of a T5 checkpoint, in float32, and with `changes` to its configuration.
 
     Raises:
         DsiError: the checkpoint cannot be loaded or is not a T5.
     """
     try:
         t5 = AutoConfig.from_pretrained(checkpoint)
-        for key in ONCE_OURS:
+        for key in OBSOLETE_KEYS:
             t5.__dict__.pop(key, None)
         if t5.model_type not in ("t5", "mt5"):
             raise DsiError(f"model.checkpoint: {checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
         config = config_class(**{**t5.to_dict(), **changes})
-        # the docid rows of an index that was trained for other docids have other shapes; T5's parts all fit
-        model: Model = model_class.from_pretrained(
-            checkpoint, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
-        )
+        # The docid rows of an index that was trained for other docids have other shapes; T5's parts all fit.
+        return model_class.from_pretrained(checkpoint, config=config, dtype=torch.float32, ignore_mismatched_sizes=True)
     except (OSError, ValueError) as error:
         raise DsiError(f"model.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
-    return model
 
 
-def index_config(checkpoint: str | None) -> DsiConfig | None:
-    """The configuration of the index that a checkpoint is, or None if it is a T5 without docids."""
-    if checkpoint is None:
+def _index_config(checkpoint: str | None) -> DsiConfig | None:
+    """The configuration of a checkpoint that is a trained index; None if there is none or it is a T5 without docids."""
+    if checkpoint is None or not hasattr(AutoConfig.from_pretrained(checkpoint), "docid_tokens"):
         return None
-    is_index = hasattr(AutoConfig.from_pretrained(checkpoint), "docid_tokens")
-    return DsiConfig.from_pretrained(checkpoint) if is_index else None
+    return DsiConfig.from_pretrained(checkpoint)
 
 
-def start_row(checkpoint: str | None) -> Tensor:
-    """What the first decoder step of a trained index reads; without its other rows, which may be millions."""
+def _start_row(checkpoint: str | None) -> Tensor:
+    """The docid embedding START of a trained index, (d_model,), read without the other rows, which may be millions."""
     name = "docid_embedding.weight"
     file = cached_file(checkpoint, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
-    if file is None:  # so large that it is in parts
+    if file is None:  # the checkpoint is so large that it is in parts
         parts = json.loads(Path(cached_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).read_text(encoding="utf-8"))
         file = cached_file(checkpoint, parts["weight_map"][name])
     with safe_open(file, "pt") as weights:
-        row: Tensor = weights.get_slice(name)[START]
-    return row.float()
+        return weights.get_slice(name)[START].float()

@@ -1,7 +1,5 @@
 """The model card that is saved beside the weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from dsi.config import ModelConfig, TrainingConfig, describe
 def write_card(
     folder: Path, model: ModelConfig, training: TrainingConfig, corpus: Mapping[str, Any], counts: Mapping[str, Any]
 ) -> None:
-    """Write README.md as the Hugging Face hub reads it; `corpus` says what was indexed, `counts` what came of it."""
+    """Write README.md for the Hugging Face hub; `corpus` has source, documents and docids, `counts` are training's."""
     measures = {name: value for name, value in counts.items() if "@" in name}
     front: dict[str, Any] = {
         "library_name": "transformers",

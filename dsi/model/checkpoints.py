@@ -1,43 +1,38 @@
-"""The Trainer's checkpoints, as a killed process leaves them."""
-
-from __future__ import annotations
+"""The Trainer's checkpoints: which one to resume from, and how far training had come."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from transformers.trainer import TRAINER_STATE_NAME
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint: the Trainer writes its state file last."""
-    complete = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _is_json(path)]
+    """The newest complete checkpoint of a folder, None if there is none; the Trainer writes its state file last."""
+    complete = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _state(path.parent)]
     return max(complete, key=steps_done, default=None)
 
 
 def steps_done(checkpoint: Path | None) -> int:
-    """Optimiser steps before a checkpoint; 0 before there is one."""
+    """The number of optimiser steps before a checkpoint; 0 for None."""
     return int(checkpoint.name.split("-")[-1]) if checkpoint is not None else 0
 
 
 def seconds_done(checkpoint: Path | None) -> float:
-    """Training seconds before a checkpoint, of all starts; 0 before there is one."""
-    if checkpoint is None:
-        return 0.0
-    history = json.loads((checkpoint / TRAINER_STATE_NAME).read_text())["log_history"]
+    """The seconds of training before a checkpoint, over all its starts; 0 for None."""
+    history = _state(checkpoint)["log_history"] if checkpoint else []
     return max((entry.get("seconds", 0.0) for entry in history), default=0.0)
 
 
 def has_stopped(checkpoint: Path | None) -> bool:
-    """Whether training ended there, early or at its last step."""
-    if checkpoint is None:
-        return False
-    callbacks = json.loads((checkpoint / TRAINER_STATE_NAME).read_text())["stateful_callbacks"]
-    return bool(callbacks["TrainerControl"]["args"]["should_training_stop"])
+    """Whether training ended at a checkpoint, early or at its last step; False for None."""
+    control = _state(checkpoint)["stateful_callbacks"]["TrainerControl"] if checkpoint else None
+    return bool(control and control["args"]["should_training_stop"])
 
 
-def _is_json(path: Path) -> bool:
+def _state(checkpoint: Path) -> dict[str, Any]:
+    """The Trainer's state at a checkpoint; empty where a process ended before all of it was written."""
     try:
-        json.loads(path.read_text())
+        return json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
     except ValueError:
-        return False
-    return True
+        return {}

@@ -1,4 +1,4 @@
-"""The configuration of an index: T5's and the shape of its docids."""
+"""The configuration of a model: T5's keys and the shape of the docids."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from transformers import T5Config
 
 
 class DsiConfig(T5Config):
-    """T5's configuration and the shape of the docids.
+    """T5's configuration with the keys of the docids and of the docid head.
 
     Args:
         docid_tokens: size of the docid vocabulary.
-        docid_length: tokens of the longest docid; 1 for atomic docids, which need no docid input embeddings.
-        query_length: text tokens of a query, the rest is cut.
+        docid_length: number of tokens of the longest docid; 1 for atomic docids, which need no docid input embeddings.
+        query_length: number of text tokens that are read of a query.
         docid_head: plain, hierarchical_softmax or pawa (see dsi.model.heads).
-        docid_nodes: hierarchical_softmax: nodes of the docid trie.
-        docid_siblings: hierarchical_softmax: mean number of children to choose from at a docid token.
-        docid_sizes: pawa: tokens of each position.
-        pawa: pawa: additive or matrix.
-        pawa_layers: pawa: layers of the prefix decoder.
+        docid_nodes: number of nodes of the docid trie; for hierarchical_softmax.
+        docid_siblings: mean number of children to choose from at a docid token; for hierarchical_softmax.
+        docid_sizes: number of docid tokens of each position; for pawa.
+        pawa: additive or matrix.
+        pawa_layers: number of layers of PAWA's prefix decoder.
     """
 
     docid_tokens: int = 1
@@ -32,5 +32,5 @@ class DsiConfig(T5Config):
 
     @property
     def docid_inputs(self) -> int:
-        """Docid tokens that the decoder can read."""
+        """The number of docid tokens that the decoder can read."""
         return self.docid_tokens if self.docid_length > 1 else 0

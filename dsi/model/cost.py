@@ -1,9 +1,7 @@
-"""What the model costs: multiplications of its matrices, and how fast this machine multiplies.
+"""The FLOPs of training and search, counted from the model's matrices, and the FLOPs per second of this machine.
 
 Attention scores, norms and embeddings are left out; for texts of tens of tokens they are a few per cent.
 """
-
-from __future__ import annotations
 
 import time
 
@@ -15,41 +13,39 @@ from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
 
 TRAINING = 3
-"""Forward and backward pass against the forward pass alone."""
+"""The FLOPs of a forward and a backward pass, divided by those of the forward pass."""
 
 
 def forward_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_tokens: float) -> float:
-    """FLOPs to read `text_tokens` tokens of text and to score the next token after `docid_tokens` prefixes."""
+    """The FLOPs to read `text_tokens` tokens of text and to score the next token after `docid_tokens` prefixes."""
     multiplications = text_tokens * _matrices(model.encoder) + docid_tokens * model.docid_head.multiplications()
     for stack in model.stacks:
-        of_text = sum(
-            _matrices(block.layer[1].EncDecAttention.k) + _matrices(block.layer[1].EncDecAttention.v)
-            for block in stack.block
-        )
+        cross = [block.layer[1].EncDecAttention for block in stack.block]
+        of_text = sum(_matrices(attention.k) + _matrices(attention.v) for attention in cross)
         multiplications += text_tokens * of_text + docid_tokens * (_matrices(stack) - of_text)
     return 2.0 * multiplications
 
 
 def training_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_tokens: float, passes: int = 1) -> float:
-    """FLOPs to learn from so many tokens of text and docid tokens, which the objective reads `passes` times."""
+    """The FLOPs to train on so many tokens of text and docid tokens, which the objective reads `passes` times."""
     return TRAINING * passes * forward_flops(model, text_tokens, docid_tokens)
 
 
 def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int, ranking: str) -> float:
-    """FLOPs of one query of so many tokens, at most: with every prefix that the beam can hold (paper, Table 4)."""
+    """The FLOPs of a query of `text_tokens` tokens, at most: the beam is always full (Pradeep et al. 2023, Table 4)."""
     with torch.device("meta"):
         model = DifferentiableSearchIndex(config)
-    again = forward_flops(model, text_tokens, 1) if ranking == "leaf" else 0.0
-    return again + forward_flops(model, text_tokens, 1 if docids.is_atomic else docids.trie.prefixes(beam))
+    ranking_flops = forward_flops(model, text_tokens, 1) if ranking == "leaf" else 0.0
+    return ranking_flops + forward_flops(model, text_tokens, 1 if docids.is_atomic else docids.trie.prefixes(beam))
 
 
 def encoder_flops(encoder: nn.Module, text_tokens: float) -> float:
-    """FLOPs of an encoder that reads so many tokens."""
+    """The FLOPs of an encoder that reads `text_tokens` tokens."""
     return 2.0 * text_tokens * _matrices(encoder)
 
 
 def multiplication_speed(device: torch.device, seconds: float = 0.2) -> float:
-    """FLOPs a second of a float32 matrix product of about the size of a batch's, the bound that training is held to."""
+    """The FLOPs per second of float32 products of matrices of a batch's size on `device`, measured for `seconds`."""
     one, other = torch.randn(1024, 2048, device=device), torch.randn(2048, 2048, device=device)
     float((one @ other)[0, 0])
     start, products = time.perf_counter(), 0
@@ -62,4 +58,5 @@ def multiplication_speed(device: torch.device, seconds: float = 0.2) -> float:
 
 
 def _matrices(module: nn.Module) -> int:
+    """The number of weights in the matrices of a module: its multiplications per token."""
     return sum(part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))

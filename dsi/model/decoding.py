@@ -1,10 +1,8 @@
-"""One decoder step at a time for many continuations of a text, over the modules of a Hugging Face T5.
+"""Decodes many continuations of each text one step at a time, with the modules of a Hugging Face T5.
 
-Cross-attention keys and values stay at one row a text, with its continuations folded into the query axis; only the
-short self-attention cache follows the continuations. Equal to the full decoder up to rounding.
+Cross-attention keys and values stay at one row per text, with its continuations folded into the query axis; only the
+short self-attention cache follows the continuations. States equal those of the whole decoder up to rounding.
 """
-
-from __future__ import annotations
 
 import torch
 from torch import Tensor
@@ -13,12 +11,13 @@ from transformers.models.t5.modeling_t5 import T5Stack
 
 
 class StepDecoder:
-    """Decodes continuations ("rows") of `texts` encoded texts, at most `length` steps.
+    """Decodes continuations, called rows, of encoded texts.
 
     Args:
         stack: the decoder of a T5, T5.1.1 or mT5 model.
         encoded: (texts, tokens, d_model) encoder states.
         attention_mask: (texts, tokens) 1 for text, 0 for padding.
+        length: largest number of steps.
     """
 
     def __init__(self, stack: T5Stack, encoded: Tensor, attention_mask: Tensor, length: int) -> None:
@@ -35,15 +34,16 @@ class StepDecoder:
         self.steps = 0
 
     def step(self, inputs: Tensor, owners: Tensor | None, parents: Tensor | None) -> Tensor:
-        """State of every row after one more token, shape (rows, d_model).
+        """The decoder state of every row after one more token, (rows, d_model).
 
         Args:
             inputs: (rows, d_model) embedding of each row's last token.
-            owners: (rows,) text that each row continues, in increasing order; None where all texts have equally many.
-            parents: (rows,) row of the previous step that each row continues; None where it is the row itself.
+            owners: (rows,) number of the text that each row continues, in increasing order; None if all texts have
+                equally many rows.
+            parents: (rows,) number of the row of the previous step that each row continues; None if rows stay the same.
         """
         hidden, bias = inputs, self.bias[:, None, self.steps, : self.steps + 1]
-        fold = _Even(len(self.mask)) if owners is None else _Uneven(owners, len(self.mask))
+        layout = _RowsByText(owners, len(self.mask))
         for number, block in enumerate(self.stack.block):
             layer = block.layer[0]
             normed = layer.layer_norm(hidden)
@@ -61,47 +61,38 @@ class StepDecoder:
             hidden = hidden + layer.SelfAttention.o(attended.flatten(1))
 
             layer = block.layer[1]
-            query = fold.by_text(layer.EncDecAttention.q(layer.layer_norm(hidden)))
+            query = layout.by_text(layer.EncDecAttention.q(layer.layer_norm(hidden)))
             keys, values = self.cross[number]
             attended = functional.scaled_dot_product_attention(
                 self._split(query).transpose(1, 2), keys, values, attn_mask=self.mask, scale=1.0
             )
-            hidden = hidden + layer.EncDecAttention.o(fold.by_row(attended.transpose(1, 2).flatten(2)))
+            hidden = hidden + layer.EncDecAttention.o(layout.by_row(attended.transpose(1, 2).flatten(2)))
 
             hidden = block.layer[2](hidden)
         self.steps += 1
         return self.stack.final_layer_norm(hidden)
 
     def _split(self, projected: Tensor) -> Tensor:
-        """(..., inner) to (..., heads, head_size)."""
+        """`projected`, (..., heads x head_size), with an axis for the heads: (..., heads, head_size)."""
         return projected.unflatten(-1, (self.heads, self.head_size))
 
 
-class _Even:
-    """Rows of texts that have equally many, between (rows, n) and (texts, rows a text, n)."""
+class _RowsByText:
+    """Rearranges arrays between (rows, n) and (texts, rows per text, n), with zeros where a text has fewer rows."""
 
-    def __init__(self, texts: int) -> None:
-        self.texts = texts
-
-    def by_text(self, rows: Tensor) -> Tensor:
-        return rows.unflatten(0, (self.texts, -1))
-
-    def by_row(self, texts: Tensor) -> Tensor:
-        return texts.flatten(0, 1)
-
-
-class _Uneven:
-    """The same for any number of rows a text; what a text lacks of the largest number is zeros."""
-
-    def __init__(self, owners: Tensor, texts: int) -> None:
-        counts = torch.bincount(owners, minlength=texts)
-        self.shape = (texts, int(counts.max()))
-        self.place = owners, torch.arange(len(owners), device=owners.device) - (counts.cumsum(0) - counts)[owners]
+    def __init__(self, owners: Tensor | None, texts: int) -> None:
+        self.shape, self.place = (texts, -1), None
+        if owners is not None:
+            counts = torch.bincount(owners, minlength=texts)
+            self.shape = (texts, int(counts.max()))
+            self.place = owners, torch.arange(len(owners), device=owners.device) - (counts.cumsum(0) - counts)[owners]
 
     def by_text(self, rows: Tensor) -> Tensor:
+        if self.place is None:
+            return rows.unflatten(0, self.shape)
         texts = rows.new_zeros(*self.shape, rows.shape[-1])
         texts[self.place] = rows
         return texts
 
     def by_row(self, texts: Tensor) -> Tensor:
-        return texts[self.place]
+        return texts.flatten(0, 1) if self.place is None else texts[self.place]

@@ -1,11 +1,9 @@
-"""Document states: what the model's decoder says about a document before the first docid token.
+"""Document states: the decoder states that a model gives documents before the first docid token.
 
-They start the output rows (the warm start: logits then compare a query's state with each document's) and can be
-clustered into semantic docids. Those of a backbone that was trained on queries rank better than the rows that were
-trained with it (6,000 MS MARCO passages: RR@10 0.784 against 0.754), and hold for documents that it has not seen.
+The output rows of the docid head start from them (the warm start: logits then compare a query's state with each
+document's), and they can be clustered into semantic docids. The states of a backbone trained on queries rank better
+than the rows trained with it (6,000 MS MARCO passages: RR@10 0.784 against 0.754), also for documents it has not seen.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
@@ -16,20 +14,17 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from dsi.corpus.vectors import read_shards
+from dsi.corpus.vectors import join_shards
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.length_batches import length_batches
 
-TEXTS_A_BATCH = 64
+TEXTS_PER_BATCH = 64
 
 
 class StateEncoder:
-    """The first decoder states of texts, as the model gives them.
+    """An encoder to document states, not centred, that computes on the device of `model`, whose docids do not matter.
 
-    Args:
-        model: where it is to compute; its docids do not matter.
-        tokenizer: folder of its text tokenizer.
-        length: text tokens that are read.
+    It reads the first `length` tokens of a text.
     """
 
     def __init__(self, model: DifferentiableSearchIndex, tokenizer_folder: Path, length: int) -> None:
@@ -37,10 +32,10 @@ class StateEncoder:
 
     @torch.inference_mode()
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
-        """(texts, d_model). In batches of like length: in corpus order, a third of 36,594 MS MARCO passages would be
-        padding."""
+        """The states of texts, (texts, d_model) float32."""
         states = torch.empty(len(texts), self.model.config.d_model)
-        for rows in length_batches(texts, TEXTS_A_BATCH):
+        # In corpus order, a third of 36,594 MS MARCO passages would be padding.
+        for rows in length_batches(texts, TEXTS_PER_BATCH):
             some = [texts[row] for row in rows]
             batch = self.tokenizer(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
             batch = batch.to(self.model.device)
@@ -49,17 +44,12 @@ class StateEncoder:
 
 
 def document_states(shards: list[Path]) -> Tensor:
-    """State of every document, centred and of unit length, on the CPU: (documents, d_model) float32.
-
-    Args:
-        shards: files in which `encode_shards` has left the states.
-    """
-    states = torch.from_numpy(read_shards(shards))
+    """The states that `encode_shards` wrote to `shards`, centred and of unit length: (documents, d_model) float32."""
+    states = torch.from_numpy(join_shards(None, shards))
     return centred(states, states.mean(dim=0))
 
 
 def centred(states: Tensor, mean: Tensor) -> Tensor:
-    """`states`, (documents, d_model), without their `mean` and of unit length; they are changed in place, for there may
-    be no room for them twice."""
+    """`states`, (documents, d_model), less `mean` and of unit length; changed in place, as they may fill the memory."""
     states -= mean
     return functional.normalize(states, dim=1, out=states)

@@ -1,12 +1,10 @@
-"""Batches of texts of like length, so that little is computed for padding."""
-
-from __future__ import annotations
+"""Batches of texts of similar length, so that little is computed for padding."""
 
 from collections.abc import Iterator, Sequence, Sized
 
 
 def length_batches(texts: Sequence[Sized], size: int) -> Iterator[list[int]]:
-    """Numbers of the texts, shortest first, at most `size` at a time.
+    """The numbers of the texts, shortest text first, in batches of at most `size`.
 
     >>> list(length_batches(["bcd", "", "a"], 2))
     [[1, 2], [0]]

@@ -1,6 +1,4 @@
-"""What the trainings of the index and of the query generator have in common."""
-
-from __future__ import annotations
+"""The Trainer's arguments and the optimizer, the same for index, dual encoder and query generator."""
 
 import sys
 from collections.abc import Iterable
@@ -26,11 +24,12 @@ def trainer_arguments(
 ) -> TrainingArguments:
     """The Trainer's arguments: linear decay, a checkpoint at each evaluation, the last two kept.
 
-    `section` of the configuration has `batch_size`, the examples an optimiser step over all processes and
-    micro-batches, and `accumulation`, unless it is None.
+    `batch_size` is the number of examples per optimiser step over all processes and micro-batches; `accumulation` is
+    the number of micro-batches per process, None if `section` of the configuration has no such key. `options` are
+    further keys of `TrainingArguments`.
 
     Raises:
-        DsiError: the batch does not divide among the processes.
+        DsiError: the batch does not divide among processes and micro-batches; the message names `section`.
     """
     arguments = TrainingArguments(
         output_dir=str(checkpoints_folder),
@@ -45,7 +44,7 @@ def trainer_arguments(
         ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         **options,
     )
-    # nn.DataParallel over the GPUs of a process without a launcher would divide in-batch negatives among them
+    # Without a launcher, nn.DataParallel would divide in-batch negatives among the GPUs of the process.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     micro_batches = arguments.world_size * (accumulation or 1)
     if batch_size % micro_batches:
@@ -58,10 +57,10 @@ def trainer_arguments(
 
 
 def optimizer_of(kind: str, *groups: tuple[Iterable[nn.Parameter], float]) -> torch.optim.Optimizer:
-    """adamw or adafactor over groups of parameters, each with its learning rate.
+    """The optimizer adamw or adafactor over `groups` of parameters, each with its learning rate.
 
-    Adafactor as T5's: steps are relative to the size of the parameters, and the second moments of a matrix are one
-    vector a side, where AdamW keeps two numbers a parameter (108 GB for 8.8M x 768 rows with the gradients).
+    Adafactor is set as for T5: its steps are relative to the size of the parameters, and it keeps two vectors of second
+    moments per matrix, where AdamW keeps two numbers per parameter (108 GB for 8.8M x 768 rows with the gradients).
     """
     options: list[dict[str, Any]] = [
         {"params": chosen, "lr": rate} for parameters, rate in groups if (chosen := list(parameters))

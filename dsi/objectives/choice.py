@@ -1,7 +1,5 @@
 """The objective that a configuration asks for."""
 
-from __future__ import annotations
-
 from dsi.config import TrainingConfig
 from dsi.model.architecture import Objective
 from dsi.objectives.consistency import Consistency
@@ -9,5 +7,5 @@ from dsi.objectives.softmax import Softmax
 
 
 def objective_of(training: TrainingConfig) -> Objective:
-    """What a training step with these keys minimises."""
+    """The objective that a training step with these configuration keys minimises."""
     return Consistency(training.consistency) if training.consistency else Softmax()

@@ -1,6 +1,4 @@
-"""The consistency loss: two passes with different dropout are to say the same (NCI, Wang et al. 2022)."""
-
-from __future__ import annotations
+"""The consistency loss: two passes with different dropout should predict the same (NCI, Wang et al. 2022)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,19 +12,19 @@ from dsi.objectives.softmax import negative_log_likelihood
 
 @dataclass(frozen=True)
 class Consistency:
-    """The mean likelihood of two passes, and `weight` times the divergence between them, by docid."""
+    """The mean negative log-likelihood of two passes plus `weight` times the divergence between them, per docid."""
 
     weight: float
     passes = 2
 
     def __call__(self, states: Sequence[Tensor], head: Head, targets: Targets, batch: Mapping[str, Tensor]) -> Tensor:
-        first, second = (head(each, targets) for each in states)
+        first, second = (head(of_pass, targets) for of_pass in states)
         likelihood = 0.5 * (negative_log_likelihood(first, targets) + negative_log_likelihood(second, targets))
         divergence = symmetric_divergence(first.values, second.values) / len(targets.codes)
         return likelihood + self.weight * divergence
 
 
 def symmetric_divergence(one: Tensor, other: Tensor) -> Tensor:
-    """Half the sum of both Kullback-Leibler divergences between log-probabilities of two passes, in float32: with
-    bfloat16 probabilities near 1 their differences vanish or explode (the paper saw NaN)."""
+    """Half the sum of both Kullback-Leibler divergences between float32 log-probabilities of two passes, a scalar."""
+    # In bfloat16 the differences of probabilities near 1 vanish or explode (the paper saw NaN).
     return 0.5 * ((one.exp() - other.exp()) * (one - other)).sum()

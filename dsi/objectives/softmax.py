@@ -1,7 +1,5 @@
 """The likelihood of the docids: softmax over the alternatives of every docid token (Tay et al. 2022)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
@@ -11,7 +9,7 @@ from dsi.model.heads.table import Head
 
 
 class Softmax:
-    """The mean over a batch's docids of their negative log-likelihood."""
+    """The negative log-likelihood of a docid, a mean over the batch."""
 
     passes = 1
 
@@ -20,5 +18,5 @@ class Softmax:
 
 
 def negative_log_likelihood(predicted: LogProbs, targets: Targets) -> Tensor:
-    """The mean over docids of the sum over their tokens, a scalar."""
+    """The negative log-likelihood of a docid, the sum over its tokens, as a mean over the batch: a scalar."""
     return -predicted.of_targets.sum() / len(targets.codes)

@@ -1,6 +1,4 @@
-"""The first measure of every system for each kind of query."""
-
-from __future__ import annotations
+"""The part of the report on kinds of queries: the first measure of every system for each kind."""
 
 from typing import Any
 
@@ -16,13 +14,13 @@ TITLES = {
 
 
 def breakdowns(metrics: dict[str, Any]) -> list[str]:
-    """Queries won and lost against the baseline, and a table a breakdown, as lines of Markdown."""
+    """The queries won and lost against the baseline, and one table per breakdown, as lines of Markdown."""
     systems, lines = list(metrics["systems"]), []
-    measure, found = next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
+    measure, against = next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
     if metrics["baseline"] != DSI:
         lines += [
-            f"On {measure}, dsi is better than {metrics['baseline']} for {count(found['won'])} queries, worse for"
-            f" {count(found['lost'])}, level for {count(found['level'])}.",
+            f"On {measure}, dsi is better than {metrics['baseline']} for {count(against['won'])} queries, worse for"
+            f" {count(against['lost'])}, level for {count(against['level'])}.",
             "",
         ]
     for name, rows in metrics["breakdowns"].items():

@@ -1,11 +1,10 @@
-"""Several finished runs side by side: their systems by the value of one axis, with significance and cost."""
-
-from __future__ import annotations
+"""Compares finished runs: their systems by the value of one configuration key, with significance and cost."""
 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +21,38 @@ from dsi.report.tables import markdown_table
 from dsi.runtime.tsv import read_tsv, write_tsv
 
 COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query")
+"""The costs that `sweep.tsv` has a column for."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A system of one run."""
+    """The result of one system in one run."""
 
     x: str
-    """Value of the axis that runs are set side by side by."""
+    """The run's value of the axis."""
     system: str
     label: str
-    """What distinguishes the run from others of the same x, but for its seeds."""
+    """What distinguishes the run from others of the same x, apart from its seeds."""
     seeds: str
+    """The seeds of the run, as text."""
     values: Mapping[str, float]
-    """The measure for each query."""
+    """The measure of each query, by query_id."""
     cost: Cost
     baseline: str
-    """The system that its run compares others with."""
+    """The system that the run compares others with."""
 
     @property
     def mean(self) -> float:
+        """The mean of the measure over the queries."""
         return float(np.mean(list(self.values.values())))
 
 
 Series = dict[str, dict[str, list[Result]]]
-"""Results of every system, by its name in tables and then by x; several are of several seeds."""
+"""The results by the name of the system in tables, then by x; there are several where there are several seeds."""
 
 
 def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str) -> list[Result]:
-    """Every system of the finished run in this folder."""
+    """The result of every system of a finished run, whose x, label and seeds are given."""
     baseline = json.loads((run_folder / "evaluation/metrics.json").read_text(encoding="utf-8"))["baseline"]
     values: dict[str, dict[str, float]] = defaultdict(dict)
     for row in read_tsv(run_folder / "evaluation/per_query.tsv"):
@@ -58,25 +60,23 @@ def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str)
     manifests = {
         stage: read_manifest(run_folder / stage) or {"counts": {}} for stage in ("model", "search", "baselines")
     }
-    found = costs(manifests, list(values))
-    return [Result(x, system, label, seeds, of, found[system], baseline) for system, of in values.items()]
+    cost_of = costs(manifests, list(values))
+    return [Result(x, system, label, seeds, each, cost_of[system], baseline) for system, each in values.items()]
 
 
 def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Result]) -> None:
-    """Write `sweep.tsv` (a row a result), `sweep.md` (tables) and three plots, of the measure by the axis, by FLOPs a
-    query and by training time, into `folder`."""
+    """Write `sweep.tsv` (one row per result), `sweep.md` (tables) and three plots of the measure: by the axis, by FLOPs
+    per query and by training time."""
     folder.mkdir(parents=True, exist_ok=True)
-    found, columns = _series(results), list(dict.fromkeys(result.x for result in results))
-    results = [result for by_x in found.values() for seeds in by_x.values() for result in seeds]
-    intervals = {id(result): interval(np.array(list(result.values.values()))) for result in results}
+    series, columns = _series(results), list(dict.fromkeys(result.x for result in results))
+    named = [(name, result) for name, by_x in series.items() for same_x in by_x.values() for result in same_x]
+    intervals = {id(result): interval(np.array(list(result.values.values()))) for _, result in named}
     rows = (
-        [x, name, result.mean, *intervals[id(result)], *(result.cost.get(key) or "" for key in COSTS)]
-        for name, by_x in found.items()
-        for x, seeds in by_x.items()
-        for result in seeds
+        [result.x, name, result.mean, *intervals[id(result)], *(result.cost.get(key) or "" for key in COSTS)]
+        for name, result in named
     )
     write_tsv(folder / "sweep.tsv", [axis, "system", measure, "low", "high", *COSTS], rows)
-    table = [[series, *(_cell(by_x.get(x, [])) for x in columns)] for series, by_x in found.items()]
+    table = [[name, *(_cell(by_x.get(x, [])) for x in columns)] for name, by_x in series.items()]
     lines = [
         f"# {folder.name}",
         "",
@@ -88,55 +88,60 @@ def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Re
         f"![{measure} by FLOPs a query](flops.svg) ![{measure} by training time](training.svg)",
     ]
     for x in columns:
-        lines += ["", f"## {axis} = {x}", "", *_side_by_side(measure, {s: of[x] for s, of in found.items() if x in of})]
+        with_x = {name: by_x[x] for name, by_x in series.items() if x in by_x}
+        lines += ["", f"## {axis} = {x}", "", *_side_by_side(measure, with_x)]
     (folder / "sweep.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _save(folder / "sweep.svg", axis, measure, lambda axes: _lines(axes, columns, found, intervals))
-    for name, key, title in (
-        ("flops", "flops_per_query", "FLOPs a query"),
-        ("training", "training_seconds", "seconds of training"),
-    ):
-        _save(folder / f"{name}.svg", title, measure, lambda axes, key=key: _points(axes, found, key))  # type: ignore[misc]
+    plots: dict[str, tuple[str, Callable[[Axes], None]]] = {
+        "sweep": (axis, partial(_lines, columns=columns, series=series, intervals=intervals)),
+        "flops": ("FLOPs a query", partial(_points, series=series, key="flops_per_query")),
+        "training": ("seconds of training", partial(_points, series=series, key="training_seconds")),
+    }
+    for name, (title, draw) in plots.items():
+        _save(folder / f"{name}.svg", title, measure, draw)
 
 
 def _series(results: Sequence[Result]) -> Series:
-    """The results by name, in the order of the runs. A baseline is one system for all runs of an x and seeds, as long
-    as it answers alike in all of them; where it does not (of an axis that it depends on), its name has the label too,
-    as dsi's has."""
+    """The results by name, in the order of the runs.
+
+    A baseline is one system for all runs of the same x and seeds, as long as it answers alike in all of them; where it
+    does not, because it depends on what the label says, its name has the label too, as that of dsi always has.
+    """
     answers: dict[tuple[str, str, str], set[tuple[float, ...]]] = defaultdict(set)
     for result in results:
         answers[result.system, result.x, result.seeds].add(tuple(result.values.values()))
     varying = {DSI, *(system for (system, _, _), different in answers.items() if len(different) > 1)}
-    found: Series = defaultdict(lambda: defaultdict(list))
+    series: Series = defaultdict(lambda: defaultdict(list))
     for result in results:
-        same = found[f"{result.system} {result.label}".strip() if result.system in varying else result.system][result.x]
-        is_shared = result.system != DSI and result.values in [other.values for other in same]
-        if not is_shared:  # a baseline of several runs counts once
-            same.append(result)
-    return found
+        name = f"{result.system} {result.label}".strip() if result.system in varying else result.system
+        same_x = series[name][result.x]
+        if result.system == DSI or result.values not in [other.values for other in same_x]:  # a baseline counts once
+            same_x.append(result)
+    return series
 
 
-def _side_by_side(measure: str, series: dict[str, list[Result]]) -> list[str]:
-    """Significance and cost of the systems of one x, which answer the same queries; seeds are averaged by query."""
-    answered = [result.values.keys() for seeds in series.values() for result in seeds]
+def _side_by_side(measure: str, with_x: dict[str, list[Result]]) -> list[str]:
+    """Significance and cost of the systems of one x, over the queries that all answer; seeds are averaged by query."""
+    answered = [result.values.keys() for results in with_x.values() for result in results]
     queries = [query for query in answered[0] if all(query in other for other in answered)]
     if not queries:
         return ["The systems have no query in common."]
     values = {
-        name: np.mean([[result.values[query] for query in queries] for result in seeds], axis=0)
-        for name, seeds in series.items()
+        name: np.mean([[result.values[query] for query in queries] for result in results], axis=0)
+        for name, results in with_x.items()
     }
-    chosen = next(iter(series.values()))[0].baseline
-    baseline = next((name for name, seeds in series.items() if seeds[0].system == chosen), next(iter(series)))
+    chosen = next(iter(with_x.values()))[0].baseline
+    baseline = next((name for name, results in with_x.items() if results[0].system == chosen), next(iter(with_x)))
     metrics = {
-        "systems": {name: {measure: float(of.mean())} for name, of in values.items()},
-        "intervals": {name: {measure: interval(of)} for name, of in values.items()},
+        "systems": {name: {measure: float(means.mean())} for name, means in values.items()},
+        "intervals": {name: {measure: interval(means)} for name, means in values.items()},
         "comparisons": {measure: compare_all(values, baseline)},
         "baseline": baseline,
     }
-    return [*significance(metrics), cost_table({name: seeds[0].cost for name, seeds in series.items()})]
+    return [*significance(metrics), cost_table({name: results[0].cost for name, results in with_x.items()})]
 
 
 def _cell(results: Sequence[Result]) -> str:
+    """The mean over the seeds, and its range where they differ; a dash without a result."""
     means = sorted({result.mean for result in results})
     if not means:
         return "-"
@@ -145,6 +150,7 @@ def _cell(results: Sequence[Result]) -> str:
 
 
 def _save(path: Path, x: str, y: str, draw: Callable[[Axes], None]) -> None:
+    """Save a plot with the titles `x` and `y` of its axes."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     draw(axes)
@@ -157,8 +163,8 @@ def _save(path: Path, x: str, y: str, draw: Callable[[Axes], None]) -> None:
     figure.savefig(path)
 
 
-def _lines(axes: Axes, columns: Sequence[str], found: Series, intervals: Mapping[int, tuple[float, float]]) -> None:
-    """A line a series with 95 % intervals over queries; logarithmic where the values of x are numbers above 0."""
+def _lines(axes: Axes, columns: Sequence[str], series: Series, intervals: Mapping[int, tuple[float, float]]) -> None:
+    """Draw one line per system with its intervals, given by the `id` of a result; x is logarithmic if it is above 0."""
     try:
         places = [float(column) for column in columns]
     except ValueError:
@@ -168,19 +174,19 @@ def _lines(axes: Axes, columns: Sequence[str], found: Series, intervals: Mapping
         axes.set_xscale("log")
         axes.set_xticks(places, columns)
         axes.minorticks_off()
-    for series, by_x in found.items():
+    for name, by_x in series.items():
         shown = [column for column in columns if column in by_x]
         x: list[Any] = [places[columns.index(column)] for column in shown] if is_number else shown
         mean = np.array([np.mean([result.mean for result in by_x[column]]) for column in shown])
         bounds = [np.mean([intervals[id(result)] for result in by_x[column]], axis=0) for column in shown]
         low, high = np.array(bounds).T
-        axes.errorbar(x, mean, [mean - low, high - mean], marker="o", capsize=3, label=series)
+        axes.errorbar(x, mean, [mean - low, high - mean], marker="o", capsize=3, label=name)
 
 
-def _points(axes: Axes, found: Series, key: str) -> None:
-    """A point a result at what it costs, for the systems that have this cost."""
+def _points(axes: Axes, series: Series, key: str) -> None:
+    """Draw one point per result of which this cost is known; the cost is x."""
     axes.set_xscale("log")
-    for series, by_x in found.items():
+    for name, by_x in series.items():
         shown = [result for results in by_x.values() for result in results if result.cost.get(key)]
         if shown:
-            axes.plot([result.cost[key] for result in shown], [result.mean for result in shown], "o", label=series)
+            axes.plot([result.cost[key] for result in shown], [result.mean for result in shown], "o", label=name)

@@ -1,10 +1,11 @@
-"""The report as one HTML file that needs no network: the Markdown report, the dev curve, and every query's answers."""
-
-from __future__ import annotations
+"""The report as one HTML file that needs no network: the Markdown report, the dev curve, and the answers to queries."""
 
 import html
 import io
 import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from dsi.search.run_files import read_run
 
 TEMPLATE = Path(__file__).with_name("page.html")
 MOST_QUERIES = 1_000
-"""Queries whose answers the page holds."""
+"""The number of queries whose answers the page holds."""
 DEPTH = 10
+"""The number of documents shown per query and system."""
 SNIPPET = 240
-"""Characters of a document."""
+"""The number of characters shown of a document."""
 
 
 def write_page(
@@ -29,13 +31,13 @@ def write_page(
     markdown: str,
     curve: list[dict[str, str]],
     metrics: dict[str, Any],
-    per_query: Path,
-    corpus_folder: Path,
-    runs: dict[str, Path],
+    folders: Mapping[str, Path],
     config: str,
 ) -> None:
-    """Write the page: `markdown` is the report, `runs` the run file of every system."""
-    queries, documents = browsable(metrics, per_query, corpus_folder, runs)
+    """Write the page of a run: its report in `markdown`, the plot of its dev `curve`, the answers to its queries, its
+    configuration as YAML. `metrics` are those of `metrics.json`, `folders` the folder of each stage by name.
+    """
+    queries, documents = browsable(metrics, folders)
     body = MarkdownIt("commonmark").enable("table").render(markdown)
     if len(curve) > 1:
         body = body.replace("<h2>Training</h2>", f"<h2>Training</h2>\n{plot_curve(curve)}", 1)
@@ -47,55 +49,50 @@ def write_page(
         "queries": f"{metrics['queries']:,}",
         "measure": html.escape(next(iter(metrics["systems"][DSI]))),
         "config": html.escape(config),
-        "data": data.replace("<", "\\u003c"),  # no text can end the script
+        "data": data.replace("<", "\\u003c"),  # so that no text ends the script
     }
-    page = TEMPLATE.read_text(encoding="utf-8")
-    first, *parts = page.split("{{ ")
-    for part in parts:
-        name, _, rest = part.partition(" }}")
-        first += values[name] + rest
-    path.write_text(first, encoding="utf-8")
+    template = TEMPLATE.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"{{ (\w+) }}", lambda field: values[field[1]], template), encoding="utf-8")
 
 
-def browsable(
-    metrics: dict[str, Any], per_query: Path, corpus_folder: Path, runs: dict[str, Path]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The queries on which dsi and the baseline differ most, and the beginning of each document that they need."""
-    measure = next(iter(metrics["systems"][DSI]))
-    values: dict[str, dict[str, float]] = {}
-    for row in read_tsv(per_query):
-        values.setdefault(row["query_id"], {})[row["system"]] = float(row[measure])
-    baseline = metrics["baseline"]
-    difference = {query: found[DSI] - found[baseline] for query, found in values.items()}
-    chosen = sorted(values, key=lambda query: -abs(difference[query]))[:MOST_QUERIES]
-    documents, split = Corpus(corpus_folder), metrics["split"]
-    texts = {query.query_id: query.text for query in documents.queries(split)}
-    relevant: dict[str, list[str]] = {}
-    for qrel in documents.qrels(split):
+def browsable(metrics: dict[str, Any], folders: Mapping[str, Path]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The queries on which dsi and the baseline differ most, with every system's answers, and the beginning of each
+    document that they need, by doc_id."""
+    measure, baseline = next(iter(metrics["systems"][DSI])), metrics["baseline"]
+    values: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in read_tsv(folders["evaluation"] / "per_query.tsv"):
+        values[row["query_id"]][row["system"]] = float(row[measure])
+    difference = {query_id: of_query[DSI] - of_query[baseline] for query_id, of_query in values.items()}
+    corpus, split = Corpus(folders["corpus"]), metrics["split"]
+    texts = {query.query_id: query.text for query in corpus.queries(split)}
+    relevant: dict[str, list[str]] = defaultdict(list)
+    for qrel in corpus.qrels(split):
         if qrel.relevance > 0:
-            relevant.setdefault(qrel.query_id, []).append(qrel.doc_id)
-    found = {system: read_run(path) for system, path in runs.items()}
+            relevant[qrel.query_id].append(qrel.doc_id)
+    runs = {
+        system: read_run(folders["search" if system == DSI else "baselines"] / f"{system}.run")
+        for system in metrics["systems"]
+    }
     queries: list[dict[str, Any]] = []
     needed: set[str] = set()
-    for query in chosen:
-        answers = {system: list(run.get(query, {}))[:DEPTH] for system, run in found.items()}
-        needed.update(relevant.get(query, [])[:DEPTH], *answers.values())
+    for query_id in sorted(values, key=lambda query_id: -abs(difference[query_id]))[:MOST_QUERIES]:
+        answers = {system: list(run.get(query_id, {}))[:DEPTH] for system, run in runs.items()}
+        needed.update(relevant[query_id][:DEPTH], *answers.values())
         queries.append(
             {
-                "text": texts[query],
-                "relevant": relevant.get(query, [])[:DEPTH],
-                "difference": round(difference[query], 4),
-                "values": {system: round(value, 4) for system, value in values[query].items()},
+                "text": texts[query_id],
+                "relevant": relevant[query_id][:DEPTH],
+                "difference": round(difference[query_id], 4),
+                "values": {system: round(value, 4) for system, value in values[query_id].items()},
                 "found": answers,
             }
         )
-    numbers = documents.doc_indexes(needed)
-    snippets = {doc_id: documents[number].content()[:SNIPPET] for doc_id, number in numbers.items()}
-    return queries, snippets
+    numbers = corpus.doc_indexes(needed)
+    return queries, {doc_id: corpus[number].content()[:SNIPPET] for doc_id, number in numbers.items()}
 
 
 def plot_curve(curve: list[dict[str, str]]) -> str:
-    """The dev measure, or the loss, by minutes of training, as SVG."""
+    """A plot of the dev measure, or of the loss without one, by minutes of training, as SVG."""
     name = next((column for column in curve[0] if "@" in column), "loss")
     minutes = [float(point["seconds"]) / 60 for point in curve]
     figure = Figure(figsize=(7, 3), layout="constrained")
@@ -104,6 +101,6 @@ def plot_curve(curve: list[dict[str, str]]) -> str:
     axes.set_xlabel("minutes of training")
     axes.set_ylabel(f"{name} on dev queries" if "@" in name else name)
     axes.grid(alpha=0.3)
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
-    return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]
+    svg = io.StringIO()
+    figure.savefig(svg, format="svg")
+    return svg.getvalue()[svg.getvalue().index("<svg") :]

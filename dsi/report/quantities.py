@@ -1,12 +1,11 @@
-"""Quantities as people read them. What is not known, None, is a dash."""
-
-from __future__ import annotations
+"""Quantities as people read them; None, which is not known, is a dash."""
 
 UNKNOWN = "-"
 
 
 def count(value: int | None) -> str:
-    """
+    """A whole number with its thousands separated.
+
     >>> count(1463760)
     '1,463,760'
     """
@@ -14,7 +13,8 @@ def count(value: int | None) -> str:
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """
+    """A number with so many digits after the point.
+
     >>> decimal(0.71949), decimal(None)
     ('0.719', '-')
     """
@@ -22,7 +22,8 @@ def decimal(value: float | None, digits: int = 3) -> str:
 
 
 def large(value: float | None) -> str:
-    """
+    """A large number in thousands (K), millions (M), billions (G) and so on.
+
     >>> large(8_130_000), large(223_000_000), large(950), large(6.8e12)
     ('8.1M', '223M', '950', '6.8T')
     """
@@ -30,7 +31,7 @@ def large(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes in decimal units.
+    """A number of bytes in decimal units.
 
     >>> size(3_397_679), size(512)
     ('3.4 MB', '512 B')
@@ -39,7 +40,8 @@ def size(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """
+    """Seconds as seconds, minutes or hours.
+
     >>> duration(2.345), duration(75), duration(3 * 3600 + 125)
     ('2.3 s', '1 min 15 s', '3 h 2 min')
     """

@@ -1,6 +1,4 @@
-"""The answer to a run: who wins, by how much, at what cost; for a terminal, in Markdown and as a page."""
-
-from __future__ import annotations
+"""The stage `report`: who wins, by how much, at what cost; for a terminal, in Markdown and as a page."""
 
 import json
 from pathlib import Path
@@ -23,7 +21,7 @@ from dsi.report.tables import markdown_table, text_table
 from dsi.runtime.tsv import read_tsv
 
 CURVE_POINTS = 12
-"""Shown of the dev curve; the file has all."""
+"""The number of points shown of the dev curve, at most, beside the best one; the file has all."""
 
 CHOSEN_ON_DEV = "dsi's checkpoint was chosen on dev queries too, which flatters its figures a little."
 
@@ -33,69 +31,59 @@ RECIPROCAL_RANK = (
 )
 
 Manifests = dict[str, dict[str, Any]]
-"""Stage to its manifest, in the order of the stages."""
+"""The manifest of each stage by name, in the order of the stages."""
 
 
 def report(out_folder: Path, *, report: ReportConfig | None = None, **stage_folders: Path) -> dict[str, Any]:
-    """Write `summary.txt`, `report.md` and `report.html` of the stages, each given as `STAGE_folder`; return the first
-    line, in words and as a number.
+    """Write `summary.txt`, `report.md` and `report.html` of a run, whose stages are each given as `STAGE_folder`.
+
+    Returns:
+        `headline`: who wins, in words; `ratio`: dsi's first measure divided by that of each baseline.
 
     Raises:
         DsiError: a stage's folder has no manifest.
     """
     folders = {name.removesuffix("_folder"): folder for name, folder in stage_folders.items()}
-    manifests = {stage: _manifest(folder) for stage, folder in folders.items()}
-    model, evaluation = folders["model"], folders["evaluation"]
-    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
-    curve = read_curve(model / "dev_curve.tsv")
+    manifests: Manifests = {}
+    for stage, folder in folders.items():
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise DsiError(f"{folder} has no manifest: the stage is not finished")
+        manifests[stage] = manifest
+    metrics = json.loads((folders["evaluation"] / "metrics.json").read_text(encoding="utf-8"))
+    curve_file = folders["model"] / "dev_curve.tsv"
+    curve = list(read_tsv(curve_file)) if curve_file.exists() else []
     table = text_table(*results(metrics, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
     (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
     text = markdown(metrics, manifests, curve, report.published if report else None)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
-    runs = {
-        system: folders["search" if system == DSI else "baselines"] / f"{system}.run" for system in metrics["systems"]
-    }
-    write_page(
-        out_folder / "report.html",
-        text,
-        curve,
-        metrics,
-        evaluation / "per_query.tsv",
-        folders["corpus"],
-        runs,
-        _configuration(manifests),
-    )
+    write_page(out_folder / "report.html", text, curve, metrics, folders, _configuration(manifests))
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 
 
 def headline(metrics: dict[str, Any]) -> str:
     """Who wins by the first measure, and by how much, in one sentence."""
-    systems = metrics["systems"]
-    measure = next(iter(systems[DSI]))
-    ours = systems[DSI][measure]
-    others = {name: values[measure] for name, values in systems.items() if name != DSI}
+    measure, ours, others = _first_measure(metrics)
     if not others:
         return f"dsi: {measure} {decimal(ours)}; there is no baseline to compare it with."
-    rival = max(others, key=lambda name: others[name])
-    if ours == others[rival]:
+    rival, theirs = max(others.items(), key=lambda item: item[1])
+    if ours == theirs:
         return f"dsi and {rival} are level: {measure} {decimal(ours)}."
-    winner, loser = (DSI, rival) if ours > others[rival] else (rival, DSI)
-    best, second = max(ours, others[rival]), min(ours, others[rival])
-    share = f", dsi at {ours / others[rival]:.0%} of {rival}" if others[rival] else ""
-    return f"{winner} beats {loser}: {measure} {decimal(best)} against {decimal(second)}{share}."
+    winner, loser = (DSI, rival) if ours > theirs else (rival, DSI)
+    values = f"{decimal(max(ours, theirs))} against {decimal(min(ours, theirs))}"
+    share = f", dsi at {ours / theirs:.0%} of {rival}" if theirs else ""
+    return f"{winner} beats {loser}: {measure} {values}{share}."
 
 
 def ratios(metrics: dict[str, Any]) -> dict[str, float | None]:
-    """dsi's value of the first measure divided by each baseline's; None where that is 0."""
-    systems = metrics["systems"]
-    measure, ours = next(iter(systems[DSI].items()))
-    others = {name: values[measure] for name, values in systems.items() if name != DSI}
+    """The value of dsi on the first measure divided by that of each baseline; None where that is 0."""
+    _, ours, others = _first_measure(metrics)
     return {name: round(ours / value, 4) if value else None for name, value in others.items()}
 
 
 def context(metrics: dict[str, Any], manifests: Manifests) -> str:
-    """What was searched with what, in one line."""
+    """What was indexed, searched and trained, in one line."""
     source = manifests["corpus"]["inputs"]["corpus"]
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
     sections = manifests["model"]["inputs"]
@@ -112,7 +100,7 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
 
 
 def results(metrics: dict[str, Any], mark: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of systems by measures; the best value of a measure is put into `mark`."""
+    """The header and the rows of the table of results; the best value of a measure is put into `mark`, e.g. `{}*`."""
     systems = metrics["systems"]
     measures = list(systems[DSI])
     best = {measure: max(values[measure] for values in systems.values()) for measure in measures}
@@ -126,7 +114,7 @@ def results(metrics: dict[str, Any], mark: str) -> tuple[list[str], list[list[st
 def markdown(
     metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str, str]], setting: str | None = None
 ) -> str:
-    """The whole report, with the figures published for a setting if one is given."""
+    """The whole report in Markdown, with the figures published for `setting` if one is given."""
     measures = list(metrics["systems"][DSI])
     lines = [
         f"# {headline(metrics)}",
@@ -155,11 +143,10 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
-def read_curve(path: Path) -> list[dict[str, str]]:
-    """The points of a dev curve, the columns as text; none where there is no file."""
-    if not path.exists():
-        return []
-    return list(read_tsv(path))
+def _first_measure(metrics: dict[str, Any]) -> tuple[str, float, dict[str, float]]:
+    """The name of the first measure, its value for dsi, and its value for each other system."""
+    measure, ours = next(iter(metrics["systems"][DSI].items()))
+    return measure, ours, {name: values[measure] for name, values in metrics["systems"].items() if name != DSI}
 
 
 def _configuration(manifests: Manifests) -> str:
@@ -170,13 +157,6 @@ def _configuration(manifests: Manifests) -> str:
             key: value for key, value in manifest["inputs"].items() if isinstance(value, dict) and "." not in key
         }
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise DsiError(f"{folder} has no manifest: the stage is not finished")
-    return manifest
 
 
 def _bm25(manifests: Manifests) -> list[str]:
@@ -191,7 +171,7 @@ def _bm25(manifests: Manifests) -> list[str]:
 
 
 def _search(counts: dict[str, Any]) -> list[str]:
-    """What the search says about itself."""
+    """What the search says about itself: docids that do not exist, certificates, search errors."""
     lines = []
     if "invalid_docids" in counts:
         lines += [
@@ -218,7 +198,7 @@ def _search(counts: dict[str, Any]) -> list[str]:
 
 
 def _synthetic_queries(counts: dict[str, Any]) -> list[str]:
-    """The quality sheet in words."""
+    """The quality of the synthetic queries, in words."""
     sheet = counts.get("quality")
     if sheet is None:
         return ["There is no quality sheet."]
@@ -251,6 +231,7 @@ def _stages(manifests: Manifests) -> str:
 
 
 def _curve(curve: list[dict[str, str]]) -> str:
+    """Some points of the dev curve, the last and the best among them, as a table."""
     if not curve:
         return "There is no dev curve."
     step = max(1, -(-(len(curve) - 1) // (CURVE_POINTS - 1)))
@@ -271,9 +252,10 @@ def _curve(curve: list[dict[str, str]]) -> str:
 
 
 def _versions(manifests: Manifests) -> str:
+    """The versions of the packages; stages made at different times may differ."""
     versions: dict[str, list[str]] = {}
     for manifest in manifests.values():
         for package, version in manifest["packages"].items():
             if version not in versions.setdefault(package, []):
-                versions[package].append(version)  # stages made at different times may differ
-    return ", ".join(f"{package} {' and '.join(found)}" for package, found in versions.items())
+                versions[package].append(version)
+    return ", ".join(f"{package} {' and '.join(several)}" for package, several in versions.items())

@@ -1,6 +1,4 @@
-"""Differences between systems with their p-values."""
-
-from __future__ import annotations
+"""The part of the report on the differences between systems, with their p-values."""
 
 from typing import Any
 
@@ -11,7 +9,8 @@ TESTS = ("t_test", "randomisation", "holm")
 
 
 def significance(metrics: dict[str, Any]) -> list[str]:
-    """Every mean of the first measure compared, with its interval, and its difference from the baseline's."""
+    """The mean of every system on the first measure compared, its interval, and its difference from the baseline, as
+    lines of Markdown; no lines without a comparison."""
     if not metrics.get("comparisons"):
         return []
     measure, comparisons = next(iter(metrics["comparisons"].items()))

@@ -1,6 +1,4 @@
-"""Tables of text: aligned for a terminal, or in Markdown. The first column names the row, the others are numbers."""
-
-from __future__ import annotations
+"""Tables as text: aligned for a terminal, or in Markdown. The first column names the row, the others are numbers."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,20 +6,25 @@ Row = Sequence[str]
 
 
 def text_table(header: Row, rows: Iterable[Row]) -> str:
-    """Columns padded to one width and two blanks apart."""
+    """The table with aligned columns, two blanks apart.
+
+    >>> print(text_table(["system", "RR@10"], [["bm25", "0.5"]]), end="")
+    system  RR@10
+    bm25      0.5
+    """
     lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(_aligned(line, widths) for line in lines) + "\n"
+    first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = ("  ".join([name.ljust(first), *map(str.rjust, cells, others)]).rstrip() for name, *cells in lines)
+    return "\n".join(aligned) + "\n"
 
 
 def markdown_table(header: Row, rows: Iterable[Row]) -> str:
-    """The same as a Markdown table."""
+    """The table in Markdown.
+
+    >>> print(markdown_table(["system", "RR@10"], [["bm25", "0.5"]]), end="")
+    | system | RR@10 |
+    | --- | ---: |
+    | bm25 | 0.5 |
+    """
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows)) + "\n"
-
-
-def _aligned(line: Row, widths: list[int]) -> str:
-    first, *others = line
-    cells = [first.ljust(widths[0])]
-    cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-    return "  ".join(cells).rstrip()

@@ -1,6 +1,4 @@
-"""Where a model computes, and in what precision."""
-
-from __future__ import annotations
+"""The device on which a model computes, and its precision."""
 
 import torch
 
@@ -14,10 +12,10 @@ def compute_device() -> torch.device:
 
 
 def is_bfloat16(precision: str, key: str) -> bool:
-    """Whether `precision` (auto, float32, bfloat16) means bfloat16 here; `key` names it in the configuration.
+    """Whether `precision` (auto, float32 or bfloat16) means bfloat16 on this machine; auto does on a GPU that has it.
 
     Raises:
-        DsiError: bfloat16 was asked of a GPU without it.
+        DsiError: bfloat16 is asked of a GPU without it; the message names `key`, the configuration's key.
     """
     has_gpu = torch.cuda.is_available()
     has_bfloat16 = has_gpu and torch.cuda.is_bf16_supported()

@@ -1,6 +1,4 @@
-"""Latency: what one query at a time takes."""
-
-from __future__ import annotations
+"""The latency of a system that answers one query at a time."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +10,7 @@ T = TypeVar("T")
 
 
 def milliseconds(search: Callable[[T], object], queries: Iterable[T]) -> list[float]:
-    """Of each search."""
+    """The wall time of each call of `search` with one query, in milliseconds."""
     times = []
     for query in queries:
         start = time.perf_counter()
@@ -22,5 +20,9 @@ def milliseconds(search: Callable[[T], object], queries: Iterable[T]) -> list[fl
 
 
 def percentiles(times: list[float]) -> dict[str, float]:
-    """The median and the 95th percentile; nothing of no times."""
+    """The median and the 95th percentile of `times`, in their unit; an empty dict for no times.
+
+    >>> percentiles([1.0, 2.0, 6.0]), percentiles([])
+    ({'p50': 2.0, 'p95': 5.6}, {})
+    """
     return {f"p{share}": round(float(np.percentile(times, share)), 2) for share in (50, 95)} if times else {}

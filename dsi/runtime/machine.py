@@ -1,6 +1,4 @@
-"""What a result was made on: the processor and how it was used, which decide how sums round; and memory."""
-
-from __future__ import annotations
+"""The machine a result was made on: processor, instruction set and threads, which decide how sums round; memory."""
 
 import os
 import platform
@@ -15,11 +13,11 @@ _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes
 
 
 def machine() -> dict[str, Any]:
-    """Name of the processor, the widest instruction set that numpy found, and threads; GPUs if torch uses some."""
-    found = np.show_config(mode="dicts")["SIMD Extensions"]
+    """The processor, its widest instruction set, the number of threads, and the GPU in use, if any."""
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]
     facts: dict[str, Any] = {
         "cpu": _processor(),
-        "instruction_set": (found.get("found") or found.get("baseline") or ["unknown"])[-1],
+        "instruction_set": (simd.get("found") or simd.get("baseline") or ["unknown"])[-1],
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
     torch = sys.modules.get("torch")
@@ -31,13 +29,12 @@ def machine() -> dict[str, Any]:
 
 
 def process_peak() -> int:
-    """Most bytes that the process has held so far."""
+    """The largest resident memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
 
 
 def memory_held() -> dict[str, int]:
-    """resident_bytes that the process holds now, and of them anonymous_bytes, those that no file backs; nothing where
-    the system does not tell (it does on Linux)."""
+    """The resident_bytes of this process, and the anonymous_bytes of them, which no file backs; {} without /proc."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:

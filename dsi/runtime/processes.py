@@ -1,6 +1,4 @@
-"""Which of a launcher's processes this is: `accelerate launch` and torchrun say so in the environment."""
-
-from __future__ import annotations
+"""The place of this process among those of a launcher: `accelerate launch` and torchrun set it in the environment."""
 
 import os
 import time
@@ -10,37 +8,35 @@ from typing import NamedTuple
 
 
 class Rank(NamedTuple):
-    """Which of the processes that share a piece of work."""
+    """The number of a process, from 0, and how many processes share the work."""
 
     process: int
-    """From 0."""
     processes: int
 
 
 ALONE = Rank(0, 1)
-"""Of a process that shares its work with no other."""
-
-
+"""The rank of a process that shares its work with no other."""
 LONGEST_WAIT = timedelta(days=7)
-"""One process may read the whole corpus while the others wait."""
+"""The longest that processes wait for each other: one may read the whole corpus meanwhile."""
 
 
 def rank() -> Rank:
-    """This process among all processes of all nodes."""
+    """The rank of this process among all processes of all nodes."""
     return Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def local_process_index() -> int:
-    """Number of this process among those of its node, from 0."""
+    """The number of this process among those of its node, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def is_first_process() -> bool:
+    """Whether this is the one process that writes and prints what all have in common."""
     return rank().process == 0
 
 
 def wait_for_everyone() -> None:
-    """Return once every process of the launcher has called this, each as often as the others."""
+    """Return once every process of the launcher has called this function as often as this process."""
     if rank().processes > 1:
         from accelerate import PartialState
 
@@ -48,6 +44,6 @@ def wait_for_everyone() -> None:
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    """Wait for what other processes write; the launcher ends us all if one of them fails."""
+    """Return once `done()` holds, by the work of other processes; if one fails, the launcher ends all of them."""
     while not done():
         time.sleep(0.5)

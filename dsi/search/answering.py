@@ -1,10 +1,8 @@
-"""Ask a system the evaluation queries: one call for the index and every baseline.
+"""Runs the evaluation queries through a system, the index or a baseline, and measures it.
 
-Latency and memory are measured in a process of their own, which opens the system, answers some queries one at a time
-and ends: so a figure is what a user of that system alone would see, whatever ran before.
+Latency and memory are measured in a separate process, which opens the system, answers some queries one at a time and
+ends. So the figures are those of a user who runs this system alone, whatever ran before.
 """
-
-from __future__ import annotations
 
 import json
 import pickle
@@ -25,45 +23,45 @@ from dsi.runtime.tsv import write_tsv
 from dsi.search.run_files import write_run
 
 WARM_UP_QUERIES, WARM_UP_SECONDS = 5, 2.0
-"""Queries answered before latency is measured are at least so many, and go on for so long: Java compiles what it has
-often run."""
+"""The least number of queries, and the least time, before latency is measured: Java compiles what has run often."""
 
 Hits = list[tuple[str, float]]
-"""(doc_id, score) of the documents found, best first."""
+"""The ranking for a query: (doc_id, score) of each document, best first."""
 
 
 class System(Protocol):
     """Something that answers queries."""
 
     def answer(self, texts: Sequence[str]) -> Iterable[Hits]:
-        """The ranking for each text, of many that may go together."""
+        """The ranking for each text, in order; the system may batch the texts."""
 
     def answer_alone(self, text: str) -> object:
-        """Find the ranking for one text: what latency is of."""
+        """Find the ranking for one text, the work whose latency is measured."""
 
 
 AnySystem = TypeVar("AnySystem", bound=System)
 
 
 def ask(
-    out_folder: Path, name: str, opened: Callable[[], AnySystem], queries: Sequence[Query], latency_queries: int
+    out_folder: Path, name: str, open_system: Callable[[], AnySystem], queries: Sequence[Query], latency_queries: int
 ) -> tuple[AnySystem, dict[str, Any]]:
-    """Write the answers to `NAME.run`, and the milliseconds of the first `latency_queries`, asked one at a time, to
-    `NAME.latency.tsv`. `opened` opens the system; it is pickled for the process that measures, if there is one.
+    """Write the rankings for `queries` to `NAME.run`, and latencies in milliseconds to `NAME.latency.tsv`.
+
+    Latency is that of the first `latency_queries`, searched one at a time by a process that is sent `open_system`.
 
     Returns:
-        The system as it has answered, and queries, queries_per_second, latency_ms (p50, p95), resident_bytes and
+        The system after its answers, and queries, queries_per_second, latency_ms (p50, p95), resident_bytes and
         anonymous_bytes (of the process that measured; the latter without memory-mapped files).
 
     Raises:
         DsiError: the system cannot be opened.
     """
-    asked = queries[:latency_queries]
-    measured = _measured_apart(opened, [query.text for query in asked]) if asked else {}
+    timed = queries[:latency_queries]
+    measured = _measured_apart(open_system, [query.text for query in timed]) if timed else {}
     times: list[float] = measured.pop("milliseconds", [])
-    rows = ((query.query_id, f"{ms:.3f}") for query, ms in zip(asked, times, strict=True))
+    rows = ((query.query_id, f"{ms:.3f}") for query, ms in zip(timed, times, strict=True))
     write_tsv(out_folder / f"{name}.latency.tsv", ["query_id", "milliseconds"], rows)
-    system = opened()
+    system = open_system()
     start = time.perf_counter()
     answers = zip((query.query_id for query in queries), system.answer([query.text for query in queries]), strict=True)
     write_run(out_folder / f"{name}.run", name, progress(answers, f"{name} search", total=len(queries), unit="queries"))
@@ -76,22 +74,23 @@ def ask(
     }
 
 
-def _measured_apart(opened: Callable[[], System], texts: list[str]) -> dict[str, Any]:
+def _measured_apart(open_system: Callable[[], System], texts: list[str]) -> dict[str, Any]:
+    """What `_measure` returns in a process of its own."""
     command = [sys.executable, "-m", "dsi.search.answering"]
-    done = subprocess.run(command, input=pickle.dumps((opened, texts)), stdout=subprocess.PIPE)
+    done = subprocess.run(command, input=pickle.dumps((open_system, texts)), stdout=subprocess.PIPE)
     if done.returncode:
         raise RuntimeError(f"the process that measures latency and memory ended with status {done.returncode}")
-    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # what libraries may say comes before it
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # libraries may print lines before it
     if "error" in measured:
         raise DsiError(measured["error"])
     return measured
 
 
 def _measure() -> dict[str, Any]:
-    """What the process that has started this one asks on the standard input."""
-    opened, texts = pickle.load(sys.stdin.buffer)
+    """The latencies and the memory of the system that standard input tells how to open, with texts to search for."""
+    open_system, texts = pickle.load(sys.stdin.buffer)
     try:
-        system: System = opened()
+        system: System = open_system()
         start = time.perf_counter()
         for number, text in enumerate(cycle(texts)):
             if number >= WARM_UP_QUERIES and time.perf_counter() - start > WARM_UP_SECONDS:

@@ -1,6 +1,4 @@
-"""TREC run files: the rankings of a system, as trec_eval, ir-measures and their kin read them."""
-
-from __future__ import annotations
+"""TREC run files: the rankings of a system, as trec_eval, ir-measures and similar tools read them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,16 +9,15 @@ from numpy.typing import NDArray
 
 
 def write_run(path: Path, tag: str, results: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> None:
-    """Write lines `query_id Q0 doc_id rank score tag`, ranks from 1. One query is held at a time.
+    """Write lines `query_id Q0 doc_id rank score tag`, with ranks from 1, and hold one query at a time in memory.
 
-    Every tool ignores the rank and sorts by score, and each breaks ties its own way. So that all of them see the order
-    given here, a score that is not below the one before it is lowered to just below it, in float32, which is what
-    trec_eval reads.
+    Tools ignore the rank and sort by score, and each breaks ties its own way. So that all see the order given here, a
+    score that is not below its predecessor is lowered to just below it, in float32, which trec_eval reads.
 
     Args:
         path: the file, replaced if it exists.
-        tag: name of the system; it and the ids contain no white space.
-        results: (query_id, [(doc_id, score), ...]) with the best document first.
+        tag: name of the system; neither it nor an id contains white space.
+        results: (query_id, [(doc_id, score), ...]), the best document first.
 
     Raises:
         ValueError: a query or one of its documents is repeated, or a score is not finite.
@@ -39,7 +36,7 @@ def write_run(path: Path, tag: str, results: Iterable[tuple[str, Sequence[tuple[
 
 
 def read_run(path: Path) -> dict[str, dict[str, float]]:
-    """The scores in a TREC run file, by query and document."""
+    """The scores in a TREC run file: {query_id: {doc_id: score}}."""
     run: dict[str, dict[str, float]] = {}
     with path.open(encoding="utf-8") as file:
         for hit in ir_measures.read_trec_run(file):
@@ -48,10 +45,13 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
 
 
 def strictly_decreasing(scores: Sequence[float]) -> NDArray[np.float32]:
-    """`scores` in float32, each lowered where needed to the next number below its predecessor.
+    """`scores` in float32, each that is not below its predecessor lowered to the next number below it.
 
     Raises:
         ValueError: a score is not finite in float32.
+
+    >>> [f"{score:.9g}" for score in strictly_decreasing([2.0, 2.0, 1.0])]
+    ['2', '1.99999988', '1']
     """
     with np.errstate(over="ignore"):  # to infinity, which is refused below
         lowered = np.array(scores, dtype=np.float32)

@@ -1,6 +1,4 @@
-"""Answer the evaluation queries: a TREC run file, and the time it took."""
-
-from __future__ import annotations
+"""The stage `search`: runs the evaluation queries through the index and measures what the search costs and misses."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -19,11 +17,11 @@ from dsi.search.searcher import Ranking
 from dsi.search.text_searcher import TextSearcher
 
 BATCHES = 32
-"""Searched between two times that progress is told."""
+"""The number of batches searched between two updates of the progress display."""
 
 
 class IndexSystem:
-    """The index as a system: what it finds, and what it can say of that."""
+    """The index as a `System`, which counts the token ids it has read and keeps what it knows of its rankings."""
 
     def __init__(
         self, corpus_folder: Path, tokenizer_folder: Path, docids_folder: Path, model_folder: Path, search: SearchConfig
@@ -40,16 +38,13 @@ class IndexSystem:
             queries = self.index.encode(texts[start : start + step])
             self.token_ids += sum(map(len, queries))
             for ranking in self.index.rank(queries):
-                self._note(ranking)
-                ids = self.corpus.doc_ids(ranking.doc_index.tolist())
-                yield list(zip(ids, ranking.score.tolist(), strict=True))
+                self.certified.append(is_certified(ranking))
+                self.is_docid.append(ranking.is_docid)
+                doc_ids = self.corpus.doc_ids(ranking.doc_index.tolist())
+                yield list(zip(doc_ids, ranking.score.tolist(), strict=True))
 
     def answer_alone(self, text: str) -> list[Ranking]:
         return self.index.rank(self.index.encode([text]))
-
-    def _note(self, ranking: Ranking) -> None:
-        self.certified.append(is_certified(ranking))
-        self.is_docid.append(ranking.is_docid)
 
 
 def search(
@@ -62,45 +57,32 @@ def search(
     docids_folder: Path,
     model_folder: Path,
 ) -> dict[str, Any]:
-    """Write `dsi.run` and `dsi.latency.tsv` (query_id, milliseconds; queries searched one at a time).
+    """Write `dsi.run` and `dsi.latency.tsv` (query_id, milliseconds) for the queries of a split, None for the default.
 
     Raises:
-        DsiError: the device cannot compute in the precision asked for.
+        DsiError: the device cannot compute in the configured precision, or the head cannot be searched as configured.
     """
-    documents = Corpus(corpus_folder)
-    split = documents.evaluation_split(split)
-    queries = documents.queries(split)
-    opened = partial(IndexSystem, corpus_folder, tokenizer_folder, docids_folder, model_folder, search)
-    system, measured = ask(out_folder, "dsi", opened, queries, search.latency_queries)
-    index, searcher = system.index, system.index.searcher
-    counts: dict[str, Any] = {
-        "split": split,
-        "index_bytes": sum(
-            file.stat().st_size
-            for folder, kind in (
-                (model_folder, "*.safetensors"),
-                (docids_folder, "codes.npy"),
-                (docids_folder, "trie.*.npy"),
-            )
-            for file in folder.glob(kind)
-        ),
-        **measured,
-    }
-    if search.constrained and not search.exact:  # otherwise the prefixes are not bounded by the beam in the trie
-        length = system.token_ids / max(len(queries), 1)
-        counts["flops_per_query"] = search_flops(
-            searcher.model.config, searcher.docids, length, search.beam, search.ranking
-        )
+    corpus = Corpus(corpus_folder)
+    split = corpus.evaluation_split(split)
+    queries = corpus.queries(split)
+    open_system = partial(IndexSystem, corpus_folder, tokenizer_folder, docids_folder, model_folder, search)
+    system, measured = ask(out_folder, "dsi", open_system, queries, search.latency_queries)
+    searcher = system.index.searcher
+    files = [*model_folder.glob("*.safetensors"), docids_folder / "codes.npy", *docids_folder.glob("trie.*.npy")]
+    counts: dict[str, Any] = {"split": split, "index_bytes": sum(file.stat().st_size for file in files), **measured}
+    if search.constrained and not search.exact:  # otherwise the beam does not bound the number of prefixes
+        tokens, config = system.token_ids / max(len(queries), 1), searcher.model.config
+        counts["flops_per_query"] = search_flops(config, searcher.docids, tokens, search.beam, search.ranking)
     if not search.constrained:
         counts["invalid_docids"] = _share(~flags for flags in system.is_docid)
         counts["invalid_first"] = _share(~flags[:1] for flags in system.is_docid)
     elif searcher.trie is not None and search.ranking == "path":
         counts["certified_ten"] = _share([np.array(system.certified)])
     if search.error_queries and searcher.trie is not None:
-        searched = index.encode([query.text for query in queries[: search.error_queries]])
-        errors, certified = search_errors(searcher.model, searcher.docids, searched, search.max_beam, search.batch_size)
+        encoded = system.index.encode([query.text for query in queries[: search.error_queries]])
+        errors, certified = search_errors(searcher.model, searcher.docids, encoded, search.max_beam, search.batch_size)
         counts["search_errors"] = {
-            "queries": len(searched),
+            "queries": len(encoded),
             "certified": round(certified, 4),
             "beams": {str(of_beam.beam): of_beam._asdict() for of_beam in errors},
         }
@@ -108,4 +90,5 @@ def search(
 
 
 def _share(flags: Iterable[NDArray[np.bool_]]) -> float:
+    """The share of true values in all arrays together."""
     return round(float(np.concatenate(list(flags)).mean()), 4)

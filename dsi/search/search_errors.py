@@ -1,6 +1,4 @@
-"""Search errors: how often a beam misses the most probable documents, which exact search knows."""
-
-from __future__ import annotations
+"""Search errors: how often a beam search misses the most probable documents, which exact search finds."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -16,21 +14,21 @@ BEAMS = (1, 10, 40, 100)
 
 
 class SearchErrors(NamedTuple):
-    """The errors of a beam, over the queries whose first ten documents exact search certifies."""
+    """The errors of a beam search on the queries whose first ten documents exact search certifies."""
 
     beam: int
     missed_first: float
-    """Share of queries whose most probable document the beam does not return first."""
+    """The share of queries whose most probable document is not the beam's first."""
     missed_ten: float
-    """Mean share of the ten most probable documents that are not among the beam's first ten."""
+    """The mean share of the ten most probable documents that are not among the beam's first ten."""
     own_certificate: float
-    """Share of queries whose first ten documents the beam by itself can certify."""
+    """The share of queries whose first ten documents the beam search itself certifies."""
 
 
 def search_errors(
     model: DifferentiableSearchIndex, docids: Docids, queries: Sequence[Sequence[int]], max_beam: int, batch_size: int
 ) -> tuple[list[SearchErrors], float]:
-    """The errors of some beams, and the share of queries that exact search certifies with beams up to `max_beam`."""
+    """The errors of each of BEAMS, and the share of queries that exact search certifies with beams up to `max_beam`."""
     searcher = Searcher(model, docids)
     rankings = {
         beam: searcher.search(queries, beam, batch_size) for beam in progress(BEAMS, "search errors", unit="beams")
@@ -40,23 +38,24 @@ def search_errors(
     errors = [
         SearchErrors(
             beam,
-            _mean(_missed(exact[number], found[number], 1) for number in certified),
-            _mean(_missed(exact[number], found[number], CERTIFIED) for number in certified),
-            _mean(found[number].certified >= min(CERTIFIED, len(docids.codes)) for number in certified),
+            _mean(_missed(exact[number], narrow[number], 1) for number in certified),
+            _mean(_missed(exact[number], narrow[number], CERTIFIED) for number in certified),
+            _mean(narrow[number].certified >= min(CERTIFIED, len(docids.codes)) for number in certified),
         )
-        for beam, found in rankings.items()
+        for beam, narrow in rankings.items()
     ]
     return errors, len(certified) / max(len(queries), 1)
 
 
 def is_certified(ranking: Ranking) -> bool:
-    """Whether its first ten documents, or all that were asked for, are certified to be the most probable ones."""
+    """Whether the first ten documents of a ranking, or all if fewer, are certified to be the most probable ones."""
     return ranking.certified >= min(CERTIFIED, len(ranking.doc_index))
 
 
-def _missed(exact: Ranking, found: Ranking, count: int) -> float:
+def _missed(exact: Ranking, narrow: Ranking, count: int) -> float:
+    """The share of the first `count` documents of `exact` that are not among those of `narrow`."""
     wanted = exact.doc_index[:count]
-    return float(1 - np.isin(wanted, found.doc_index[:count]).mean()) if len(wanted) else 0.0
+    return float(1 - np.isin(wanted, narrow.doc_index[:count]).mean()) if len(wanted) else 0.0
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -1,6 +1,4 @@
-"""Search for batches of tokenised queries, whatever the docid kind."""
-
-from __future__ import annotations
+"""Searches for tokenised queries in batches, with any kind of docids."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -8,41 +6,42 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.length_batches import length_batches
 from dsi.search.atomic import top_documents
-from dsi.search.beam import BeamResult, DeviceTrie, beam_search, unconstrained_beam_search
+from dsi.search.beam import DeviceTrie, UnconstrainedTrie, beam_search
 from dsi.search.exact import exact_search
 from dsi.search.leaves import rank_by_leaf
 
 CERTIFIED = 10
-"""Results that exact search certifies: what RR@10 looks at."""
+"""The number of results that exact search certifies: those that RR@10 is computed from."""
 
 
 class Ranking(NamedTuple):
+    """The documents found for a query, best first."""
+
     doc_index: NDArray[np.int64]
-    """(hits,) best first."""
+    """The row numbers of the documents, (hits,)."""
     score: NDArray[np.float32]
-    """(hits,) log-probability of the document's docid given the query, or the logit of its leaf."""
+    """The log-probability of each document's docid given the query, or the logit of its leaf: (hits,)."""
     certified: int
     """How many of the first hits are certified to be the most probable documents of all."""
     is_docid: NDArray[np.bool_]
-    """(hypotheses,) whether each one, best first, is a docid that exists."""
+    """Whether each result of the beam is a docid that exists, (results,)."""
 
     def hits(self) -> Iterator[tuple[int, float]]:
-        """doc_index and score."""
+        """The doc_index and the score of each document."""
         return zip(self.doc_index.tolist(), self.score.tolist(), strict=True)
 
 
 class Searcher:
-    """Answers queries with `model` over `docids`.
+    """Searches with a model among the docids that it was trained on.
 
     Args:
         constrained: whether the beam follows only docids that exist.
-        max_beam: widest beam to make the first results certified; 0 takes what the beam finds.
+        max_beam: largest beam that exact search may try; 0 for plain beam search.
         ranking: how documents that a beam finds are ordered, path or leaf (see dsi.search.leaves).
     """
 
@@ -56,12 +55,17 @@ class Searcher:
     ) -> None:
         self.model, self.docids = model, docids
         self.constrained, self.max_beam, self.ranking = constrained, max_beam, ranking
-        self.trie = None if docids.is_atomic else DeviceTrie.of(docids.trie, model.device)
+        self.trie: DeviceTrie | None = None
+        if not docids.is_atomic and constrained:
+            self.trie = DeviceTrie(docids.trie, model.device)
+        elif not docids.is_atomic:
+            tokens = model.config.docid_tokens
+            self.trie = UnconstrainedTrie(docids.trie, model.device, tokens, docids.vocabulary.end)
 
     def search(self, queries: Sequence[Sequence[int]], beam: int, batch_size: int) -> list[Ranking]:
-        """At most `beam` documents for each query, given as text tokens; `batch_size` queries go together.
+        """The ranking of at most `beam` documents for each query, given as token ids, in batches of `batch_size`.
 
-        A query's ranking does not depend on the queries around it: padding is masked everywhere.
+        A ranking does not depend on the other queries of the batch: padding is masked everywhere.
         """
         self.model.eval()
         rankings: dict[int, Ranking] = {}
@@ -81,21 +85,17 @@ class Searcher:
                 Ranking(numbers, score, certified=len(numbers), is_docid=np.ones(len(numbers), dtype=bool))
                 for numbers, score in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)
             ]
-        found = self._beam(self.trie, ids, mask, beam)
+        if self.max_beam and self.constrained:
+            result = exact_search(self.model, self.trie, ids, mask, beam, CERTIFIED, self.max_beam)
+        else:
+            result = beam_search(self.model, self.trie, ids, mask, beam)
         if self.ranking == "leaf":
-            found = rank_by_leaf(self.model, found, ids, mask)
-        rows = zip(found.nodes.cpu().numpy(), found.scores.cpu().numpy(), found.dropped.tolist(), strict=True)
-        return [self._documents(nodes, scores, dropped, beam) for nodes, scores, dropped in rows]
+            result = rank_by_leaf(self.model, result, ids, mask)
+        rows = zip(result.nodes.cpu().numpy(), result.scores.cpu().numpy(), result.dropped.tolist(), strict=True)
+        return [self._ranking(nodes, scores, dropped, beam) for nodes, scores, dropped in rows]
 
-    def _beam(self, trie: DeviceTrie, ids: Tensor, mask: Tensor, beam: int) -> BeamResult:
-        if not self.constrained:
-            return unconstrained_beam_search(self.model, trie, ids, mask, beam, self.docids.vocabulary.end)
-        if self.max_beam:
-            return exact_search(self.model, trie, ids, mask, beam, CERTIFIED, self.max_beam)
-        return beam_search(self.model, trie, ids, mask, beam)
-
-    def _documents(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], dropped: float, beam: int) -> Ranking:
-        """Documents of the leaves; documents that share a docid share its score and come in corpus order."""
+    def _ranking(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], dropped: float, beam: int) -> Ranking:
+        """The ranking of the leaves' documents; those that share a docid share its score and come in corpus order."""
         nodes, scores = nodes[scores > -np.inf], scores[scores > -np.inf]
         is_docid = nodes >= 0
         documents, sizes = self.docids.trie.documents_of(nodes[is_docid])

@@ -1,6 +1,4 @@
-"""The best of many columns that are scored a chunk at a time, so that memory does not grow with queries x documents."""
-
-from __future__ import annotations
+"""The top k of scores that are computed one chunk of columns at a time, so that they need not fit in memory."""
 
 from collections.abc import Iterable
 
@@ -9,19 +7,20 @@ from torch import Tensor
 
 
 def top_k_of_chunks(chunks: Iterable[Tensor], count: int) -> tuple[Tensor, Tensor]:
-    """The `count` best columns of chunks that stand side by side, each (queries, columns); all if there are fewer.
+    """The numbers and the scores of the `count` best columns, best first, each (queries, at most count).
 
-    Returns:
-        Number of the column and its score, best first, each (queries, at most count).
+    `chunks`, each (queries, columns), stand side by side.
+
+    >>> numbers, scores = top_k_of_chunks([torch.tensor([[0.1, 0.5]]), torch.tensor([[0.7]])], count=2)
+    >>> numbers.tolist()
+    [[2, 1]]
     """
-    numbers, scores, start = None, None, 0
+    numbers, scores, start = torch.empty(0), torch.empty(0), 0
     for chunk in chunks:
-        columns = torch.arange(start, start + chunk.shape[1], device=chunk.device).expand_as(chunk)
-        start += chunk.shape[1]
-        if numbers is not None and scores is not None:
+        stop = start + chunk.shape[1]
+        columns = torch.arange(start, stop, device=chunk.device).expand_as(chunk)
+        if start:
             chunk, columns = torch.cat([scores, chunk], dim=1), torch.cat([numbers, columns], dim=1)
         scores, best = chunk.topk(min(count, chunk.shape[1]), dim=1)
-        numbers = columns.gather(1, best)
-    assert numbers is not None  # there is at least one chunk
-    assert scores is not None
+        numbers, start = columns.gather(1, best), stop
     return numbers, scores

@@ -1,7 +1,6 @@
 """The Hugging Face Trainer with ready-made batches, a learning rate for each part of a model, and a quiet log."""
 
-from __future__ import annotations
-
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,17 +18,19 @@ from dsi.training.batches import Batches
 
 SECONDS_BETWEEN_LINES = 30.0
 DEV_MEASURE = "RR@10"
+"""The measure on dev queries that chooses among checkpoints and among rounds."""
 
 
 class BatchTrainer(Trainer):
-    """Trains on `batches`.
+    """Trains a model on batches that come ready-made.
 
     Args:
-        section: of the configuration that has the learning rates, for messages.
+        section: the section of the configuration that has the learning rates, named in messages.
         optimizer: adamw or adafactor.
-        rates: learning rate of each part (see `part_of`).
-        flops: of training on a batch, padding included.
-        seconds_before: training seconds spent before this start, for a resumed run.
+        rates: the learning rate of each part of the model (see `part_of`).
+        flops: a function from a batch to the FLOPs of training on it, padding included.
+        seconds_before: seconds of training before this start, for a resumed run.
+        options: further arguments of the Hugging Face Trainer.
     """
 
     optimizer: torch.optim.Optimizer | None
@@ -54,22 +55,22 @@ class BatchTrainer(Trainer):
 
     @property
     def seconds(self) -> float:
-        """Of training so far, over all its starts."""
+        """The seconds of training so far, over all its starts."""
         return round(time.monotonic() - self.started, 2)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """The Trainer adds them up over all processes and starts, in `state.total_flos`."""
+        """FLOPs of a batch, which the Trainer adds up over all processes and starts in `state.total_flos`."""
         return int(self.flops(inputs))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log({"seconds": self.seconds, **logs}, start_time)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
-        """Batches come ready-made and already divided among the processes, so accelerate must not divide them."""
+        """The batches as they are: they are divided among the processes already, which accelerate must not do again."""
         return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available())
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """A learning rate a part: T5's embeddings need larger steps than its matrices."""
+        """The optimizer, with a learning rate for each part: T5's embeddings need larger steps than its matrices."""
         if self.optimizer is None:
             parts: dict[str, list[nn.Parameter]] = {part: [] for part in self.rates}
             for name, parameter in (model or self.model).named_parameters():
@@ -80,10 +81,10 @@ class BatchTrainer(Trainer):
 
 
 class TrainingLog(TrainerCallback):
-    """A plain line now and then, with the loss, the dev measure and the time left. Stops at a loss that is not finite.
+    """Prints a line now and then with the loss, the dev measure and the time left; stops at a loss that is not finite.
 
     Raises:
-        DsiError: the loss is NaN or infinite; the last good checkpoint stays.
+        DsiError: the loss is NaN or infinite; the last checkpoint is kept.
     """
 
     def __init__(self, section: str, steps: int, batch_size: int) -> None:
@@ -97,7 +98,7 @@ class TrainingLog(TrainerCallback):
     ) -> None:
         self.start = self.start or (time.monotonic(), state.global_step)
         self.loss = logs.get("loss", self.loss)
-        if "loss" in logs and not torch.isfinite(torch.tensor(self.loss)):
+        if "loss" in logs and not math.isfinite(self.loss):
             raise DsiError(
                 f"{self.section}: the loss is {self.loss} at step {state.global_step}; lower"
                 f" {self.section}.learning_rate, or the other learning rates there, and start again"

@@ -1,11 +1,9 @@
-"""Batches as a function of (seed, number): any process can make any batch, in any order, also after a restart.
+"""Training batches as a function of the seed and the step: any process makes any batch, also after a restart.
 
 Every task has an endless stream: one random permutation of its examples after another. A window of batches takes from
-each stream as many as its weight says, and is sorted by text length before it is cut into batches, so that a batch
-needs little padding; the batches of a window are then shuffled again. Permutations are computed, not stored.
+each stream as many examples as its weight says, and is sorted by text length before it is cut into batches, so that a
+batch needs little padding; the batches of a window are then shuffled again. Permutations are computed, not stored.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -21,19 +19,22 @@ from dsi.training.examples import Examples
 from dsi.training.targets import Arrays
 
 WINDOW = 64
-"""Batches sorted by length together."""
+"""The number of batches whose examples are sorted by length together."""
 ROUNDS = 4
+"""The number of rounds of the Feistel network that permutes the examples of a task."""
 
 
 class Batches(Dataset[dict[str, Tensor]]):
-    """Micro-batches of one process, ready for the model; `rows` are the row numbers of their examples.
+    """The micro-batches of one process, as dictionaries of tensors; `rows` are the row numbers of the examples.
 
     Args:
-        targets: what the model is to predict, from the doc_index of each example.
-        batch_size: examples an optimiser step, over all processes and micro-batches; a multiple of their number.
-        weights: share of each task in the examples, up to a common factor; a task without one is left out.
-        first_step: optimiser steps already done, which item 0 follows.
+        targets: a function from the doc_index of each example to what the model is to predict.
+        batch_size: examples per optimiser step, over all processes and micro-batches; a multiple of their number.
+        pad: the token id that pads texts.
         steps: optimiser steps in all.
+        weights: the share of each task in the examples, up to a common factor; a task without one is left out.
+        first_step: optimiser steps already done, which item 0 follows.
+        accumulation: micro-batches per optimiser step and process.
     """
 
     def __init__(
@@ -64,9 +65,8 @@ class Batches(Dataset[dict[str, Tensor]]):
         step, micro_batch = divmod(item, self.accumulation)
         if item >= len(self):
             raise IndexError(item)
-        rows = self.batch(self.first_step + step)[
-            micro_batch * self.processes + self.process :: self.accumulation * self.processes
-        ]
+        batch_rows = self.batch(self.first_step + step)
+        rows = batch_rows[micro_batch * self.processes + self.process :: self.accumulation * self.processes]
         ids, mask = self.examples.padded(rows, self.pad)
         batch = {"rows": rows, "input_ids": ids, "attention_mask": mask.astype(np.int64)}
         batch |= self.targets(np.asarray(self.examples.doc_index[rows]))
@@ -75,12 +75,13 @@ class Batches(Dataset[dict[str, Tensor]]):
         return {name: torch.from_numpy(array) for name, array in batch.items()}
 
     def batch(self, step: int) -> NDArray[np.int64]:
-        """Rows of the examples of optimiser step `step`, shape (batch_size,)."""
+        """The row numbers of the examples of optimiser step `step`, over all processes, shape (batch_size,)."""
         window, number = divmod(step, WINDOW)
         rows: NDArray[np.int64] = self.window(window)[number]
         return rows
 
     def _window(self, window: int) -> NDArray[np.int64]:
+        """The row numbers of the examples of a window, shape (WINDOW, batch_size)."""
         first, parts = 0, [np.empty(0, dtype=np.int64)]
         for task, (size, quota) in enumerate(zip(self.examples.tasks.values(), self.quotas, strict=True)):
             epochs, within = np.divmod(np.arange(window * quota, (window + 1) * quota), size)
@@ -94,7 +95,7 @@ class Batches(Dataset[dict[str, Tensor]]):
 
 
 def quotas(weights: Sequence[float], examples: int) -> list[int]:
-    """How many of so many examples come from each task; at least one where the weight is above 0.
+    """How many of a number of examples each task provides; at least one where its weight is above 0.
 
     >>> quotas([1.0, 2.0, 0.0, 1e-9], 8)
     [3, 4, 0, 1]
@@ -109,9 +110,13 @@ def quotas(weights: Sequence[float], examples: int) -> list[int]:
 
 
 def permuted(positions: NDArray[np.int64], size: int, key: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where a random permutation of `size` elements, chosen by `key`, sends these positions; in no memory.
+    """The images of these positions under a random permutation of `size` elements, which `key` chooses.
 
-    A Feistel network permutes the next power of four; what it sends outside is sent on until it is inside.
+    A Feistel network permutes as many elements as the next power of four; an image outside `size` is permuted again
+    until it is inside. No permutation is held in memory.
+
+    >>> permuted(np.arange(6), 6, np.array([11, 23, 35, 47])).tolist()
+    [1, 5, 0, 4, 3, 2]
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     mask = np.uint64((1 << half) - 1)

@@ -1,6 +1,4 @@
-"""Retrieval on the dev queries while training goes on."""
-
-from __future__ import annotations
+"""Retrieval quality on the dev queries, measured while training goes on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,16 +14,18 @@ from dsi.search.searcher import Searcher
 from dsi.training.batch_trainer import DEV_MEASURE
 
 DEV_BEAM = {"path": 10, "leaf": 100}
-"""Enough for RR@10, by how documents are ranked: leaves rank the better the more of them the beam finds."""
+"""The beam for each way of ranking documents, enough for RR@10: a ranking of leaves is the better the more of them the
+beam finds."""
 
 DevEvaluator = Callable[[DifferentiableSearchIndex], dict[str, float]]
+"""A function from a model to its measures on the dev queries, by name."""
 
 
 def dev_evaluator(
     corpus: Corpus, docids: Docids, tokenizer_folder: Path, limit: int, length: int, ranking: Ranking = "path"
 ) -> DevEvaluator | None:
-    """A function from a model to its measures on the first `limit` dev queries, cut to `length` tokens, with documents
-    ordered by `ranking`; None without a dev split."""
+    """The evaluator on the first `limit` dev queries, cut to `length` tokens, with documents ordered by `ranking`; None
+    if the corpus has no dev split."""
     if DEV not in corpus.splits:
         return None
     queries = corpus.queries(DEV)[:limit]
@@ -38,8 +38,8 @@ def dev_evaluator(
     def evaluate(model: DifferentiableSearchIndex) -> dict[str, float]:
         rankings = Searcher(model, docids, ranking=ranking).search(token_ids, DEV_BEAM[ranking], batch_size=256)
         run = {
-            query.query_id: dict(zip(corpus.doc_ids(found.doc_index.tolist()), found.score.tolist(), strict=True))
-            for query, found in zip(queries, rankings, strict=True)
+            query.query_id: dict(zip(corpus.doc_ids(result.doc_index.tolist()), result.score.tolist(), strict=True))
+            for query, result in zip(queries, rankings, strict=True)
         }
         return score_run(measures, qrels, run)
 

@@ -1,16 +1,14 @@
-"""Training pairs (text, document), tokenised once into flat memory-mapped arrays.
+"""The example store: training pairs (text, document), tokenised once into flat memory-mapped arrays.
 
-tokens.bin       all texts' tokens, one after the other; uint16 where the vocabulary allows
-lengths.bin      (pairs,) uint16
+tokens.bin       the token ids of all texts, one after the other; uint16 where the vocabulary allows, else uint32
+lengths.bin      (pairs,) uint16: the number of tokens of each text
 doc_index.bin    (pairs,) uint32
-starts.npy       (pairs / 16,) int64: where in tokens.bin every sixteenth text begins
-tasks.json       how many pairs of each task there are, in their order
+starts.npy       (pairs / 16 + 1,) int64: where in tokens.bin every sixteenth text begins, and the end
+tasks.json       the number of pairs of each task, in the order of the tasks
 
-A pair is 6.5 bytes and 2 a token; reading one needs no more memory than it has tokens. Processes that share the
-tokenising write shards first (see dsi.runtime.shards), which one of them puts together.
+A pair takes 6.5 bytes and 2 (or 4) per token; reading it needs no more memory than it has tokens. Processes that share
+the tokenising write shards first (see dsi.runtime.shards), which one of them puts together.
 """
-
-from __future__ import annotations
 
 import json
 import shutil
@@ -31,28 +29,25 @@ from dsi.runtime.progress import progress
 from dsi.runtime.shards import Shards, published
 
 LAST_WRITTEN = "tasks.json"
+ARRAYS = ("tokens", "lengths", "doc_index")
 BLOCK = 16
-"""Pairs between two known beginnings."""
+"""The number of pairs from one entry of starts.npy to the next."""
 
 Pairs = tuple[NDArray[np.uint32], list[list[int]]]
-"""doc_index of each pair, and the text tokens that lead to it."""
-
-
-Types = Mapping[str, type[np.unsignedinteger[Any]]]
-"""Of the numbers in each of the store's arrays."""
+"""The doc_index of each pair, and the token ids of its text."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """The pairs of one training task, a shard at a time."""
+    """The pairs of one training task, made shard by shard."""
 
     shards: int
     pairs: Callable[[int], Pairs]
-    """Those of a shard, which depend on its number alone."""
+    """A function from the number of a shard to its pairs, which depend on that number alone."""
 
 
 class Examples:
-    """Read access to a folder of tokenised pairs."""
+    """Read access to an example store; `tasks` has the number of pairs of each task."""
 
     def __init__(self, folder: Path) -> None:
         self.tasks: dict[str, int] = json.loads((folder / LAST_WRITTEN).read_text(encoding="utf-8"))
@@ -66,7 +61,7 @@ class Examples:
         return len(self.doc_index)
 
     def padded(self, rows: NDArray[np.int64], pad: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Token ids of the pairs and their mask, each (rows, longest of them)."""
+        """The token ids of the pairs in `rows`, padded with `pad`, and their mask, each (rows, longest text)."""
         lengths = self.lengths[rows].astype(np.int64)
         columns = np.arange(lengths.max())
         mask = columns < lengths[:, None]
@@ -74,6 +69,7 @@ class Examples:
         return np.where(mask, self.tokens[positions], pad).astype(np.int64), mask
 
     def _start(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in `tokens` the text of each row begins."""
         block, within = np.divmod(rows, BLOCK)
         before = np.arange(BLOCK) < within[:, None]
         lengths = self.lengths[np.where(before, (block * BLOCK)[:, None] + np.arange(BLOCK), 0)]
@@ -81,51 +77,38 @@ class Examples:
 
 
 def write_examples(folder: Path, tasks: Mapping[str, Task], vocabulary: int, rank: Rank = ALONE) -> Examples:
-    """Write the pairs of all tasks, of tokens below `vocabulary`, unless the folder is complete already.
+    """Write the pairs of all tasks, whose token ids are below `vocabulary`, unless the folder is complete already.
 
     Every process of `rank` must call this; they share the tokenising.
 
     Raises:
-        DsiError: there is no pair for a task.
+        DsiError: a task has no pairs.
     """
     if not (folder / LAST_WRITTEN).exists():
-        types = {
-            "tokens": np.uint16 if vocabulary <= 1 << 16 else np.uint32,
-            "lengths": np.uint16,
-            "doc_index": np.uint32,
-        }
-        written = {
-            name: _write_shards(folder / "shards" / name, name, task, types, rank) for name, task in tasks.items()
-        }
+        token_type = np.uint16 if vocabulary <= 1 << 16 else np.uint32
+        shards = {name: Shards(folder / "shards" / name, task.shards, 1, ".npz", rank) for name, task in tasks.items()}
+        for name, task in tasks.items():
+            for shard in progress(shards[name].unfinished(), f"tokenise {name}", unit="shards"):
+                doc_index, token_ids = task.pairs(shard)
+                with published(shards[name].path(shard)) as temporary, temporary.open("wb") as file:
+                    tokens = np.fromiter(chain.from_iterable(token_ids), dtype=token_type)
+                    lengths = np.fromiter(map(len, token_ids), dtype=np.uint16, count=len(token_ids))
+                    np.savez(file, tokens=tokens, lengths=lengths, doc_index=doc_index.astype(np.uint32))
         if rank.process == 0:
-            _join(folder, {name: shards.wait() for name, shards in written.items()}, types)
+            _join(folder, {name: written.wait() for name, written in shards.items()})
         wait_until((folder / LAST_WRITTEN).exists)
     return Examples(folder)
 
 
-def _write_shards(folder: Path, name: str, task: Task, types: Types, rank: Rank) -> Shards:
-    shards = Shards(folder, task.shards, 1, ".npz", rank)
-    for shard in progress(shards.unfinished(), f"tokenise {name}", unit="shards"):
-        doc_index, token_ids = task.pairs(shard)
-        with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                tokens=np.fromiter(chain.from_iterable(token_ids), dtype=types["tokens"]),
-                lengths=np.fromiter(map(len, token_ids), dtype=types["lengths"], count=len(token_ids)),
-                doc_index=doc_index.astype(types["doc_index"]),
-            )
-    return shards
-
-
-def _join(folder: Path, shards: Mapping[str, list[Path]], types: Types) -> None:
-    """Put the shards of all tasks into the files of the store, one after the other, and remove them."""
+def _join(folder: Path, shards: Mapping[str, list[Path]]) -> None:
+    """Write the arrays of the store from the shards of all tasks, one after the other, and remove the shards."""
     counts = dict.fromkeys(shards, 0)
     with ExitStack() as files:
-        written = {name: files.enter_context((folder / f"{name}.bin").open("wb")) for name in types}
+        written = {name: files.enter_context((folder / f"{name}.bin").open("wb")) for name in ARRAYS}
         for task, paths in shards.items():
             for path in paths:
                 with np.load(path) as shard:
-                    for name in types:
+                    for name in ARRAYS:
                         written[name].write(shard[name].tobytes())
                     counts[task] += len(shard["lengths"])
             if not counts[task]:
@@ -137,9 +120,7 @@ def _join(folder: Path, shards: Mapping[str, list[Path]], types: Types) -> None:
 
 def _starts(lengths: NDArray[np.uint16]) -> NDArray[np.int64]:
     """Where every block begins, and the end of the last one."""
-    chunk = BLOCK << 16
-    sums = [
-        np.add.reduceat(some, np.arange(0, len(some), BLOCK), dtype=np.int64)
-        for some in (lengths[start : start + chunk] for start in range(0, len(lengths), chunk))
-    ]
+    size = BLOCK << 16
+    chunks = (lengths[start : start + size] for start in range(0, len(lengths), size))
+    sums = [np.add.reduceat(chunk, np.arange(0, len(chunk), BLOCK), dtype=np.int64) for chunk in chunks]
     return np.concatenate([[0], np.cumsum(np.concatenate(sums))])

@@ -1,10 +1,8 @@
-"""One round of training: warm start, steps with a rate that rises and falls, document states added to the rows.
+"""One round of training: warm start, steps whose learning rate rises and falls, document states added to output rows.
 
-What the steps leave is kept apart until the states are added, so that a kill repeats neither. A finished round is a
-folder with the model and `round.json`, which is written last; the next one starts from it.
+The trained model is kept apart until the states are added, so that a killed process repeats neither. A finished round
+is a folder with the model and `round.json`, which is written last; the next round starts from it.
 """
-
-from __future__ import annotations
 
 import json
 import math
@@ -12,6 +10,7 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,55 +39,59 @@ from dsi.training.trainer import DocidTrainer
 
 ROUND = "round.json"
 STEPS = "steps.json"
-"""What the Trainer noted of a round's steps; written, beside their best model, before states are added."""
+"""The file with the Trainer's log of a round, beside its best model; written before document states are added."""
 UNTRAINED = "untrained"
-"""Folder of the model with a warm start alone, which a short training may not better."""
+"""The folder of the model after the warm start alone, which a short training may not better."""
 WARM_STATES = "states-before"
-"""Folder of the document states that start the rows."""
+"""The folder of the document states of the warm start."""
 HEAD_RATE_TIMES_DOCUMENTS = 12.0
-"""AdamW moves a row that hears nothing of its own document as far as one that does, so a row's step must shrink as its
-document comes up less often: 2e-3 is best for 6,000 documents, and ruins a warm start for 36,594."""
+"""The docid head's default learning rate, times the number of documents. AdamW moves an output row as far when its
+document is absent from a batch as when it is there, so the rate must fall as each document comes up less often: 2e-3 is
+best for 6,000 documents, and ruins a warm start for 36,594."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """A finished round."""
+    """A finished round; seconds, steps and FLOPs are those of the whole training up to its end."""
 
     folder: Path
     seconds: float
-    """Of training up to its end, the warm start and earlier rounds included."""
+    """The seconds of training, the warm start included."""
     steps: int
     flops: float
-    """Of the steps, as seconds and steps up to its end."""
+    """The FLOPs of the training steps."""
     curve: list[dict[str, Any]]
+    """The points of the dev curve of this round."""
     record: list[dict[str, Any]]
+    """The loss and the speed, as logged in this round."""
     parameters: dict[str, int]
-    """Of each part."""
+    """The number of parameters of each part of the model."""
     best_step: int
+    """The step whose model was kept."""
     states_added: bool
-    """Whether the document states made the rows better."""
+    """Whether the document states were added to the output rows, which they are if that is better on dev."""
     measure: float | None
-    """dev RR@10 of the model; None without dev queries."""
+    """RR@10 of the model on dev queries; None without dev queries."""
 
 
 def write_round(done: Round) -> None:
+    """Write `round.json`, which makes the folder of the round complete."""
     write_json(done.folder / ROUND, {key: value for key, value in vars(done).items() if key != "folder"})
 
 
 def read_round(folder: Path) -> Round:
+    """The finished round in a folder."""
     return Round(folder, **json.loads((folder / ROUND).read_text(encoding="utf-8")))
 
 
-def copy_model(source: Path, target: Path) -> None:
-    """The files of a model, without what is noted of its round."""
-    for file in source.iterdir():
-        if file.name not in (ROUND, STEPS):
-            shutil.copy2(file, target)
+def copy_model(source_folder: Path, target_folder: Path) -> None:
+    """Copy the files of a model, without what is noted of its round."""
+    shutil.copytree(source_folder, target_folder, ignore=shutil.ignore_patterns(ROUND, STEPS), dirs_exist_ok=True)
 
 
 @dataclass(frozen=True)
 class RoundContext:
-    """What all rounds have in common."""
+    """What all rounds of a training have in common."""
 
     examples: Examples
     model: ModelConfig
@@ -99,58 +102,57 @@ class RoundContext:
 
     @property
     def is_warm(self) -> bool:
-        """Whether document states start the output rows, and are added to them after the round."""
+        """Whether document states start the output rows, and may be added to them after each round."""
         return self.model.warm_start and (self.docids.is_atomic or self.model.head == "hierarchical_softmax")
 
     def states(self, backbone: DifferentiableSearchIndex, work_folder: Path) -> list[Path]:
-        """Document states, which all processes compute together, as files in the folder `work`."""
+        """The files of the document states, in `work_folder`; all processes compute them together."""
         encode = StateEncoder(backbone.to(compute_device()), self.tokenizer_folder, self.model.document_length)
         return encode_shards(work_folder, self.corpus, encode, "document states", rank())
 
     def backbone(self, checkpoint: str | None) -> DifferentiableSearchIndex:
-        """The model of a checkpoint without its rows; whole on every process, as FSDP's may not be."""
+        """The model of a checkpoint without its output rows; whole on every process, as FSDP's may not be."""
         start = self.model.model_copy(update={"checkpoint": checkpoint})
         return build_backbone(start.backbone, self.tokenizer_folder, self.training.seed)
 
-    def dev_evaluator(self) -> DevEvaluator | None:
-        training, length = self.training, self.model.query_length
-        return dev_evaluator(
-            self.corpus, self.docids, self.tokenizer_folder, training.dev_queries, length, training.dev_ranking
-        )
+    @cached_property
+    def evaluate(self) -> DevEvaluator | None:
+        """The evaluator on the dev queries, or None without a dev split."""
+        limit, length, ranking = self.training.dev_queries, self.model.query_length, self.training.dev_ranking
+        return dev_evaluator(self.corpus, self.docids, self.tokenizer_folder, limit, length, ranking)
 
 
 def train_round(folder: Path, number: int, before: Round | None, context: RoundContext) -> None:
-    """Fill `folder` with round `number`, which goes on where it was, or starts where `before` ended.
+    """Fill `folder` with round `number`, which resumes, or starts from the model of the round `before`.
 
     Raises:
         DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
     """
     if context.training.rounds > 1:
         print(f"round {number + 1} of {context.training.rounds}", file=sys.stderr, flush=True)
-    evaluate = context.dev_evaluator()
-    trained, checkpoints = folder.with_name(f"trained-{number}"), folder.with_name(f"checkpoints-{number}")
-    has_steps = (trained / STEPS).exists()
+    trained_folder, checkpoints_folder, states_folder = (
+        folder.with_name(f"{name}-{number}") for name in ("trained", "checkpoints", "states")
+    )
+    has_steps = (trained_folder / STEPS).exists()
     wait_for_everyone()  # before the first process may remove it
     if not has_steps:
-        _train(trained, checkpoints, before, context, evaluate)
+        _train(trained_folder, checkpoints_folder, before, context)
         wait_for_everyone()  # until the first process has written it
-    began, work = time.monotonic(), folder.with_name(f"states-{number}")
+    began = time.monotonic()
     states: list[Path] = []
-    if context.is_warm and evaluate is not None:
-        states = context.states(context.backbone(str(trained)), work)
+    if context.is_warm and context.evaluate is not None:
+        states = context.states(context.backbone(str(trained_folder)), states_folder)
     if is_first_process():
-        _finish(folder, trained, before, context, evaluate, states, began)
+        _finish(folder, trained_folder, before, context, states, began)
     wait_for_everyone()
     if is_first_process():
-        for leftover in (checkpoints, trained, work, folder.with_name(WARM_STATES)):
+        for leftover in (checkpoints_folder, trained_folder, states_folder, folder.with_name(WARM_STATES)):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _train(
-    folder: Path, checkpoints_folder: Path, before: Round | None, context: RoundContext, evaluate: DevEvaluator | None
-) -> None:
-    """All steps of a round; `folder` gets the best model by dev."""
-    model, training, docids = context.model, context.training, context.docids
+def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context: RoundContext) -> None:
+    """Do all steps of a round; `folder` gets the best model by dev."""
+    model, training, docids, evaluate = context.model, context.training, context.docids, context.evaluate
     arguments = training_arguments(training, checkpoints_folder, evaluate is not None)
     # PAWA's projections of late positions have no gradient where a batch's docids are short
     arguments.ddp_find_unused_parameters = model.head == "pawa"
@@ -205,32 +207,25 @@ def _train(
 
 
 def _finish(
-    folder: Path,
-    trained_folder: Path,
-    before: Round | None,
-    context: RoundContext,
-    evaluate: DevEvaluator | None,
-    states: list[Path],
-    began: float,
+    folder: Path, trained_folder: Path, before: Round | None, context: RoundContext, states: list[Path], began: float
 ) -> None:
-    """Put the trained model into `folder`, with the states in the files `states` added to its rows if that makes it
-    better, and note the round, whose steps ended at the time `began`."""
+    """Put the trained model into `folder`, with the document states in the files `states` added to its output rows if
+    that is better on dev, and note the round, whose steps ended at the time `began`."""
     done = json.loads((trained_folder / STEPS).read_text(encoding="utf-8"))
     steps_before = before.steps if before else 0
     curve = dev_curve(done["history"], context.training.batch_size, steps_before)
     best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
     measure, states_added = best.get(DEV_MEASURE), False
-    folder.mkdir(exist_ok=True)
     copy_model(trained_folder, folder)
     index = DifferentiableSearchIndex.from_pretrained(trained_folder).to(compute_device())
-    if states and evaluate is not None:
+    if states and context.evaluate is not None:
         add_document_states(index, context.docids, document_states(states))
-        found = evaluate(index)[DEV_MEASURE]
-        print(f"document states added to the rows: dev {DEV_MEASURE} {found:.4f}", file=sys.stderr, flush=True)
-        curve.append({**curve[-1], "seconds": done["seconds"] + time.monotonic() - began, DEV_MEASURE: found})
-        states_added = found > best[DEV_MEASURE]
+        with_states = context.evaluate(index)[DEV_MEASURE]
+        print(f"document states added to the rows: dev {DEV_MEASURE} {with_states:.4f}", file=sys.stderr, flush=True)
+        curve.append({**curve[-1], "seconds": done["seconds"] + time.monotonic() - began, DEV_MEASURE: with_states})
+        states_added = with_states > best[DEV_MEASURE]
         if states_added:
-            measure = found
+            measure = with_states
             index.save_pretrained(folder)
     seconds, steps = done["seconds"] + time.monotonic() - began, steps_before + done["steps"]
     flops = done["flops"] + (before.flops if before else 0.0)
@@ -240,7 +235,7 @@ def _finish(
 
 
 def training_arguments(config: TrainingConfig, checkpoints_folder: Path, has_dev: bool) -> TrainingArguments:
-    """The Trainer's arguments for our configuration.
+    """The arguments of the Hugging Face Trainer for this section of the configuration.
 
     Raises:
         DsiError: bfloat16 was asked of a device without it, or the batch does not divide among the processes.

@@ -1,6 +1,4 @@
-"""What a batch is to predict, from the documents of its examples."""
-
-from __future__ import annotations
+"""What the model is to predict for a batch, from the documents of its examples."""
 
 from typing import Any
 
@@ -10,14 +8,15 @@ from numpy.typing import NDArray
 from dsi.docids.store import Docids
 
 Arrays = dict[str, NDArray[np.int64]]
+"""The arrays of a batch by name, each with one row per example."""
 
 
 class DocidTargets:
-    """Docids of documents as the model's forward wants them (see dsi.model.heads.Targets).
+    """The docids of documents as the model's forward pass wants them (see `Targets` in dsi.model.heads.layout).
 
     Args:
-        docids: of all documents.
-        with_nodes: whether to give trie nodes beside the codes, as the hierarchical softmax head needs.
+        docids: the docids of all documents.
+        with_nodes: whether to add the trie nodes and their siblings, as the hierarchical softmax head needs.
     """
 
     def __init__(self, docids: Docids, with_nodes: bool = False) -> None:
@@ -25,7 +24,7 @@ class DocidTargets:
         self.docids = docids if with_nodes else None
 
     def __call__(self, doc_index: NDArray[np.integer[Any]]) -> Arrays:
-        """Arrays of shape (documents, tokens of the longest docid among them), padded at the end with -1."""
+        """Arrays of shape (documents, tokens of the longest of their docids), padded at the end with -1."""
         codes = self.codes[doc_index].astype(np.int64)
         codes = codes[:, : int((codes >= 0).any(axis=0).sum())]
         if self.docids is None:

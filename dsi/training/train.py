@@ -1,6 +1,4 @@
-"""Train the index: texts of the chosen tasks -> docids."""
-
-from __future__ import annotations
+"""The stage `model`: trains the index on the texts of the chosen tasks, round after round."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.model.card import write_card
 from dsi.runtime.processes import rank, wait_for_everyone
+from dsi.tokenizer import save_tokenizer
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.examples import write_examples
 from dsi.training.record import write_points
@@ -39,27 +38,29 @@ def train(
     doc2query_folder: Path,
     docids_folder: Path,
 ) -> dict[str, Any]:
-    """Train from the last checkpoint in `out`, or from the start, and save the best model by dev RR@10.
+    """Train from the last checkpoint in `out_folder`, or from the start, and save the best model by dev RR@10 there,
+    with its tokenizer, the dev curve, the training record and a model card. All processes take part.
+
+    Returns:
+        Parameters, steps, seconds, FLOPs and speed of the training, and RR@10 where there are dev queries.
 
     Raises:
         DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
     """
-    documents, identifiers, tokenizer = (
-        Corpus(corpus_folder),
-        Docids(docids_folder),
-        AutoTokenizer.from_pretrained(tokenizer_folder),
-    )
-    arguments = training_arguments(training, out_folder / WORK / "checkpoints", DEV in documents.splits)
-    tasks = training_tasks(training.tasks, documents, doc2query_folder, tokenizer, model.query_length, training.seed)
-    examples = write_examples(out_folder / WORK / "examples", tasks, len(tokenizer), rank())
-    context = RoundContext(examples, model, training, documents, tokenizer_folder, identifiers)
+    corpus, docids, work_folder = Corpus(corpus_folder), Docids(docids_folder), out_folder / WORK
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    # refuses what this machine cannot do, before anything is written
+    arguments = training_arguments(training, work_folder / "checkpoints", DEV in corpus.splits)
+    tasks = training_tasks(training.tasks, corpus, doc2query_folder, tokenizer, model.query_length, training.seed)
+    examples = write_examples(work_folder / "examples", tasks, len(tokenizer), rank())
+    context = RoundContext(examples, model, training, corpus, tokenizer_folder, docids)
     rounds: list[Round] = []
     for number in range(training.rounds):
-        folder = out_folder / WORK / f"round-{number}"
+        folder = work_folder / f"round-{number}"
         if not (folder / ROUND).exists():
             train_round(folder, number, rounds[-1] if rounds else None, context)
         rounds.append(read_round(folder))
-    untrained = out_folder / WORK / UNTRAINED
+    untrained = work_folder / UNTRAINED
     candidates = [*([read_round(untrained)] if (untrained / ROUND).exists() else []), *rounds]
     best = max(candidates, key=lambda done: done.measure if done.measure is not None else done.steps)
     counts = {
@@ -76,14 +77,14 @@ def train(
     }
     if arguments.process_index == 0:
         copy_model(best.folder, out_folder)
-        tokenizer.save_pretrained(out_folder)
+        save_tokenizer(tokenizer, out_folder)
         write_points(out_folder / "dev_curve.tsv", [point for done in candidates for point in done.curve])
         write_points(out_folder / "training.tsv", [point for done in rounds for point in done.record])
         source = (read_manifest(corpus_folder) or {}).get("inputs", {}).get("corpus", {})
         indexed = {
             "source": source.get("dataset") or source.get("source") or "a corpus",
-            "documents": len(documents),
-            "docids": identifiers.vocabulary.kind,
+            "documents": len(corpus),
+            "docids": docids.vocabulary.kind,
         }
         write_card(out_folder, model, training, indexed, counts)
     wait_for_everyone()

@@ -1,9 +1,8 @@
-"""The trainer of the index: retrieval on dev as its evaluation, a record of its speed, checkpoints under FSDP."""
-
-from __future__ import annotations
+"""The trainer of the index: evaluation by retrieval on dev, a log of the speed, whole checkpoints under FSDP."""
 
 import time
 from collections.abc import Mapping
+from operator import sub
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,12 @@ from dsi.training.dev import DevEvaluator
 
 
 class DocidTrainer(BatchTrainer):
-    """Trains the index; `evaluate_dev(model)` gives the dev measures, or is None where there is no dev split.
+    """Trains the index.
 
     Args:
-        head_rate: learning rate of the docid head.
+        evaluate_dev: the evaluator on the dev queries, or None where there is no dev split.
+        head_rate: the learning rate of the docid head.
+        seconds_before: seconds of training before this start, earlier rounds included.
     """
 
     control: TrainerControl
@@ -54,10 +55,8 @@ class DocidTrainer(BatchTrainer):
         options = {"eval_dataset": batches, "callbacks": callbacks}
         self.objective = objective_of(config)
         passes = self.objective.passes
-        self.flops_of_text, self.flops_of_docid = (
-            training_flops(model, 1, 0, passes),
-            training_flops(model, 0, 1, passes),
-        )
+        self.flops_per_text_token = training_flops(model, 1, 0, passes)
+        self.flops_per_docid_token = training_flops(model, 0, 1, passes)
         super().__init__(
             model, arguments, batches, "training", config.optimizer, rates, self._batch_flops, seconds_before, **options
         )
@@ -68,17 +67,17 @@ class DocidTrainer(BatchTrainer):
         self.last_log = (time.monotonic(), 0, 0)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Beside the loss, the speed since the last line, and its share of what the machine can multiply."""
+        """Log, beside the loss, the speed since the last line, and its share of the machine's multiplication speed."""
         if "loss" in logs:
-            now, texts, docids = time.monotonic(), *self.batches.served
-            seconds, before = now - self.last_log[0], self.last_log[1:]
-            flops = (texts - before[0]) * self.flops_of_text + (docids - before[1]) * self.flops_of_docid
+            this_log = (time.monotonic(), *self.batches.served)
+            seconds, text_tokens, docid_tokens = map(sub, this_log, self.last_log)
+            flops = text_tokens * self.flops_per_text_token + docid_tokens * self.flops_per_docid_token
             logs |= {
                 "examples_per_second": self.args.logging_steps * self.config.batch_size / seconds,
-                "tokens_per_second": (texts - before[0]) * self.args.world_size / seconds,
+                "tokens_per_second": text_tokens * self.args.world_size / seconds,
                 "share_of_bound": flops / seconds / self.speed,
             }
-            self.last_log = (now, texts, docids)
+            self.last_log = this_log
         super().log(logs, start_time)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> torch.Tensor:
@@ -86,20 +85,21 @@ class DocidTrainer(BatchTrainer):
         return loss
 
     def _batch_flops(self, inputs: Mapping[str, torch.Tensor]) -> float:
-        return inputs["input_ids"].numel() * self.flops_of_text + inputs["codes"].numel() * self.flops_of_docid
+        text_tokens, docid_tokens = inputs["input_ids"].numel(), inputs["codes"].numel()
+        return text_tokens * self.flops_per_text_token + docid_tokens * self.flops_per_docid_token
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Retrieval on the dev queries, logged beside the loss; the Trainer keeps the best checkpoint by it."""
+        """Measure retrieval on the dev queries and log it; the Trainer keeps the best checkpoint by it."""
         metrics = {"eval_seconds": self.seconds}
         if self.evaluate_dev is not None:
             metrics |= {f"eval_{name}": value for name, value in self._dev_measures(self.evaluate_dev).items()}
         self.log(metrics)
-        self.last_log = (time.monotonic(), *self.batches.served)  # speed is that of training
+        self.last_log = (time.monotonic(), *self.batches.served)  # the speed is that of training alone
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _dev_measures(self, evaluate_dev: DevEvaluator) -> dict[str, float]:
-        """Of the model; where FSDP divides it, the first process puts it together and tells the others."""
+        """The dev measures; where FSDP divides the model, the first process puts it together and tells the others."""
         if not self.is_fsdp_enabled:
             return evaluate_dev(self.index)
         weights = self._gathered_weights()
@@ -111,7 +111,7 @@ class DocidTrainer(BatchTrainer):
         return broadcast_object_list(measures)[0]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """One whole checkpoint, also of a model that FSDP divides."""
+        """Write one whole checkpoint, also of a model that FSDP divides."""
         if not self.is_fsdp_enabled:
             super().save_model(output_dir, _internal_call)
             return
@@ -143,6 +143,6 @@ class DocidTrainer(BatchTrainer):
         set_model_state_dict(self.model_wrapped, weights, options=options)
 
     def _gathered_weights(self) -> dict[str, Any]:
-        """All weights, on the CPU of the first process. (accelerate's get_state_dict gives divided ones there.)"""
+        """All weights, whole, on the CPU of the first process, where accelerate's get_state_dict gives divided ones."""
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         return get_model_state_dict(self.model_wrapped, options=options)

@@ -1,6 +1,4 @@
-"""Prefix-aware rows (PAWA; NCI, Wang et al. 2022; Pradeep et al. 2023, section 3.3), softmax over a position."""
-
-from __future__ import annotations
+"""Prefix-aware output rows (PAWA; NCI, Wang et al. 2022; Pradeep et al. 2023, section 3.3)."""
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +8,15 @@ from dsi.model.config import DsiConfig
 from dsi.model.heads.layout import Expansions, LogProbs, Targets
 
 PAWA_ROWS = 256
-"""Hypotheses whose output rows are made at once: each needs (tokens of the position) x d_model numbers."""
+"""The number of hypotheses whose rows are computed at once; each needs d_model numbers per token of the position."""
 
 
 class PawaHead(nn.Module):
-    """The prefix decoder's state a changes the rows W of a position: additive, h (W + A a) with A a d x tokens x d
-    tensor a position (NCI's released form), or matrix, h M(a) W with one d x d matrix made of a (the paper's form).
+    """A softmax over the docid tokens of a position, whose output rows W depend on the prefix decoder's state a.
 
-    Rows of other positions are never made: with k tokens a position that is 1/length of the work and parameters.
+    The logits of decoder state h are h (W + A a), with a d x tokens x d tensor A per position (additive, NCI's released
+    form), or h M(a) W, with one d x d matrix made from a (matrix, the paper's form). The rows of other positions are
+    not computed, which leaves 1/length of the work and of the parameters.
     """
 
     def __init__(self, config: DsiConfig) -> None:
@@ -30,12 +29,12 @@ class PawaHead(nn.Module):
         self.is_matrix = config.pawa == "matrix"
 
     def forward(self, states: Tensor, targets: Targets) -> LogProbs:
-        """`states` are (queries, length, 2 x d_model): the decoder's and the prefix decoder's."""
+        """The log-probabilities of a batch's docid tokens, from `states`, (queries, length, 2 x d_model)."""
         query, position = targets.tokens()
-        of_position = torch.bincount(position, minlength=targets.codes.shape[1]).tolist()
+        counts = torch.bincount(position, minlength=targets.codes.shape[1]).tolist()
         values = [
-            self._logits(states[some, number], number).log_softmax(dim=1).flatten()
-            for number, some in enumerate(query.split(of_position))
+            self._logits(states[queries, level], level).log_softmax(dim=1).flatten()
+            for level, queries in enumerate(query.split(counts))
         ]
         sizes = torch.tensor(self.sizes, device=query.device)
         first_token, start = sizes.cumsum(0) - sizes, functional.pad(sizes[position].cumsum(0), (1, 0))
@@ -43,22 +42,21 @@ class PawaHead(nn.Module):
         return LogProbs(torch.cat(values), start, start[:-1] + within, query, position)
 
     def multiplications(self) -> float:
-        """Of one docid token, on average over the positions."""
-        made = sum(projection.numel() for projection in self.projections.parameters())
-        return self.weight.numel() / len(self.sizes) + made / len(self.projections)
+        """The number of multiplications to score one docid token, a mean over the positions."""
+        projected = sum(projection.numel() for projection in self.projections.parameters())
+        return self.weight.numel() / len(self.sizes) + projected / len(self.projections)
 
     def log_probs(self, states: Tensor, expansions: Expansions, level: int) -> Tensor:
-        """Log-probability of each move, for `states` of shape (queries, beams, 2 x d_model)."""
-        rows = states.flatten(0, 1).split(PAWA_ROWS)
-        scores = torch.cat([self._logits(some, level).log_softmax(dim=1) for some in rows]).unflatten(
-            0, states.shape[:2]
-        )
+        """The log-probability of each expansion, from `states`, (queries, beams, 2 x d_model)."""
+        parts = states.flatten(0, 1).split(PAWA_ROWS)
+        log_probs = torch.cat([self._logits(part, level).log_softmax(dim=1) for part in parts])
         within = expansions.tokens - sum(self.sizes[:level])
         legal = (within >= 0) & (within < self.sizes[level])  # tokens of other positions are impossible here
-        return scores.gather(2, torch.where(legal, within, 0)).masked_fill(~legal, -torch.inf)
+        by_beam = log_probs.unflatten(0, states.shape[:2])
+        return by_beam.gather(2, torch.where(legal, within, 0)).masked_fill(~legal, -torch.inf)
 
     def _logits(self, states: Tensor, position: int) -> Tensor:
-        """(rows, tokens of the position) float32."""
+        """The logits of `states`, (rows, 2 x d_model), at one position: (rows, tokens of the position) float32."""
         state, prefix = states.chunk(2, dim=1)
         start, size = sum(self.sizes[:position]), self.sizes[position]
         rows = self.weight[start : start + size]

@@ -1,6 +1,4 @@
-"""A row a docid token, softmax over all of them (Tay et al. 2022)."""
-
-from __future__ import annotations
+"""A head with one row per docid token and a softmax over all docid tokens (Tay et al. 2022)."""
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +9,14 @@ from dsi.model.heads.layout import Expansions, LogProbs, Targets
 
 
 class PlainHead(nn.Module):
+    """A softmax over all docid tokens, whatever the prefix."""
+
     def __init__(self, config: DsiConfig) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(config.docid_tokens, config.d_model))
 
     def forward(self, states: Tensor, targets: Targets) -> LogProbs:
-        """`states` are (queries, length, d_model)."""
+        """The log-probabilities of a batch's docid tokens, from `states`, (queries, length, d_model)."""
         query, position = targets.tokens()
         logits = functional.linear(states[query, position], self.weight)
         values, alternatives = logits.float().log_softmax(dim=1), logits.shape[1]
@@ -24,10 +24,10 @@ class PlainHead(nn.Module):
         return LogProbs(values.flatten(), start, start[:-1] + targets.codes[query, position], query, position)
 
     def multiplications(self) -> float:
-        """Of one docid token."""
+        """The number of multiplications to score one docid token."""
         return self.weight.numel()
 
     def log_probs(self, states: Tensor, expansions: Expansions, level: int) -> Tensor:
-        """Log-probability of each move, for `states` of shape (queries, beams, d_model)."""
+        """The log-probability of each expansion, from `states`, (queries, beams, d_model)."""
         logits = functional.linear(states.float(), self.weight.float())  # bfloat16 rounds logits of 16 to 32 to eighths
         return logits.gather(2, expansions.tokens) - logits.logsumexp(dim=-1, keepdim=True)

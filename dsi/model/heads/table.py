@@ -1,7 +1,5 @@
 """The docid heads by their names in the configuration."""
 
-from __future__ import annotations
-
 from dsi.model.heads.hierarchical_softmax import HierarchicalSoftmaxHead
 from dsi.model.heads.pawa import PawaHead
 from dsi.model.heads.plain import PlainHead
