@@ -118,7 +118,7 @@ class Store:
         with _lock(folder.with_name(folder.name + ".lock"), stage):
             is_built = read_manifest(folder) is not None
             if not is_built:
-                shutil.rmtree(partial / FINISHED, ignore_errors=True)  # of a start that was stopped
+                shutil.rmtree(partial / FINISHED, ignore_errors=True)  # left by a start that was stopped
                 (partial / FINISHED).mkdir(parents=True)
             if parallel:
                 wait_for_everyone()

@@ -6,7 +6,7 @@ runs:
   demo:                             # the name of the run
     config: demo.yaml               # the experiment, relative to this file
     set: {training.seed: 1}         # keys that differ from it
-    given: [corpus.path]            # keys that --set must give, and gives to such runs only
+    given: [corpus.path]            # keys that must be given with --set, and are passed to such runs only
     expected: {dsi: {RR@10: 0.5}}   # system, measure, score
 """
 

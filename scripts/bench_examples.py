@@ -3,7 +3,7 @@
 python scripts/bench_examples.py [MILLIONS]
 """
 
-import sys
+import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +19,9 @@ BATCH, STEPS = 512, 2_000
 
 
 def main() -> None:
-    pairs = int(float(sys.argv[1]) * 1e6) if len(sys.argv) > 1 else 5_000_000
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("millions", nargs="?", type=float, default=5.0, help="pairs, in millions (default: 5)")
+    pairs = int(parser.parse_args().millions * 1e6)
     with TemporaryDirectory() as name:
         folder = Path(name)
         task = synthetic(pairs)

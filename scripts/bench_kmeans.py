@@ -9,6 +9,7 @@ leaves. The memory of the run from disk is what the process allocates; pages of 
 back when it needs them, come on top.
 """
 
+import argparse
 import threading
 from functools import partial
 from multiprocessing import get_context
@@ -31,6 +32,7 @@ CHUNK = 50_000
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with TemporaryDirectory() as name:
         path = Path(name, "embeddings.npy")
         write_vectors(path, FEW)

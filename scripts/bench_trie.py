@@ -6,6 +6,7 @@ The docids have the shape that hierarchical k-means gives (k=10, c=100, as in th
 its own, so that its peak memory is its own; the codes are read from disk as the stage reads them.
 """
 
+import argparse
 import resource
 import sys
 import tempfile
@@ -28,6 +29,7 @@ GIB = 1 << 30
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as name:
         for documents in (PASSAGES, FEW):

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig
 
 from dsi.config import Config, load_config
+from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import random_shape
 from dsi.model.config import DsiConfig
@@ -33,7 +34,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, help="number of documents, if corpus.size is null (MS MARCO: 8841823)")
     parser.add_argument("--speed", type=float, default=125e12, help="FLOPs/s (40 %% of an A100's bfloat16 peak)")
     options = parser.parse_args()
-    config = load_config(options.config, options.set)
+    try:
+        config = load_config(options.config, options.set)
+    except DsiError as error:
+        parser.error(str(error))
     documents = options.documents or config.corpus.size
     if documents is None:
         parser.error("corpus.size is null: --documents says how many there are")

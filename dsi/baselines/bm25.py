@@ -67,7 +67,7 @@ def bm25(
     """
     start_java()
     index = out_folder / f"{name}.index"
-    shutil.rmtree(index, ignore_errors=True)  # of an interrupted attempt
+    shutil.rmtree(index, ignore_errors=True)  # left by an interrupted attempt
     try:
         start = time.monotonic()
         build_index(index, progress(contents, f"{name} index", total=documents))

@@ -13,7 +13,7 @@ OLDEST_JAVA = 21
 """The version that pyserini's classes are compiled for."""
 
 VECTOR_MODULE = "--add-modules=jdk.incubator.vector"
-"""An option that pyserini adds, for dense vectors, and with which a Java that lacks the module does not start."""
+"""An option that pyserini adds for dense vectors; a Java without that module does not start with it."""
 
 OPTIONS = (
     "-Xrs",  # leaves SIGINT and SIGTERM to Python, so that an interrupted stage cleans up

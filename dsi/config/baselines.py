@@ -19,7 +19,7 @@ class EncoderConfig(Section):
     embedding_learning_rate: Rate = 2e-2
     """Learning rate of the embeddings."""
     save_steps: Count = 100
-    """Steps between two checkpoints."""
+    """Steps between two checkpoints, as eval_steps of the other trainings."""
     seed: Seed = 0
     """Seed of the initial weights and of the order of the pairs."""
 

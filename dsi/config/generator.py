@@ -18,11 +18,11 @@ class GeneratorConfig(T5Sizes):
     extra: list[str] = []
     """BEIR folders whose pairs, of all their splits, are added to the labelled ones."""
     simulated_steps: CountOrZero = 0
-    """Training steps before those, on known-item queries of the documents: they teach random weights to copy."""
+    """Training steps on known-item queries of the documents, before `steps`: they teach random weights to copy."""
     batch_size: Count = 64
     """Pairs per step, over all processes."""
     learning_rate: Rate = 1e-4
-    """Learning rate of all parameters but the embeddings, docTTTTTquery's."""
+    """Learning rate of all parameters but the embeddings; the default is docTTTTTquery's."""
     embedding_learning_rate: Rate = 1e-4
     """Learning rate of the embeddings: the same for a checkpoint, larger from random weights (see section training)."""
     eval_steps: Count = 200

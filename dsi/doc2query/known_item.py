@@ -1,8 +1,8 @@
 """Known-item simulation: queries of a person who remembers some words of a document.
 
 Azzopardi, de Rijke and Balog, "Building Simulated Queries for Known-Item Topics", SIGIR 2007: draw a query length, then
-each word from the term model of the document or, with a small probability, of the collection (words remembered
-wrongly). No neural model is needed, and it works for every language that splits into words.
+each word from the term model of the document or, with the probability `noise`, of the collection (words
+remembered wrongly). No neural model is needed, and it works for every language that splits into words.
 """
 
 import zlib

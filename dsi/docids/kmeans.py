@@ -102,6 +102,6 @@ def _lloyd(points: Floats, centroids: Floats, passes: int) -> Floats:
 
 def nearest(points: Floats, centroids: Floats) -> tuple[NDArray[np.int64], float]:
     """The nearest centroid of every point, (points,), and the fit: minus half the sum of squared distances, up to a
-    constant of the points."""
+    constant that depends on the points alone."""
     scores = points @ centroids.T - 0.5 * np.einsum("cd,cd->c", centroids, centroids)
     return scores.argmax(axis=1), float(scores.max(axis=1).sum(dtype=np.float64))

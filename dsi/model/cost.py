@@ -32,7 +32,8 @@ def training_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_t
 
 
 def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int, ranking: str) -> float:
-    """The FLOPs of a query of `text_tokens` tokens, at most: the beam is always full (Pradeep et al. 2023, Table 4)."""
+    """The FLOPs of a query of `text_tokens` tokens whose beam is always full, and never wider (Pradeep et al. 2023,
+    Table 4)."""
     with torch.device("meta"):
         model = DifferentiableSearchIndex(config)
     ranking_flops = forward_flops(model, text_tokens, 1) if ranking == "leaf" else 0.0

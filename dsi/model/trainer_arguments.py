@@ -60,7 +60,8 @@ def optimizer_of(kind: str, *groups: tuple[Iterable[nn.Parameter], float]) -> to
     """The optimizer adamw or adafactor over `groups` of parameters, each with its learning rate.
 
     Adafactor is set as for T5: its steps are relative to the size of the parameters, and it keeps two vectors of second
-    moments per matrix, where AdamW keeps two numbers per parameter (108 GB for 8.8M x 768 rows with the gradients).
+    moments per matrix, where AdamW keeps two numbers per parameter (108 GB for 8.8M x 768 rows, their
+    weights and gradients included).
     """
     options: list[dict[str, Any]] = [
         {"params": chosen, "lr": rate} for parameters, rate in groups if (chosen := list(parameters))

@@ -103,8 +103,8 @@ def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Re
 def _series(results: Sequence[Result]) -> Series:
     """The results by name, in the order of the runs.
 
-    A baseline is one system for all runs of the same x and seeds, as long as it answers alike in all of them; where it
-    does not, because it depends on what the label says, its name has the label too, as that of dsi always has.
+    A baseline that answers alike in all runs of the same x and seeds is one system. If its answers differ, its name
+    gets the label, as that of dsi always does.
     """
     answers: dict[tuple[str, str, str], set[tuple[float, ...]]] = defaultdict(set)
     for result in results:

@@ -7,7 +7,7 @@ from dsi.runtime.processes import local_process_index
 
 
 def compute_device() -> torch.device:
-    """This process's own GPU, or the CPU. Needs no process group, which a process without work would not join."""
+    """This process's own GPU, or the CPU. Works without a process group, which not all processes may join."""
     return torch.device("cuda", local_process_index()) if torch.cuda.is_available() else torch.device("cpu")
 
 

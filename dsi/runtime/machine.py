@@ -34,7 +34,7 @@ def process_peak() -> int:
 
 
 def memory_held() -> dict[str, int]:
-    """The resident_bytes of this process, and the anonymous_bytes of them, which no file backs; {} without /proc."""
+    """The resident_bytes of this process, and anonymous_bytes, their part that no file backs; {} without /proc."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:

@@ -49,7 +49,7 @@ class Shards:
         shards = [shard for shard in own if not self.path(shard).exists()]
         names = {f".{self.path(shard).name}" for shard in shards}
         for temporary in self.folder.glob(".shard-*"):
-            if temporary.stem in names:  # of a process that was killed
+            if temporary.stem in names:  # left by a process that was killed
                 temporary.unlink()
         return shards
 

@@ -81,7 +81,8 @@ class BeamResult:
     scores: Tensor
     """The log-probabilities, (queries, at most beam); -inf where a query has fewer results."""
     dropped: Tensor
-    """The log-probability of the best prefix that each query dropped, (queries,); -inf if it dropped none."""
+    """The log-probability of the best prefix of each query that the beam had no room for, (queries,); -inf if it had
+    room for all. Prefixes below `min_score` do not count."""
 
 
 @torch.inference_mode()

@@ -111,7 +111,7 @@ class RoundContext:
         return encode_shards(work_folder, self.corpus, encode, "document states", rank())
 
     def backbone(self, checkpoint: str | None) -> DifferentiableSearchIndex:
-        """The model of a checkpoint without its output rows; whole on every process, as FSDP's may not be."""
+        """The model of a checkpoint without its output rows, loaded whole on every process even under FSDP."""
         start = self.model.model_copy(update={"checkpoint": checkpoint})
         return build_backbone(start.backbone, self.tokenizer_folder, self.training.seed)
 
