@@ -1,4 +1,4 @@
-"""The document states of the untrained model as vectors: centred over the corpus, of unit length."""
+"""The document states of the model as training starts from it, as vectors: centred over the corpus, of unit length."""
 
 from pathlib import Path
 

@@ -126,7 +126,7 @@ def train_round(folder: Path, number: int, before: Round | None, context: RoundC
     """Fill `folder` with round `number`, which resumes, or starts from the model of the round `before`.
 
     Raises:
-        DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
+        DsiError: the loss is not finite, or bfloat16 was asked of a GPU without it.
     """
     if context.training.rounds > 1:
         print(f"round {number + 1} of {context.training.rounds}", file=sys.stderr, flush=True)
@@ -238,7 +238,7 @@ def training_arguments(config: TrainingConfig, checkpoints_folder: Path, has_dev
     """The arguments of the Hugging Face Trainer for this section of the configuration.
 
     Raises:
-        DsiError: bfloat16 was asked of a device without it, or the batch does not divide among the processes.
+        DsiError: bfloat16 was asked of a GPU without it, or the batch does not divide among the processes.
     """
     return trainer_arguments(
         checkpoints_folder,

@@ -45,7 +45,7 @@ def train(
         Parameters, steps, seconds, FLOPs and speed of the training, and RR@10 where there are dev queries.
 
     Raises:
-        DsiError: the loss is not finite, or bfloat16 was asked of a device without it.
+        DsiError: the loss is not finite, or bfloat16 was asked of a GPU without it.
     """
     corpus, docids, work_folder = Corpus(corpus_folder), Docids(docids_folder), out_folder / WORK
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
