@@ -29,9 +29,13 @@ from dsi.runtime.machine import machine, process_peak
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone, wait_until
 from dsi.runtime.shards import published
 
-FORMAT = 3
+FORMAT = 4
 """The format of stage folders and manifests. Folders of another one are made again, or refused by name."""
 MANIFEST = "manifest.json"
+EDITABLE = {"README.md"}
+"""Files that people may change without harm to what reads the folder."""
+SMALL = 1 << 24
+"""The size in bytes up to which a file's content is compared with the manifest, and not its size alone."""
 WORK = "work"
 FINISHED = Path(WORK, "finished")
 """The folder in which every process but the first leaves a file when its part of a stage is done."""
@@ -62,21 +66,47 @@ def fingerprint(inputs: dict[str, Any]) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a finished stage folder, or None if there is no such folder.
+    """The manifest of a finished stage folder, or None if there is no such folder or its manifest is damaged.
 
     Raises:
         DsiError: the folder has the format of another version of dsi.
     """
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    except FileNotFoundError:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        return None
+    if not isinstance(manifest, dict):
         return None
     if manifest.get("format", 1) != FORMAT:
         raise DsiError(
             f"{folder}: this folder has format {manifest.get('format', 1)}, and this version of dsi reads format"
             f" {FORMAT}; make the run again with `dsi run` or make, or the copy with `dsi export`"
         )
-    return manifest
+    return manifest if manifest.pop("digest", None) == fingerprint(manifest) else None
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Make a folder a finished stage: write its manifest, with the format and the state of its files."""
+    whole = {"format": FORMAT, **manifest, "files": _files(folder)}
+    write_json(folder / MANIFEST, {**whole, "digest": fingerprint(whole)})
+
+
+def check_files(folder: Path) -> None:
+    """See that a finished stage folder still holds what was written there: the content of small files, the size of
+    large ones.
+
+    Raises:
+        DsiError: a file is missing or damaged, or the folder has no manifest.
+    """
+    written, found = (read_manifest(folder) or {}).get("files"), _files(folder)
+    if written is None:
+        raise DsiError(f"{folder}: not a finished stage; give the command that made it again")
+    for name, state in written.items():
+        if name not in EDITABLE and found.get(name) != state:
+            fault = "is damaged" if name in found else "is missing"
+            raise DsiError(
+                f"{folder / name}: this file {fault}; remove {folder.resolve()} and give the command that made it again"
+            )
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -129,7 +159,6 @@ class Store:
                 wait_until(lambda: len(list((partial / FINISHED).iterdir())) == others)
                 manifest = {
                     "stage": stage,
-                    "format": FORMAT,
                     "fingerprint": fingerprint(inputs),
                     "counts": counts,
                     "seconds": round(before + time.monotonic() - start, 2),
@@ -138,7 +167,7 @@ class Store:
                     "packages": _package_versions(),
                     "inputs": inputs,
                 }
-                write_json(partial / MANIFEST, manifest)
+                write_manifest(partial, manifest)
                 if folder.exists():  # without a manifest, so not a finished stage
                     shutil.rmtree(folder)
                 partial.rename(folder)
@@ -155,6 +184,18 @@ def link(folder: Path, path: Path) -> None:
     with published(path) as temporary:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(relative, target_is_directory=True)
+
+
+def _files(folder: Path) -> dict[str, list[Any]]:
+    """The size of every file of a stage, by name, and the hash of its content if it is small."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] not in (WORK, MANIFEST):
+            size = path.stat().st_size
+            is_small = size <= SMALL
+            files[str(name)] = [size, hashlib.blake2b(path.read_bytes()).hexdigest()[:16] if is_small else None]
+    return files
 
 
 def _seconds_before(partial: Path) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsi.artifacts import FORMAT, MANIFEST, Store, fingerprint, link, read_manifest
+from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, fingerprint, link, read_manifest
 from dsi.config import CONFIG, Config, CorpusConfig, describe
 from dsi.errors import DsiError
 from dsi.runtime.processes import is_first_process
@@ -292,6 +292,7 @@ class Run:
                     f"{self.folder}: stage {upstream.name} is not built;"
                     f" run `dsi {upstream.command}` or `dsi run` first"
                 )
+            check_files(self.stored(upstream))
 
         def make(out_folder: Path) -> dict[str, Any]:
             if not stage.asked(self.config):

@@ -20,8 +20,8 @@ from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, se
 from dsi.config import T5GeneratorConfig
 from dsi.corpus.store import Corpus, Document
 from dsi.doc2query.t5 import T5Generator
-from dsi.model.cost import multiplication_speed
 from dsi.report.tables import text_table
+from dsi.runtime.device import multiplication_speed
 
 SHAPE = {"vocab_size": 32_128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
 QUERIES, TOP_K, TOKENS, DOCUMENT = 40, 10, 10, 512

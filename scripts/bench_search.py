@@ -26,9 +26,9 @@ from transformers import T5Config, T5ForConditionalGeneration, set_seed
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
-from dsi.model.cost import multiplication_speed
 from dsi.model.precision import to_precision
 from dsi.report.tables import text_table
+from dsi.runtime.device import multiplication_speed
 from dsi.search.searcher import Searcher
 
 SHAPES: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import dsi
-from dsi.artifacts import FORMAT, Store, link, read_manifest
+from dsi.artifacts import FORMAT, Store, check_files, link, read_manifest
 from dsi.config import Config
 from dsi.errors import DsiError
 from dsi.index import index
@@ -169,3 +169,32 @@ def test_folders_of_another_format_are_made_again_or_refused(tmp_path: Path) -> 
             call(tmp_path / "run")
     assert not (tmp_path / "copy").exists()
     assert all(inputs["format"] == FORMAT for inputs in map(Run(Config(), "x").inputs, STAGES.values()))
+
+
+def test_a_damaged_folder_is_named_and_a_damaged_manifest_is_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def make(out: Path) -> dict[str, Any]:
+        (out / "deep").mkdir(exist_ok=True)
+        (out / "deep/codes.npy").write_bytes(b"0123456789")
+        (out / "README.md").write_text("a model card\n")
+        return {"documents": 3}
+
+    folder = store.build("docids", {"a": 1}, make)
+    check_files(folder)
+    (folder / "README.md").write_text("a better model card\n")
+    check_files(folder)
+    for damage in (b"0123456780", b"01234", None):
+        (folder / "deep/codes.npy").unlink()
+        if damage is not None:
+            (folder / "deep/codes.npy").write_bytes(damage)
+        with pytest.raises(DsiError, match=r"codes\.npy: this file is (damaged|missing); remove .*docids-\w+ and give"):
+            check_files(folder)
+    manifest = (folder / "manifest.json").read_text()
+    for text in (manifest.replace('"documents": 3', '"documents": 4'), manifest[:50], "", "[]", "[" * 100_000, "\0"):
+        (folder / "manifest.json").write_text(text)
+        assert read_manifest(folder) is None
+        with pytest.raises(DsiError, match="not a finished stage"):
+            check_files(folder)
+    assert store.build("docids", {"a": 1}, make) == folder  # made again
+    check_files(folder)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from dsi.artifacts import FORMAT
+from dsi.artifacts import write_manifest
 from dsi.config import ReportConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.errors import DsiError
@@ -73,14 +73,13 @@ def make_stages(root: Path, counts: dict[str, dict[str, Any]], metrics: dict[str
         folder.mkdir()
         manifest = {
             "stage": stage,
-            "format": FORMAT,
             "counts": counts[stage],
             "seconds": 100.0 * number,
             "peak_memory_bytes": 1_000_000_000 + 100_000_000 * number,
             "packages": {"python": "3.11.9", "torch": "2.13.0" if number < 6 else "2.14.0"},
             "inputs": INPUTS.get(stage, {}),
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        write_manifest(folder, manifest)
     (folders["evaluation"] / "metrics.json").write_text(json.dumps(metrics))
     rows = [
         f"{query}\t{system}\t{value}\t1.0"

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dsi.artifacts import read_manifest
+from dsi.artifacts import check_files, read_manifest
 from dsi.config import CONFIG, SearchConfig, describe, read_part
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
@@ -117,4 +117,5 @@ def _folders(run_folder: Path) -> list[Path]:
     for folder in folders:
         if read_manifest(folder) is None:
             raise DsiError(f"{folder}: no finished stage {folder.name} there; is {run_folder} a run, e.g. runs/demo?")
+        check_files(folder)
     return folders

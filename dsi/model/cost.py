@@ -1,9 +1,7 @@
-"""The FLOPs of training and search, counted from the model's matrices, and the FLOPs per second of this machine.
+"""The FLOPs of training and search, counted from the model's matrices.
 
 Attention scores, norms and embeddings are left out; for texts of tens of tokens they are a few per cent.
 """
-
-import time
 
 import torch
 from torch import nn
@@ -43,19 +41,6 @@ def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: in
 def encoder_flops(encoder: nn.Module, text_tokens: float) -> float:
     """The FLOPs of an encoder that reads `text_tokens` tokens."""
     return 2.0 * text_tokens * _matrices(encoder)
-
-
-def multiplication_speed(device: torch.device, seconds: float = 0.2) -> float:
-    """The FLOPs per second of float32 products of matrices of a batch's size on `device`, measured for `seconds`."""
-    one, other = torch.randn(1024, 2048, device=device), torch.randn(2048, 2048, device=device)
-    float((one @ other)[0, 0])
-    start, products = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        for _ in range(4):
-            product = one @ other
-        float(product[0, 0])  # waits for a GPU
-        products += 4
-    return products * 2.0 * one.shape[0] * one.shape[1] * other.shape[1] / (time.perf_counter() - start)
 
 
 def _matrices(module: nn.Module) -> int:

@@ -1,4 +1,6 @@
-"""The device on which a model computes, and its precision."""
+"""The device on which a model computes, its precision and its speed."""
+
+import time
 
 import torch
 
@@ -22,3 +24,16 @@ def is_bfloat16(precision: str, key: str) -> bool:
     if precision == "bfloat16" and has_gpu and not has_bfloat16:
         raise DsiError(f"{key}=bfloat16: this GPU has no bfloat16; use float32")
     return precision == "bfloat16" or (precision == "auto" and has_bfloat16)
+
+
+def multiplication_speed(device: torch.device, seconds: float = 0.2) -> float:
+    """The FLOPs per second of float32 products of matrices of a batch's size on `device`, measured for `seconds`."""
+    one, other = torch.randn(1024, 2048, device=device), torch.randn(2048, 2048, device=device)
+    float((one @ other)[0, 0])
+    start, products = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        for _ in range(4):
+            product = one @ other
+        float(product[0, 0])  # waits for a GPU
+        products += 4
+    return products * 2.0 * one.shape[0] * one.shape[1] * other.shape[1] / (time.perf_counter() - start)

@@ -47,6 +47,15 @@ def memory_held() -> dict[str, int]:
     }
 
 
+def total_memory() -> int:
+    """The memory that the processes of this machine, or of this container, may have, in bytes."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # no control group, or "max"
+        return total
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -16,8 +16,9 @@ from transformers import TrainerCallback, TrainerControl, TrainingArguments
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.cost import multiplication_speed, training_flops
+from dsi.model.cost import training_flops
 from dsi.objectives.choice import objective_of
+from dsi.runtime.device import multiplication_speed
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator
