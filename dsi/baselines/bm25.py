@@ -7,7 +7,7 @@ first, which takes longer than indexing a small corpus and fails where the key o
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -53,6 +53,7 @@ def bm25(
     contents: Iterable[tuple[str, str]],
     documents: int,
     queries: list[Query],
+    identical: Set[str],
     config: BaselinesConfig,
     latency_queries: int,
 ) -> dict[str, Any]:
@@ -72,8 +73,8 @@ def bm25(
         start = time.monotonic()
         build_index(index, progress(contents, f"{name} index", total=documents))
         seconds, size = time.monotonic() - start, sum(file.stat().st_size for file in index.iterdir())
-        opened = partial(Bm25System, index, config.bm25, config.depth)
-        system, measured = ask(out_folder, name, opened, queries, latency_queries)
+        opened = partial(Bm25System, index, config.bm25)
+        system, measured = ask(out_folder, name, opened, config.depth, queries, identical, latency_queries)
         indexed = system.searcher.get_total_num_docs()
         system.searcher.close()
         return {"seconds_index": round(seconds, 2), "index_bytes": size, "documents": indexed, **measured}

@@ -1,7 +1,7 @@
 """Dense retrieval, exact: the inner products of a query's vector with the vectors of all documents."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def dense(
     load_model: Callable[[], Any],
     corpus_folder: Path,
     queries: list[Query],
+    identical: Set[str],
     depth: int,
     latency_queries: int,
     embeddings_folder: Path | None = None,
@@ -81,8 +82,8 @@ def dense(
         vectors, encode = work_folder / VECTORS, half_precision(load_model())
         join_shards(vectors, encode_shards(work_folder, Corpus(corpus_folder), encode, f"{name} index", ALONE))
         seconds = round(time.monotonic() - start, 2)
-    opened = partial(DenseSystem, load_model, vectors, corpus_folder, depth)
-    system, measured = ask(out_folder, name, opened, queries, latency_queries)
+    opened = partial(DenseSystem, load_model, vectors, corpus_folder)
+    system, measured = ask(out_folder, name, opened, depth, queries, identical, latency_queries)
     token_ids = system.model.tokenizer([query.text for query in queries])["input_ids"]
     encoding_flops = encoder_flops(system.model, float(np.mean([*map(len, token_ids)])))
     return {

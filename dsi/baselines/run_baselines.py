@@ -44,24 +44,26 @@ def run_baselines(
         DsiError: the corpus lacks the split, or a system lacks what it runs on.
     """
     documents = Corpus(corpus_folder)
-    queries = documents.queries(documents.evaluation_split(split))
+    split = documents.evaluation_split(split)
+    queries, identical = documents.queries(split), documents.identical(split)
     costs: dict[str, Any] = {}
     for name in baselines.systems:
         if name == "dense":
             load_model = partial(sentence_encoder, baselines.dense_model, "baselines.dense_model")
-            arguments = (corpus_folder, queries, baselines.depth, latency_queries, embeddings_folder)
+            arguments = (corpus_folder, queries, identical, baselines.depth, latency_queries, embeddings_folder)
             costs[name] = dense(out_folder, name, load_model, *arguments)
         elif name == "dual_encoder":
             assert encoder_folder is not None  # the table of stages names both for this system
             assert tokenizer_folder is not None
             counts = (read_manifest(encoder_folder) or {"counts": {}})["counts"]
             encoder = partial(TextEncoder, encoder_folder, tokenizer_folder)
-            costs[name] = dense(out_folder, name, encoder, corpus_folder, queries, baselines.depth, latency_queries)
+            arguments = (corpus_folder, queries, identical, baselines.depth, latency_queries)
+            costs[name] = dense(out_folder, name, encoder, *arguments)
             costs[name] |= {key: counts.get(key) for key in ("steps", "training_seconds", "training_flops")}
         else:
             assert doc2query_folder is not None or name == "bm25"
             texts = contents(documents, doc2query_folder if name == "bm25_doc2query" else None)
-            costs[name] = bm25(out_folder, name, texts, len(documents), queries, baselines, latency_queries)
+            costs[name] = bm25(out_folder, name, texts, len(documents), queries, identical, baselines, latency_queries)
     return costs
 
 

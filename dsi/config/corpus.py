@@ -31,10 +31,19 @@ class CorpusConfig(Section):
     evaluation_queries: Count | None = None
     """Number of judged queries to keep in every split but train, the first ones; a subset (size) must hold their judged
     documents. Null keeps all."""
+    ignore_identical_ids: bool | None = None
+    """Whether a query whose id is a document's is that document, which is left out of its ranking then (ArguAna, Quora).
+    Null: for BEIR's collections (source beir, and ir_datasets' beir/...), as in published results."""
     max_unknown: Share = 0.0
     """Largest tolerated share of judgements that name an unknown query or an unknown or empty document."""
     seed: Seed = 0
     """Seed of the choice of random documents (size)."""
+
+    @property
+    def has_identical_ids(self) -> bool:
+        """Whether a query and a document of the same id are the same."""
+        is_beir = self.source == "beir" or (self.dataset or "").startswith("beir/")
+        return is_beir if self.ignore_identical_ids is None else self.ignore_identical_ids
 
     @model_validator(mode="after")
     def _source_has_its_keys(self) -> Self:

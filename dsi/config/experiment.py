@@ -1,5 +1,6 @@
 """The whole configuration of an experiment, and which of its keys do not go together."""
 
+import re
 from operator import attrgetter
 from typing import Any, Self
 
@@ -64,6 +65,22 @@ class Config(Section):
             raise ValueError(
                 f"evaluation.baseline={self.evaluation.baseline} is not run; there are: {', '.join(systems)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rankings_are_deep_enough(self) -> Self:
+        depths = {"search.beam": self.search.beam}
+        if self.baselines.systems:
+            depths["baselines.depth"] = self.baselines.depth
+        for measure in self.evaluation.measures:
+            match = re.search(r"@\s*(\d{1,9})\s*$", measure)
+            cutoff = int(match[1]) if match else 0
+            short = [f"{key}={depth}" for key, depth in depths.items() if depth < cutoff]
+            if short:
+                raise ValueError(
+                    f"evaluation.measures: {measure} needs {cutoff} results for a query, and there are no more than"
+                    f" {', '.join(short)}; raise {'them' if len(short) > 1 else 'it'}, or measure less deep"
+                )
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from dsi.config import TRAIN, CorpusConfig
 from dsi.corpus.checks import check_unique
 from dsi.corpus.source import Source
 from dsi.corpus.splits import Split
-from dsi.corpus.store import Document, Qrel, Query, write_rows
+from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.subset import Survey
 from dsi.errors import DsiError
 from dsi.runtime.progress import progress
@@ -72,6 +72,8 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
         queries, qrels = split.restrict(survey.found, kept, corpus.max_unknown)
         write_rows(out_folder / f"queries.{split.name}.arrow", Query, queries)
         write_rows(out_folder / f"qrels.{split.name}.arrow", Qrel, qrels)
+    if corpus.has_identical_ids:
+        _write_identical(Corpus(out_folder))
     return {
         "documents": written,
         "documents_in_source": in_source,
@@ -79,3 +81,12 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
         "documents_sha256": digest.hexdigest(),  # of the ids, one per line: equal for equal lists of documents
         "splits": {split.name: dict(split.counts) for split in splits},
     }
+
+
+def _write_identical(corpus: Corpus) -> None:
+    """Note the queries whose id is a document's (see `Corpus.identical`)."""
+    ids = {split: [query.query_id for query in corpus.queries(split)] for split in corpus.splits}
+    documents = corpus.doc_indexes({query_id for of_split in ids.values() for query_id in of_split})
+    for split, of_split in ids.items():
+        if same := [query_id for query_id in of_split if query_id in documents]:
+            (corpus.folder / f"identical.{split}.txt").write_text("\n".join(same) + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """The ingested corpus on disk, the stage folder `corpus`: Arrow files, memory-mapped when read.
 
     documents.arrow         doc_id, title, text    (the row number of a document is its `doc_index`)
+    identical.SPLIT.txt     ids of the queries that are documents themselves, if there are any
     queries.SPLIT.arrow     query_id, text
     qrels.SPLIT.arrow       query_id, doc_id, relevance
 
@@ -116,6 +117,12 @@ class Corpus:
     def queries(self, split: str) -> list[Query]:
         """The queries of a split, in the order of the source."""
         return [Query(**row) for row in self._split("queries", split)]
+
+    def identical(self, split: str) -> set[str]:
+        """The ids of the queries that are documents of the same id, which are left out of their rankings (BEIR's
+        ignore_identical_ids)."""
+        path = self.folder / f"identical.{split}.txt"
+        return set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
 
     def qrels(self, split: str) -> list[Qrel]:
         """The relevance judgements of a split, also those of relevance 0."""

@@ -34,7 +34,8 @@ def evaluate(
     The systems are `dsi.run` in `search_folder` and every `SYSTEM.run` in `baselines_folder`.
 
     Returns:
-        The means by system and measure, the number of judged queries and of documents, and the split.
+        The means by system and measure, the number of judged queries and of documents, and the split;
+        queries_without_relevant if there are queries none of whose judgements is above 0, which count as 0.
 
     Raises:
         DsiError: a measure is unknown, the split has no judgements, or the baseline to compare with was not run.
@@ -64,7 +65,10 @@ def evaluate(
     difference = by_measure[first][DSI] - by_measure[first][baseline]
     intervals = {system: {measure: interval(by_measure[measure][system]) for measure in measures} for system in runs}
     breakdowns = kinds(corpus, split, doc2query_folder)
-    counts = {"queries": len(queries), "documents": len(corpus), "split": split}
+    counts: dict[str, Any] = {"queries": len(queries), "documents": len(corpus), "split": split}
+    answerable = {qrel.query_id for qrel in qrels if qrel.relevance > 0}
+    if len(answerable) < len(queries):
+        counts["queries_without_relevant"] = len(queries) - len(answerable)
     metrics = {
         "systems": means,
         "intervals": intervals,

@@ -1,5 +1,6 @@
 """Measures of retrieval quality, all computed by ir-measures, over every judged query."""
 
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,13 +8,16 @@ from typing import Any
 import ir_measures
 
 from dsi.corpus.store import Qrel
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
 
 Measures = dict[str, Any]
 """The measures of ir-measures, by name as the user spells it."""
 
 OWN: Measures = {}
 """The measures that ir-measures lacks, each made of a function by `ir_measures.define_byquery`."""
+
+GDEVAL_GRADES = 4
+"""The highest grade that gdeval, which computes ERR@k, takes."""
 
 Run = Mapping[str, Mapping[str, float]]
 """The score of each document found, by query_id and doc_id. Scores of a query must differ: tools break ties
@@ -38,15 +42,31 @@ def score_run(measures: Measures, qrels: Iterable[Qrel], run: Run) -> dict[str, 
 def score_queries(
     measures: Measures, qrels: Iterable[Qrel], run: Run
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """The means as `score_run` returns them, and the values of the measures by query_id, in the order of `qrels`."""
+    """The means as `score_run` returns them, and the values of the measures by query_id, in the order of `qrels`.
+
+    A judgement below 0, TREC's junk, is as one of 0: not relevant.
+
+    Raises:
+        DsiError: a tool that ir-measures uses cannot compute one of the measures from these judgements.
+    """
     judgements: dict[str, dict[str, int]] = defaultdict(dict)
     for qrel in qrels:
-        judgements[qrel.query_id][qrel.doc_id] = qrel.relevance
-    results = ir_measures.evaluator(measures.values(), judgements).calc(run)
+        judgements[qrel.query_id][qrel.doc_id] = max(qrel.relevance, 0)  # pytrec_eval crashes on numbers below 0
+    number_of = {query_id: str(number) for number, query_id in enumerate(judgements, start=1)}
+    try:
+        results = ir_measures.evaluator(
+            measures.values(), {number_of[query_id]: judged for query_id, judged in judgements.items()}
+        ).calc({number_of[query_id]: hits for query_id, hits in run.items() if query_id in number_of})
+    except (subprocess.CalledProcessError, FileNotFoundError):  # gdeval, a Perl script
+        highest = max(grade for judged in judgements.values() for grade in judged.values())
+        raise DsiError(
+            f"evaluation.measures: {_of_gdeval(measures)}: gdeval, which computes it, failed; it needs Perl and takes grades"
+            f" up to {GDEVAL_GRADES}, and there are some up to {highest}"
+        ) from None
     values = {(metric.query_id, metric.measure): metric.value for metric in results.per_query}
     by_query = {
-        query_id: {name: float(values[query_id, measure]) for name, measure in measures.items()}
-        for query_id in judgements
+        query_id: {name: float(values[number, measure]) for name, measure in measures.items()}
+        for query_id, number in number_of.items()
     }
     return {name: float(results.aggregated[measure]) for name, measure in measures.items()}, by_query
 
@@ -56,11 +76,43 @@ def _parse(name: str) -> Any:
         return OWN[name]
     try:
         measure = ir_measures.parse_measure(name)
-        supported = ir_measures.DefaultPipeline.supports(measure)
-    except (ValueError, NameError, AssertionError) as error:
-        raise DsiError(f"evaluation.measures: {name!r}: {error}; examples: RR@10, R@100, nDCG@10, AP(rel=2)") from None
-    if not supported:
-        raise DsiError(f"evaluation.measures: {name!r}: no installed provider of ir-measures computes it")
-    if measure.params.get("cutoff", 1) < 1:  # which would make trec_eval end the process
-        raise DsiError(f"evaluation.measures: {name!r}: a cutoff is at least 1")
+        missing = [key for key, of in measure.SUPPORTED_PARAMS.items() if of.required and key not in measure.params]
+        if missing:
+            example = ", ".join(f"{key}=3" for key in missing if key != "cutoff")
+            raise ValueError(
+                f"it needs {' and '.join(missing)}; write e.g. {type(measure).__name__.lstrip('_')}"
+                f"{f'({example})' if example else ''}{'@10' if 'cutoff' in measure.SUPPORTED_PARAMS else ''}"
+            )
+        measure.validate_params()
+    except (ValueError, TypeError, NameError, AssertionError, OverflowError, RecursionError, MemoryError) as error:
+        raise DsiError(
+            f"evaluation.measures: {name!r:.80}: {first_line(error):.200}; examples: RR@10, R@100, nDCG@10, AP(rel=2)"
+        ) from None
+    for key in ("cutoff", "rel"):  # what is below 1 would make trec_eval end the process
+        value = measure.params.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+            raise DsiError(f"evaluation.measures: {name!r:.80}: {key} must be a number of at least 1, found {value!r}")
+    if not any(_computes(provider, measure) for provider in ir_measures.DefaultPipeline.providers):
+        extras = [
+            p.NAME for p in ir_measures.DefaultPipeline.providers if not p.is_available() and _supports(p, measure)
+        ]
+        hint = f"; pip install 'ir-measures[{extras[0]}]' brings one that does" if extras else ""
+        raise DsiError(f"evaluation.measures: {name!r}: no installed provider of ir-measures computes it{hint}")
     return measure
+
+
+def _computes(provider: Any, measure: Any) -> bool:
+    """Whether a provider of ir-measures is installed and computes a measure."""
+    return provider.is_available() and _supports(provider, measure)
+
+
+def _supports(provider: Any, measure: Any) -> bool:
+    """Whether a provider of ir-measures would compute a measure if it were installed."""
+    return bool(provider.supports(measure))
+
+
+def _of_gdeval(measures: Measures) -> str:
+    """The first of the measures that gdeval computes, by name."""
+    providers = ir_measures.DefaultPipeline.providers
+    by = {name: next(p.NAME for p in providers if _computes(p, measure)) for name, measure in measures.items()}
+    return next((name for name, provider in by.items() if provider == "gdeval"), ", ".join(measures))

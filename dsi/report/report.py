@@ -99,6 +99,27 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
     )
 
 
+def without_relevant(metrics: dict[str, Any]) -> str:
+    """What the means do with queries that no system can answer."""
+    number, queries = metrics["queries_without_relevant"], metrics["queries"]
+    return (
+        f"{count(number)} of the {count(queries)} queries {'have' if number > 1 else 'has'} no relevant document and"
+        " counts 0 in every mean, as with trec_eval; means over the others would be"
+        f" {queries / max(queries - number, 1):.3g} times as high."
+    )
+
+
+def identical(manifests: Manifests) -> str:
+    """What is left out of rankings because a query is a document; empty if nothing is."""
+    number = manifests["search"]["counts"].get("identical_documents_left_out", 0)
+    if not number:
+        return ""
+    return (
+        f"{count(number)} queries are documents of the same id, which are left out of their rankings"
+        " (corpus.ignore_identical_ids)."
+    )
+
+
 def results(metrics: dict[str, Any], mark: str) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the table of results; the best value of a measure is put into `mark`, e.g. `{}*`."""
     systems = metrics["systems"]
@@ -127,6 +148,8 @@ def markdown(
         " results counts as 0. The best value is in bold.",
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
         *([CHOSEN_ON_DEV] if metrics["split"] == DEV else []),
+        *([without_relevant(metrics)] if "queries_without_relevant" in metrics else []),
+        *([left_out] if (left_out := identical(manifests)) else []),
         "",
         *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
     ]

@@ -9,7 +9,8 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -43,9 +44,18 @@ AnySystem = TypeVar("AnySystem", bound=System)
 
 
 def ask(
-    out_folder: Path, name: str, open_system: Callable[[], AnySystem], queries: Sequence[Query], latency_queries: int
+    out_folder: Path,
+    name: str,
+    open_system: Callable[[int], AnySystem],
+    depth: int,
+    queries: Sequence[Query],
+    identical: Set[str],
+    latency_queries: int,
 ) -> tuple[AnySystem, dict[str, Any]]:
     """Write the rankings for `queries` to `NAME.run`, and latencies in milliseconds to `NAME.latency.tsv`.
+
+    `open_system` opens the system for rankings of so many documents. They are cut to `depth`; without the document of
+    the same id for the queries `identical`, so that the system is asked for one more where there are such.
 
     Latency is that of the first `latency_queries`, searched one at a time by a process that is sent `open_system`.
 
@@ -57,17 +67,23 @@ def ask(
         DsiError: the system cannot be opened.
     """
     timed = queries[:latency_queries]
-    measured = _measured_apart(open_system, [query.text for query in timed]) if timed else {}
+    opened = partial(open_system, depth + bool(identical))
+    measured = _measured_apart(opened, [query.text for query in timed]) if timed else {}
     times: list[float] = measured.pop("milliseconds", [])
     rows = ((query.query_id, f"{ms:.3f}") for query, ms in zip(timed, times, strict=True))
     write_tsv(out_folder / f"{name}.latency.tsv", ["query_id", "milliseconds"], rows)
-    system = open_system()
+    system = opened()
     start = time.perf_counter()
-    answers = zip((query.query_id for query in queries), system.answer([query.text for query in queries]), strict=True)
+    rankings = zip(queries, system.answer([query.text for query in queries]), strict=True)
+    answers = (
+        (query.query_id, [hit for hit in hits if hit[0] != query.query_id or hit[0] not in identical][:depth])
+        for query, hits in rankings
+    )
     write_run(out_folder / f"{name}.run", name, progress(answers, f"{name} search", total=len(queries), unit="queries"))
     seconds = time.perf_counter() - start
     return system, {
         "queries": len(queries),
+        **({"identical_documents_left_out": len(identical)} if identical else {}),
         "queries_per_second": round(len(queries) / seconds, 1),
         "latency_ms": percentiles(times),
         **measured,

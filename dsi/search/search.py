@@ -24,9 +24,16 @@ class IndexSystem:
     """The index as a `System`, which counts the token ids it has read and keeps what it knows of its rankings."""
 
     def __init__(
-        self, corpus_folder: Path, tokenizer_folder: Path, docids_folder: Path, model_folder: Path, search: SearchConfig
+        self,
+        corpus_folder: Path,
+        tokenizer_folder: Path,
+        docids_folder: Path,
+        model_folder: Path,
+        search: SearchConfig,
+        depth: int,
     ) -> None:
         self.corpus = Corpus(corpus_folder)
+        search = search.model_copy(update={"beam": depth})
         self.index = TextSearcher(tokenizer_folder, docids_folder, model_folder, search)
         self.token_ids = 0
         self.certified: list[bool] = []
@@ -66,7 +73,8 @@ def search(
     split = corpus.evaluation_split(split)
     queries = corpus.queries(split)
     open_system = partial(IndexSystem, corpus_folder, tokenizer_folder, docids_folder, model_folder, search)
-    system, measured = ask(out_folder, "dsi", open_system, queries, search.latency_queries)
+    identical = corpus.identical(split)
+    system, measured = ask(out_folder, "dsi", open_system, search.beam, queries, identical, search.latency_queries)
     searcher = system.index.searcher
     files = [*model_folder.glob("*.safetensors"), docids_folder / "codes.npy", *docids_folder.glob("trie.*.npy")]
     counts: dict[str, Any] = {"split": split, "index_bytes": sum(file.stat().st_size for file in files), **measured}

@@ -34,13 +34,17 @@ def dev_evaluator(
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     token_ids = tokenizer([query.text for query in queries], truncation=True, max_length=length)["input_ids"]
     measures = parse_measures([DEV_MEASURE])
+    identical = corpus.identical(DEV)
+    beam = DEV_BEAM[ranking] + bool(identical)
 
     def evaluate(model: DifferentiableSearchIndex) -> dict[str, float]:
-        rankings = Searcher(model, docids, ranking=ranking).search(token_ids, DEV_BEAM[ranking], batch_size=256)
+        rankings = Searcher(model, docids, ranking=ranking).search(token_ids, beam, batch_size=256)
         run = {
             query.query_id: dict(zip(corpus.doc_ids(result.doc_index.tolist()), result.score.tolist(), strict=True))
             for query, result in zip(queries, rankings, strict=True)
         }
+        for query_id in identical & run.keys():
+            run[query_id].pop(query_id, None)
         return score_run(measures, qrels, run)
 
     return evaluate
