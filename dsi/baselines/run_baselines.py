@@ -17,6 +17,7 @@ from dsi.artifacts import read_manifest
 from dsi.baselines.bm25 import bm25
 from dsi.baselines.dense import dense
 from dsi.baselines.dual_encoder import TextEncoder
+from dsi.baselines.tuning import Tuning
 from dsi.config import BaselinesConfig
 from dsi.corpus.store import Corpus
 from dsi.doc2query.shards import read_shards
@@ -30,6 +31,8 @@ def run_baselines(
     split: str | None,
     corpus_folder: Path,
     latency_queries: int = 0,
+    language: str = "en",
+    measures: list[str] | None = None,
     tokenizer_folder: Path | None = None,
     doc2query_folder: Path | None = None,
     embeddings_folder: Path | None = None,
@@ -37,7 +40,8 @@ def run_baselines(
 ) -> dict[str, Any]:
     """Write `SYSTEM.run` for every system of the configuration, and return what each system costs.
 
-    Latency and memory are measured on the first `latency_queries` queries. The folders of stages are given where a
+    Latency and memory are measured on the first `latency_queries` queries. `language` decides how BM25 cuts texts, the
+    first of `measures` which parameters it gets if they are tuned. The folders of stages are given where a
     system needs them; `embeddings_folder` where it has the vectors of the model of `dense`.
 
     Raises:
@@ -45,6 +49,7 @@ def run_baselines(
     """
     documents = Corpus(corpus_folder)
     queries = documents.queries(documents.evaluation_split(split))
+    tuning = Tuning(documents, measures[0]) if baselines.bm25.tune and measures else None
     costs: dict[str, Any] = {}
     for name in baselines.systems:
         if name == "dense":
@@ -61,7 +66,8 @@ def run_baselines(
         else:
             assert doc2query_folder is not None or name == "bm25"
             texts = contents(documents, doc2query_folder if name == "bm25_doc2query" else None)
-            costs[name] = bm25(out_folder, name, texts, len(documents), queries, baselines, latency_queries)
+            arguments = (len(documents), queries, baselines, latency_queries, language, tuning)
+            costs[name] = bm25(out_folder, name, texts, *arguments)
     return costs
 
 

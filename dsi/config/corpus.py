@@ -2,12 +2,18 @@
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from dsi.config.section import Count, Section, Seed, Share
 
 TRAIN, DEV, TEST = USUAL_SPLITS = ("train", "dev", "test")
 """The splits that are read without being named where a source has them."""
+
+
+Language = Literal[
+    *("ar", "bn", "da", "de", "en", "es", "fa", "fi", "fr", "hi", "hu", "id", "it", "ja", "km", "ko", "lo", "my", "nl"),
+    *("no", "pl", "pt", "ru", "sv", "te", "th", "tr", "uk", "zh", "other"),
+]
 
 
 class CorpusConfig(Section):
@@ -22,6 +28,9 @@ class CorpusConfig(Section):
     """ir_datasets: the id of the dataset that has the documents, e.g. msmarco-passage."""
     packages: list[str] = []
     """pydoc: installed packages to read beside the standard library."""
+    language: Language = Field(default="en", exclude=True)  # decides nothing of what is read
+    """The language of the documents: the analyzer of bm25 and bm25_doc2query. zh and ko are cut into pairs of letters;
+    so are km, lo, my and th, without Lucene's analyzers; other: words as they are, no stems, no stop words."""
     splits: dict[str, str] = {}
     """Splits that must exist: the name that each gets, and its name in the source, e.g. {dev: dev.small} for msmarco,
     {dev: msmarco-passage/dev/small} for ir_datasets. Splits train, dev and test of a folder need not be named."""

@@ -67,6 +67,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _tuning_has_queries(self) -> Self:
+        if self.baselines.bm25.tune and self.corpus.source == "ir_datasets" and DEV not in self.corpus.splits:
+            raise ValueError("baselines.bm25.tune needs a split dev; name one under corpus.splits")
+        return self
+
+    @model_validator(mode="after")
     def _evaluation_split_is_read(self) -> Self:
         split, corpus = self.evaluation.split, self.corpus
         if split is None or split in USUAL_SPLITS or split in corpus.splits:

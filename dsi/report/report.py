@@ -160,14 +160,23 @@ def _configuration(manifests: Manifests) -> str:
 
 
 def _bm25(manifests: Manifests) -> list[str]:
-    cost = manifests["baselines"]["counts"].get("bm25")
-    if cost is None:
-        return []
-    parameters = manifests["baselines"]["inputs"]["baselines"]["bm25"]
-    return [
-        f"bm25 is Lucene with k1={parameters['k1']}, b={parameters['b']}; its index takes"
-        f" {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to build."
-    ]
+    """How each system of BM25 is set, and what its index takes."""
+    lines = []
+    for name in ("bm25", "bm25_doc2query"):
+        if (cost := manifests["baselines"]["counts"].get(name)) is None:
+            continue
+        tuned, chosen = cost.get("tuned"), "as configured"
+        if tuned:
+            best = f"{tuned['measure']} {decimal(tuned['value'])}"
+            chosen = (
+                f"the best of {tuned['pairs']} pairs on {count(tuned['queries'])} {tuned['split']} queries ({best})"
+            )
+        lines += [
+            f"{name} is Lucene for corpus.language={cost.get('language')} with k1={cost.get('k1')}, b={cost.get('b')},"
+            f" {chosen}; its index takes {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to"
+            " build."
+        ]
+    return lines
 
 
 def _search(counts: dict[str, Any]) -> list[str]:

@@ -1,0 +1,66 @@
+"""The choice of BM25's k1 and b on dev queries, as the index is chosen on them."""
+
+import time
+from collections.abc import Iterable
+from itertools import product
+from typing import Any
+
+from dsi.config import DEV, Bm25Config
+from dsi.corpus.store import Corpus
+from dsi.evaluation.measures import parse_measures, score_run
+from dsi.search.answering import System
+from dsi.search.run_files import strictly_decreasing
+
+K1 = [0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0]
+B = [0.3, 0.4, 0.5, 0.6, 0.75, 0.9]
+DEV_QUERIES = 1_000
+"""The largest number of dev queries, the first ones, that decide."""
+
+
+def candidates(given: Bm25Config) -> list[Bm25Config]:
+    """The configured k1 and b, then those of the grid."""
+    grid = [given.model_copy(update={"k1": k1, "b": b}) for k1, b in product(K1, B)]
+    return [given, *grid]
+
+
+class Tuning:
+    """The dev queries of a corpus and a measure, by which parameters are chosen.
+
+    Raises:
+        DsiError: there is no split dev, or no such measure.
+    """
+
+    def __init__(self, corpus: Corpus, measure: str) -> None:
+        corpus.check_split("baselines.bm25.tune", DEV)
+        self.measure, self.measures = measure, parse_measures([measure])
+        self.queries = corpus.queries(DEV)[:DEV_QUERIES]
+        chosen = {query.query_id for query in self.queries}
+        self.qrels = [qrel for qrel in corpus.qrels(DEV) if qrel.query_id in chosen]
+
+    @property
+    def cutoff(self) -> int | None:
+        """The number of documents that the measure looks at, if it is limited."""
+        cutoff: int | None = getattr(self.measures[self.measure], "params", {}).get("cutoff")
+        return cutoff
+
+    def choose(self, tries: Iterable[tuple[Bm25Config, System]]) -> tuple[Bm25Config, dict[str, Any]]:
+        """The first of the parameters whose system is best, and what that says: split, queries, measure, value, tries,
+        seconds."""
+        start = time.monotonic()
+        values = [(self._value(system), parameters) for parameters, system in tries]
+        value, best = max(values, key=lambda item: item[0])
+        return best, {
+            "split": DEV,
+            "queries": len(self.queries),
+            "measure": self.measure,
+            "value": round(value, 4),
+            "pairs": len(values),
+            "seconds": round(time.monotonic() - start, 2),
+        }
+
+    def _value(self, system: System) -> float:
+        run = {}
+        for query, hits in zip(self.queries, system.answer([query.text for query in self.queries]), strict=True):
+            scores = strictly_decreasing([score for _, score in hits]).tolist()
+            run[query.query_id] = {doc_id: score for (doc_id, _), score in zip(hits, scores, strict=True)}
+        return score_run(self.measures, self.qrels, run)[self.measure]

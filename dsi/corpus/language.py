@@ -1,0 +1,55 @@
+"""Is the corpus written in the language that the configuration names, as far as its script tells?"""
+
+import sys
+from collections import Counter
+
+import regex
+
+from dsi.corpus.store import Corpus
+
+SCRIPTS = {
+    "Latin": ("da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "nl", "no", "pl", "pt", "sv", "tr"),
+    "Arabic": ("ar", "fa"),
+    "Bengali": ("bn",),
+    "Cyrillic": ("ru", "uk"),
+    "Devanagari": ("hi",),
+    "Han": ("zh", "ja", "ko"),
+    "Hangul": ("ko",),
+    "Hiragana": ("ja",),
+    "Katakana": ("ja",),
+    "Khmer": ("km",),
+    "Lao": ("lo",),
+    "Myanmar": ("my",),
+    "Telugu": ("te",),
+    "Thai": ("th",),
+}
+"""The scripts, and the languages of corpus.language that are written in them."""
+SAMPLED_DOCUMENTS = 1_000
+"""The number of documents, evenly spaced, whose letters are counted."""
+LEAST_SHARE = 0.5
+"""The share of letters in the scripts of a language below which a text is not in it."""
+_LETTER = {script: regex.compile(rf"(?=\p{{L}})\p{{Script={script}}}") for script in SCRIPTS}
+_ANY_LETTER = regex.compile(r"\p{L}")
+
+
+def warn_of_language(corpus: Corpus, language: str) -> None:
+    """Print one line to standard error if most letters of the documents are of a script that `language` is not written
+    in, so that BM25 would take them apart by the rules of another language."""
+    letters, counts = 0, Counter[str]()
+    for number in range(0, len(corpus), -(-len(corpus) // SAMPLED_DOCUMENTS)):
+        content = corpus[number].content()
+        letters += len(_ANY_LETTER.findall(content))
+        for script, pattern in _LETTER.items():
+            counts[script] += len(pattern.findall(content))
+    counts["other"] = letters - counts.total()
+    expected = sum(counts[script] for script, languages in SCRIPTS.items() if language in languages)
+    if language == "other" or not letters or expected / letters >= LEAST_SHARE:
+        return
+    script, _ = counts.most_common(1)[0]
+    suggestions = ", ".join(SCRIPTS.get(script, ("other",)))
+    print(
+        f"corpus.language={language}: only {expected / letters:.0%} of the documents' letters are of its script, most"
+        f" are {script if script in SCRIPTS else 'of another'}; BM25 would cut them by the rules of another language:"
+        f" set corpus.language ({suggestions})",
+        file=sys.stderr,
+    )
