@@ -66,8 +66,8 @@ def run_baselines(
         else:
             assert doc2query_folder is not None or name == "bm25"
             texts = contents(documents, doc2query_folder if name == "bm25_doc2query" else None)
-            arguments = (len(documents), queries, baselines, latency_queries, language, tuning)
-            costs[name] = bm25(out_folder, name, texts, *arguments)
+            run = partial(bm25, out_folder, name, texts, len(documents), queries, baselines, latency_queries)
+            costs[name] = run(language, tuning)
     return costs
 
 

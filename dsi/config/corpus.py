@@ -10,10 +10,12 @@ TRAIN, DEV, TEST = USUAL_SPLITS = ("train", "dev", "test")
 """The splits that are read without being named where a source has them."""
 
 
+# fmt: off
 Language = Literal[
-    *("ar", "bn", "da", "de", "en", "es", "fa", "fi", "fr", "hi", "hu", "id", "it", "ja", "km", "ko", "lo", "my", "nl"),
-    *("no", "pl", "pt", "ru", "sv", "te", "th", "tr", "uk", "zh", "other"),
+    "ar", "bn", "da", "de", "en", "es", "fa", "fi", "fr", "hi", "hu", "id", "it", "ja", "km", "ko", "lo", "my", "nl",
+    "no", "pl", "pt", "ru", "sv", "te", "th", "tr", "uk", "zh", "other",
 ]
+# fmt: on
 
 
 class CorpusConfig(Section):

@@ -48,8 +48,7 @@ def warn_of_language(corpus: Corpus, language: str) -> None:
     script, _ = counts.most_common(1)[0]
     suggestions = ", ".join(SCRIPTS.get(script, ("other",)))
     print(
-        f"corpus.language={language}: only {expected / letters:.0%} of the documents' letters are of its script, most"
-        f" are {script if script in SCRIPTS else 'of another'}; BM25 would cut them by the rules of another language:"
-        f" set corpus.language ({suggestions})",
+        f"corpus.language={language}, but {1 - expected / letters:.0%} of the documents' letters are of other scripts"
+        f" ({script} most often), so BM25 takes words apart by the wrong rules; set corpus.language ({suggestions})",
         file=sys.stderr,
     )

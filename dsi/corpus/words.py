@@ -21,9 +21,8 @@ INVISIBLE = "\u00ad\ufe00-\ufe0f\U000e0100-\U000e01ef"
 DOTTED_I = "i\u0307"
 """What Unicode makes of a small `İ`; readers and Lucene make `i` of it."""
 
-_UNSPACED = (
-    r"[\p{L}&&[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{Line_Break=Complex_Context}]]"  # the last: Thai etc.
-)
+_ASIAN = r"\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{Line_Break=Complex_Context}"  # the last: Thai and its like
+_UNSPACED = rf"[\p{{L}}&&[{_ASIAN}]]"
 _SPACED = rf"[[\p{{L}}\p{{N}}]--{_UNSPACED}]"
 _TAIL = f"[{_SPACED}{MARKS}]"
 _UNSPACED_LETTER = regex.compile(f"{_UNSPACED}[{MARKS}]*", regex.V1)
@@ -43,7 +42,7 @@ def nfc(text: str) -> str:
 
 
 def words_of(text: str, pairs: bool = False) -> list[str]:
-    """The words of a text in order, in lower case. A letter stays one letter: `ß` and the Turkish `ı` remain, `İ` is
+    """The words of a text in order, in lower case. A letter stays one letter: `ß` and the dotless `i` remain, `İ` is
     `i`.
 
     Scripts without blanks show no words, so that a run of their letters is one; with `pairs`, every two letters that

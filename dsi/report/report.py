@@ -165,16 +165,16 @@ def _bm25(manifests: Manifests) -> list[str]:
     for name in ("bm25", "bm25_doc2query"):
         if (cost := manifests["baselines"]["counts"].get(name)) is None:
             continue
-        tuned, chosen = cost.get("tuned"), "as configured"
+        tuned, chosen = cost.get("tuned"), ""
         if tuned:
-            best = f"{tuned['measure']} {decimal(tuned['value'])}"
             chosen = (
-                f"the best of {tuned['pairs']} pairs on {count(tuned['queries'])} {tuned['split']} queries ({best})"
+                f", the best of {tuned['pairs']} pairs on {count(tuned['queries'])} {tuned['split']} queries"
+                f" ({tuned['measure']} {decimal(tuned['value'])} there)"
             )
         lines += [
-            f"{name} is Lucene for corpus.language={cost.get('language')} with k1={cost.get('k1')}, b={cost.get('b')},"
-            f" {chosen}; its index takes {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to"
-            " build."
+            f"{name} is Lucene with k1={cost.get('k1')}, b={cost.get('b')}{chosen}, and the analyzer for"
+            f" {cost.get('language')}; its index takes {size(cost.get('index_bytes'))} and"
+            f" {duration(cost.get('seconds_index'))} to build."
         ]
     return lines
 
