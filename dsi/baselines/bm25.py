@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsi.baselines.java import start_java
-from dsi.baselines.tuning import Tuning, candidates
+from dsi.baselines.tuning import Tuning
 from dsi.config import BaselinesConfig, Bm25Config
 from dsi.corpus.store import Query
 from dsi.corpus.words import words_of
@@ -30,8 +30,6 @@ QUERIES_PER_BATCH = 100
 """The number of queries that are searched together; Java holds all their hits."""
 BUFFER_MB = 256
 """The postings in memory before they go to disk, in MB. The default is 4 GB, which Java may not have."""
-
-
 OWN_WORDS = ("km", "lo", "my", "th", "other")
 """The languages whose words Lucene gets with blanks between them."""
 
@@ -41,7 +39,12 @@ class Bm25System:
 
     def __init__(self, folder: Path, config: Bm25Config, depth: int, language: str) -> None:
         start_java()
-        self.searcher, self.depth, self.language = open_index(folder, config, language), depth, language
+        self.searcher, self.depth, self.language = open_index(folder, language), depth, language
+        self.set_parameters(config)
+
+    def set_parameters(self, config: Bm25Config) -> None:
+        """Search with this k1 and b from now on."""
+        self.searcher.set_bm25(float(config.k1), float(config.b))
 
     def answer(self, texts: Sequence[str]) -> Iterator[Hits]:
         """The ranking for each text, found on all threads; it is empty where no document matches."""
@@ -86,12 +89,9 @@ def bm25(
         seconds, size = time.monotonic() - start, sum(file.stat().st_size for file in index.iterdir())
         parameters, tuned = config.bm25, dict[str, Any]()
         if tuning is not None:
-            depth = min(config.depth, tuning.cutoff or config.depth)
-            tries = (
-                (each, Bm25System(index, each, depth, language))
-                for each in progress(candidates(config.bm25), f"{name} tune", unit="pairs")
-            )
-            parameters, tuned["tuned"] = tuning.choose(tries)
+            system = Bm25System(index, parameters, min(config.depth, tuning.cutoff or config.depth), language)
+            parameters, tuned["tuned"] = tuning.choose(system, parameters, name)
+            system.searcher.close()
         opened = partial(Bm25System, index, parameters, config.depth, language)
         system, measured = ask(out_folder, name, opened, queries, latency_queries)
         indexed = system.searcher.get_total_num_docs()
@@ -114,14 +114,13 @@ def build_index(folder: Path, contents: Iterable[tuple[str, str]], language: str
     indexer.close()
 
 
-def open_index(folder: Path, config: Bm25Config, language: str = "en") -> Any:
-    """The Java object that searches the index in `folder` by BM25; documents of equal score come by doc_id."""
+def open_index(folder: Path, language: str = "en") -> Any:
+    """The Java object that searches the index in `folder`; documents of equal score come by doc_id."""
     from pyserini.pyclass import autoclass
 
     # The default refuses a query of more than 1,024 different words.
     autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)
     searcher = autoclass("io.anserini.search.SimpleSearcher")(str(folder))
-    searcher.set_bm25(float(config.k1), float(config.b))
     if language in OWN_WORDS:
         searcher.set_analyzer(autoclass("org.apache.lucene.analysis.core.WhitespaceAnalyzer")())
     else:

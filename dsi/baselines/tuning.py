@@ -1,13 +1,13 @@
 """The choice of BM25's k1 and b on dev queries, as the index is chosen on them."""
 
 import time
-from collections.abc import Iterable
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 from dsi.config import DEV, Bm25Config
 from dsi.corpus.store import Corpus
 from dsi.evaluation.measures import parse_measures, score_run
+from dsi.runtime.progress import progress
 from dsi.search.answering import System
 from dsi.search.run_files import strictly_decreasing
 
@@ -21,6 +21,13 @@ def candidates(given: Bm25Config) -> list[Bm25Config]:
     """The configured k1 and b, then those of the grid."""
     grid = [given.model_copy(update={"k1": k1, "b": b}) for k1, b in product(K1, B)]
     return [given, *grid]
+
+
+class Tunable(System, Protocol):
+    """A system whose k1 and b can be set."""
+
+    def set_parameters(self, config: Bm25Config) -> None:
+        """Search with this k1 and b from now on."""
 
 
 class Tuning:
@@ -43,17 +50,20 @@ class Tuning:
         cutoff: int | None = getattr(self.measures[self.measure], "params", {}).get("cutoff")
         return cutoff
 
-    def choose(self, tries: Iterable[tuple[Bm25Config, System]]) -> tuple[Bm25Config, dict[str, Any]]:
-        """The first of the parameters whose system is best, and what that says: split, queries, measure, value, tries,
-        seconds."""
-        start = time.monotonic()
-        values = [(self._value(system), parameters) for parameters, system in tries]
-        value, best = max(values, key=lambda item: item[0])
-        return best, {
+    def choose(self, system: Tunable, given: Bm25Config, name: str) -> tuple[Bm25Config, dict[str, Any]]:
+        """The first of the `candidates` with which the system is best; the split, the number of queries, the measure,
+        its value, the number of candidates and the seconds."""
+        start, values = time.monotonic(), list[float]()
+        tried = candidates(given)
+        for each in progress(tried, f"{name} tune", unit="pairs"):
+            system.set_parameters(each)
+            values.append(self._value(system))
+        best = values.index(max(values))  # the first of the best
+        return tried[best], {
             "split": DEV,
             "queries": len(self.queries),
             "measure": self.measure,
-            "value": round(value, 4),
+            "value": round(values[best], 4),
             "pairs": len(values),
             "seconds": round(time.monotonic() - start, 2),
         }

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 
 import regex
 
@@ -33,22 +34,27 @@ _ANY_LETTER = regex.compile(r"\p{L}")
 
 
 def warn_of_language(corpus: Corpus, language: str) -> None:
-    """Print one line to standard error if most letters of the documents are of a script that `language` is not written
-    in, so that BM25 would take them apart by the rules of another language."""
+    """Print one line to standard error if `misfit` has something to say of a sample of the documents."""
+    sample = range(0, len(corpus), -(-len(corpus) // SAMPLED_DOCUMENTS))
+    if fault := misfit((corpus[number].content() for number in sample), language):
+        print(fault, file=sys.stderr)
+
+
+def misfit(contents: Iterable[str], language: str) -> str | None:
+    """What is wrong if most letters of the texts are of scripts that `language` is not written in, so that BM25 would
+    take words apart by the rules of another language; None if that is not so."""
     letters, counts = 0, Counter[str]()
-    for number in range(0, len(corpus), -(-len(corpus) // SAMPLED_DOCUMENTS)):
-        content = corpus[number].content()
+    for content in contents:
         letters += len(_ANY_LETTER.findall(content))
         for script, pattern in _LETTER.items():
             counts[script] += len(pattern.findall(content))
     counts["other"] = letters - counts.total()
-    expected = sum(counts[script] for script, languages in SCRIPTS.items() if language in languages)
-    if language == "other" or not letters or expected / letters >= LEAST_SHARE:
-        return
-    script, _ = counts.most_common(1)[0]
-    suggestions = ", ".join(SCRIPTS.get(script, ("other",)))
-    print(
-        f"corpus.language={language}, but {1 - expected / letters:.0%} of the documents' letters are of other scripts"
-        f" ({script} most often), so BM25 takes words apart by the wrong rules; set corpus.language ({suggestions})",
-        file=sys.stderr,
+    fitting = sum(counts[script] for script, languages in SCRIPTS.items() if language in languages)
+    if language == "other" or fitting >= LEAST_SHARE * letters:
+        return None
+    script = max(counts, key=counts.__getitem__)
+    return (
+        f"corpus.language={language}, but {1 - fitting / letters:.0%} of the documents' letters are of other scripts"
+        f" ({script} most often), so BM25 takes words apart by the wrong rules; set corpus.language"
+        f" ({', '.join(SCRIPTS.get(script, ('other',)))})"
     )
