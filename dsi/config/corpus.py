@@ -31,8 +31,9 @@ class CorpusConfig(Section):
     packages: list[str] = []
     """pydoc: installed packages to read beside the standard library."""
     language: Language = Field(default="en", exclude=True)  # decides nothing of what is read
-    """The language of the documents: the analyzer of bm25 and bm25_doc2query. zh and ko are cut into pairs of letters;
-    so are km, lo, my and th, without Lucene's analyzers; other: words as they are, no stems, no stop words."""
+    """The language of the documents, which chooses the analyzer of bm25 and bm25_doc2query. zh, ko: pairs of letters;
+    ja: Kuromoji's words. km, lo, my, th: pairs of letters, of our own. other: our own words, without stems and stop
+    words. The rest: Lucene's analyzer of the language."""
     splits: dict[str, str] = {}
     """Splits that must exist: the name that each gets, and its name in the source, e.g. {dev: dev.small} for msmarco,
     {dev: msmarco-passage/dev/small} for ir_datasets. Splits train, dev and test of a folder need not be named."""
