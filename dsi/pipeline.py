@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, fingerprint, link, read_manifest
-from dsi.config import CONFIG, Config, CorpusConfig, describe
+from dsi.config import CONFIG, DEV, Config, CorpusConfig, describe
 from dsi.errors import DsiError
 from dsi.runtime.processes import is_first_process
 
@@ -34,6 +34,14 @@ def _embeds_with_the_model(config: Config) -> bool:
 
 def _runs(system: str) -> Condition:
     return lambda config: system in config.baselines.systems
+
+
+def _runs_bm25(config: Config) -> bool:
+    return _runs("bm25")(config) or _runs("bm25_doc2query")(config)
+
+
+def _tunes_bm25(config: Config) -> bool:
+    return _runs_bm25(config) and config.baselines.bm25.tune
 
 
 def _dense_vectors_are_the_embeddings(config: Config) -> bool:
@@ -80,6 +88,7 @@ _TABLE = (
         "read documents, queries and judgements",
         sections=("corpus",),
         outside=lambda config: source_state(config.corpus),
+        version=2,
     ),
     Stage(
         "tokenizer",
@@ -89,6 +98,7 @@ _TABLE = (
         sections=("tokenizer", "model.checkpoint"),
         inputs=("corpus",),
         outside=lambda config: files_below(config.model.checkpoint),
+        version=2,
     ),
     Stage(
         "generator",
@@ -114,6 +124,7 @@ _TABLE = (
             config.doc2query.predictions.path, config.generator.checkpoint if _samples_from_t5(config) else None
         ),
         launchable=True,
+        version=2,
     ),
     Stage(
         "embeddings",
@@ -132,6 +143,7 @@ _TABLE = (
         ),
         asked=lambda config: config.docids.is_clustered or _dense_vectors_are_the_embeddings(config),
         launchable=True,
+        version=2,
     ),
     Stage(
         "docids",
@@ -181,15 +193,19 @@ _TABLE = (
         "run_baselines",
         "dsi.baselines.run_baselines",
         "answer them with the baselines",
-        sections=("baselines", "evaluation.split", "search.latency_queries"),
+        sections=(
+            *("baselines", "corpus.language", "evaluation.split", "evaluation.measures", "search.latency_queries"),
+        ),
         inputs=("corpus", "tokenizer", "doc2query", "embeddings", "encoder"),
         only_if={
+            "corpus.language": _runs_bm25,
+            "evaluation.measures": _tunes_bm25,
             "tokenizer": _runs("dual_encoder"),
             "doc2query": _runs("bm25_doc2query"),
             "embeddings": _dense_vectors_are_the_embeddings,
         },
         outside=lambda config: files_below(config.baselines.dense_model if _runs("dense")(config) else None),
-        version=2,
+        version=3,
     ),
     Stage(
         "evaluation",
@@ -198,7 +214,7 @@ _TABLE = (
         "measure every system",
         sections=("evaluation",),
         inputs=("corpus", "doc2query", "search", "baselines"),
-        version=3,
+        version=4,
     ),
     Stage(
         "report",
@@ -210,7 +226,7 @@ _TABLE = (
             *("corpus", "tokenizer", "generator", "doc2query", "embeddings", "docids", "model", "search"),
             *("encoder", "baselines", "evaluation"),
         ),
-        version=6,
+        version=7,
     ),
 )
 STAGES = {stage.name: stage for stage in _TABLE}
@@ -306,9 +322,14 @@ class Run:
         folder = self.store.build(stage.name, self.inputs(stage), make, stage.launchable)
         if is_first_process():
             if stage.name == "corpus":  # a split that it lacks is told now rather than after training
+                from dsi.corpus.language import warn_of_language
                 from dsi.corpus.store import Corpus
 
-                Corpus(folder).evaluation_split(self.config.evaluation.split)
+                documents = Corpus(folder)
+                documents.evaluation_split(self.config.evaluation.split)
+                if _tunes_bm25(self.config):
+                    documents.check_split("baselines.bm25.tune", DEV)
+                warn_of_language(documents, self.config.corpus.language)
             link(folder, self.folder / stage.name)
             os.utime(folder / MANIFEST)  # make compares this time with the plan's
 

@@ -1,7 +1,8 @@
 """The vocabulary of texts: the checkpoint's own, or SentencePiece trained on the corpus for a model from scratch."""
 
 import io
-import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from dsi.config import TokenizerConfig
 from dsi.corpus.store import Corpus
+from dsi.corpus.words import DOTTED_I, INVISIBLE, JOINERS, LETTERS
 from dsi.errors import DsiError, first_line
 from dsi.runtime.progress import progress
 
 SENTENCES = 1_000_000
 """The number of sentences that SentencePiece samples; more do not change a vocabulary of this size."""
-PUNCTUATION = r"[\W_]+"
 SLICE = 10_000
 """The number of characters, all those of most documents, that SentencePiece sees as one sentence."""
 
@@ -54,23 +55,33 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> PreTrainedTokenizerBase:
     """Train a unigram vocabulary with T5's special tokens (pad 0, end 1, unknown 2) and return its tokenizer.
 
-    SentencePiece's own model is written to `path`.
+    The most frequent characters of the corpus, up to half of the vocabulary, all have a token. SentencePiece's own
+    model is written to `path`.
 
     Raises:
         DsiError: the vocabulary is too small for the characters of the corpus.
     """
     model = io.BytesIO()
-    contents = progress(corpus.contents(), "tokenize", total=len(corpus))
-    if not config.punctuation:
-        contents = (re.sub(PUNCTUATION, " ", content) for content in contents)
-    slices = (content[start : start + SLICE] for content in contents for start in range(0, len(content), SLICE))
+    rule = "nmt_nfkc_cf" if config.lowercase else "nmt_nfkc"
+    before = _normalizer(config)
+
+    def contents(label: str) -> Iterator[str]:
+        return map(before.normalize_str, progress(corpus.contents(), label, total=len(corpus)))
+
+    theirs = sentencepiece.SentencePieceNormalizer(rule_name=rule)
+    characters = Counter[str]()
+    for content in contents("count characters"):
+        characters.update(theirs.normalize(content))
+    del characters["▁"]  # a blank, which SentencePiece adds itself; named as required, it hides the others
+    slices = (text[start : start + SLICE] for text in contents("tokenize") for start in range(0, len(text), SLICE))
     options: dict[str, Any] = {
         "sentence_iterator": slices,
         "model_writer": model,
         "vocab_size": config.vocabulary,
         "hard_vocab_limit": False,  # a small corpus has fewer tokens than asked for
         "character_coverage": 0.9995,
-        "normalization_rule_name": "nmt_nfkc_cf" if config.lowercase else "nmt_nfkc",
+        "required_chars": "".join(character for character, _ in characters.most_common(config.vocabulary // 2)),
+        "normalization_rule_name": rule,
         "input_sentence_size": SENTENCES,
         "shuffle_input_sentence": True,
         "max_sentence_length": 4 * SLICE,  # in bytes; what is longer would be skipped
@@ -85,12 +96,19 @@ def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> Pre
     except RuntimeError as error:
         raise DsiError(f"tokenizer.vocabulary={config.vocabulary}: SentencePiece cannot: {first_line(error)}") from None
     path.write_bytes(model.getvalue())
-    tokenizer = T5Tokenizer.from_pretrained(path.parent, extra_ids=0)
-    if config.punctuation:
-        return tokenizer
-    backend = tokenizer.backend_tokenizer
-    backend.normalizer = normalizers.Sequence([backend.normalizer, normalizers.Replace(Regex(PUNCTUATION), " ")])
+    backend = T5Tokenizer.from_pretrained(path.parent, extra_ids=0).backend_tokenizer
+    backend.normalizer = normalizers.Sequence([before, backend.normalizer])
     # T5Tokenizer would make its own normaliser again when it is loaded.
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=10**9
     )
+
+
+def _normalizer(config: TokenizerConfig) -> normalizers.Sequence:
+    """What is done to a text before SentencePiece's own normaliser, in training and later."""
+    steps = [normalizers.NFC(), normalizers.Replace(Regex(f"[{JOINERS}{INVISIBLE}]"), "")]  # it makes blanks of joiners
+    if config.lowercase:
+        steps += [normalizers.Replace("İ", "i"), normalizers.Replace(DOTTED_I, "i")]  # it has no small letter for it
+    if not config.punctuation:
+        steps += [normalizers.Replace(Regex(f"[^{LETTERS}]+"), " ")]
+    return normalizers.Sequence(steps)

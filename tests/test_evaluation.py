@@ -131,6 +131,7 @@ def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus_folder: Pa
         "queries": 4,
         "documents": 6,
         "split": "dev",
+        "queries_without_relevant": 1,
     }
     assert metrics["against_baseline"] == {"won": 1, "lost": 1, "level": 2}
     assert metrics["breakdowns"] == {

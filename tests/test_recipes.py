@@ -174,9 +174,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dsi.corpus.store import Corpus, Query
+from dsi.corpus.store import Corpus
 from dsi.corpus.words import words_of
-from dsi.search.answering import Hits, ask
+from dsi.search.answering import Hits, Questions, ask
 
 
 class Overlap:
@@ -194,10 +194,8 @@ class Overlap:
         return list(self.answer([text]))
 
 
-def toy(
-    out_folder: Path, name: str, corpus_folder: Path, queries: list[Query], depth: int, latency_queries: int
-) -> dict[str, Any]:
-    _, measured = ask(out_folder, name, partial(Overlap, corpus_folder, depth), queries, latency_queries)
+def toy(out_folder: Path, name: str, corpus_folder: Path, questions: Questions, depth: int) -> dict[str, Any]:
+    _, measured = ask(out_folder, name, partial(Overlap, corpus_folder), depth, questions)
     return {"index_bytes": 1234, **measured}
 '''
 

@@ -56,6 +56,9 @@ COUNTS: dict[str, dict[str, Any]] = {
             "resident_bytes": 995e6,
             "anonymous_bytes": 95e6,
             "seconds_index": 6.5,
+            "language": "en",
+            "k1": 0.9,
+            "b": 0.4,
         }
     },
     "evaluation": {},
@@ -136,7 +139,7 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
         "| bm25 | - | - | - | 3.4 MB | 995 MB | 95.0 MB | - | 1.8 | 4.2 | - |",
         "On RR@10, dsi is better than bm25 for 120 queries, worse for 980, level for 490.",
         "| 1 to 3 | 90 | 0.250 | 0.500 |",
-        "bm25 is Lucene with k1=0.9, b=0.4; its index takes 3.4 MB and 6.5 s to build.",
+        "bm25 is Lucene with k1=0.9, b=0.4, and the analyzer for en; its index takes 3.4 MB and 6.5 s to build.",
         "| dev queries | 10 | 200 | 900 | 400 | 80 |",
         "| doc2query | 1 min 40 s | 1.1 GB |",
         "| 4000 | 420.0 | 5.0 | 0.4 |",

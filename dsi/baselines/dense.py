@@ -1,7 +1,7 @@
 """Dense retrieval, exact: the inner products of a query's vector with the vectors of all documents."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from dsi.artifacts import WORK, read_manifest
-from dsi.corpus.store import Corpus, Query
+from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import VECTORS, Vectors, encode_shards, join_shards
 from dsi.embeddings.sentence_encoder import half_precision
 from dsi.model.cost import encoder_flops
 from dsi.runtime.processes import ALONE
-from dsi.search.answering import Hits, ask
+from dsi.search.answering import Hits, Questions, ask
 from dsi.search.top_k import top_k_of_chunks
 
 DOCUMENTS_PER_CHUNK = 1 << 16
@@ -62,13 +62,11 @@ def dense(
     name: str,
     load_model: Callable[[], Any],
     corpus_folder: Path,
-    queries: list[Query],
-    identical: Set[str],
+    questions: Questions,
     depth: int,
-    latency_queries: int,
     embeddings_folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Write `NAME.run`: the answers to `queries`, `depth` documents each, with the model that `load_model` loads.
+    """Write `NAME.run`: the answers to `questions`, `depth` documents each, with the model that `load_model` loads.
 
     The model encodes the documents first, unless `embeddings_folder` has their vectors.
 
@@ -83,8 +81,8 @@ def dense(
         join_shards(vectors, encode_shards(work_folder, Corpus(corpus_folder), encode, f"{name} index", ALONE))
         seconds = round(time.monotonic() - start, 2)
     opened = partial(DenseSystem, load_model, vectors, corpus_folder)
-    system, measured = ask(out_folder, name, opened, depth, queries, identical, latency_queries)
-    token_ids = system.model.tokenizer([query.text for query in queries])["input_ids"]
+    system, measured = ask(out_folder, name, opened, depth, questions)
+    token_ids = system.model.tokenizer([query.text for query in questions.queries])["input_ids"]
     encoding_flops = encoder_flops(system.model, float(np.mean([*map(len, token_ids)])))
     return {
         "seconds_index": seconds,

@@ -17,10 +17,12 @@ from dsi.artifacts import read_manifest
 from dsi.baselines.bm25 import bm25
 from dsi.baselines.dense import dense
 from dsi.baselines.dual_encoder import TextEncoder
+from dsi.baselines.tuning import Tuning
 from dsi.config import BaselinesConfig
 from dsi.corpus.store import Corpus
 from dsi.doc2query.shards import read_shards
 from dsi.embeddings.sentence_encoder import sentence_encoder
+from dsi.search.answering import Questions
 
 
 def run_baselines(
@@ -30,6 +32,8 @@ def run_baselines(
     split: str | None,
     corpus_folder: Path,
     latency_queries: int = 0,
+    language: str = "en",
+    measures: list[str] | None = None,
     tokenizer_folder: Path | None = None,
     doc2query_folder: Path | None = None,
     embeddings_folder: Path | None = None,
@@ -37,33 +41,33 @@ def run_baselines(
 ) -> dict[str, Any]:
     """Write `SYSTEM.run` for every system of the configuration, and return what each system costs.
 
-    Latency and memory are measured on the first `latency_queries` queries. The folders of stages are given where a
+    Latency and memory are measured on the first `latency_queries` queries. `language` decides how BM25 cuts texts, the
+    first of `measures` which parameters it gets if they are tuned. The folders of stages are given where a
     system needs them; `embeddings_folder` where it has the vectors of the model of `dense`.
 
     Raises:
         DsiError: the corpus lacks the split, or a system lacks what it runs on.
     """
     documents = Corpus(corpus_folder)
-    split = documents.evaluation_split(split)
-    queries, identical = documents.queries(split), documents.identical(split)
+    questions = Questions.of(documents, documents.evaluation_split(split), latency_queries)
+    tuning = Tuning(documents, measures[0]) if baselines.bm25.tune and measures else None
     costs: dict[str, Any] = {}
     for name in baselines.systems:
         if name == "dense":
             load_model = partial(sentence_encoder, baselines.dense_model, "baselines.dense_model")
-            arguments = (corpus_folder, queries, identical, baselines.depth, latency_queries, embeddings_folder)
-            costs[name] = dense(out_folder, name, load_model, *arguments)
+            depth = baselines.depth
+            costs[name] = dense(out_folder, name, load_model, corpus_folder, questions, depth, embeddings_folder)
         elif name == "dual_encoder":
             assert encoder_folder is not None  # the table of stages names both for this system
             assert tokenizer_folder is not None
             counts = (read_manifest(encoder_folder) or {"counts": {}})["counts"]
             encoder = partial(TextEncoder, encoder_folder, tokenizer_folder)
-            arguments = (corpus_folder, queries, identical, baselines.depth, latency_queries)
-            costs[name] = dense(out_folder, name, encoder, *arguments)
+            costs[name] = dense(out_folder, name, encoder, corpus_folder, questions, baselines.depth)
             costs[name] |= {key: counts.get(key) for key in ("steps", "training_seconds", "training_flops")}
         else:
             assert doc2query_folder is not None or name == "bm25"
             texts = contents(documents, doc2query_folder if name == "bm25_doc2query" else None)
-            costs[name] = bm25(out_folder, name, texts, len(documents), queries, identical, baselines, latency_queries)
+            costs[name] = bm25(out_folder, name, texts, len(documents), questions, baselines, language, tuning)
     return costs
 
 

@@ -27,6 +27,10 @@ class EncoderConfig(Section):
 class Bm25Config(Section):
     """Parameters of BM25; the defaults are those of Lucene in pyserini and Anserini."""
 
+    tune: bool = False
+    """Whether k1 and b are chosen on the dev queries by the first of evaluation.measures, as the index is; those below
+    remain where none of the others is better."""
+
     k1: Annotated[float, Field(ge=0)] = 0.9
     """Larger: further occurrences of a word in a document count more."""
     b: Share = 0.4
@@ -37,9 +41,9 @@ class BaselinesConfig(Section):
     """The systems that the index is compared with."""
 
     systems: list[Literal["bm25", "bm25_doc2query", "dense", "dual_encoder"]] = ["bm25"]
-    """Any of these. bm25: Lucene through pyserini, with its English analyzer. bm25_doc2query: the same over documents
-    with their synthetic queries. dense: a sentence-transformers model, exact search by inner product. dual_encoder: one
-    trained here on the synthetic queries (section encoder)."""
+    """Any of these. bm25: Lucene through pyserini, with its analyzer for corpus.language. bm25_doc2query: the same over
+    documents with their synthetic queries. dense: a sentence-transformers model, exact search by inner product.
+    dual_encoder: one trained here on the synthetic queries (section encoder)."""
     bm25: Bm25Config = Bm25Config()
     dense_model: str = "sentence-transformers/gtr-t5-base"
     """dense: the model, a name on the Hugging Face hub or a folder. The paper's is GTR-Base."""

@@ -2,12 +2,20 @@
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from dsi.config.section import Count, Section, Seed, Share
 
 TRAIN, DEV, TEST = USUAL_SPLITS = ("train", "dev", "test")
 """The splits that are read without being named where a source has them."""
+
+
+# fmt: off
+Language = Literal[
+    "ar", "bn", "da", "de", "en", "es", "fa", "fi", "fr", "hi", "hu", "id", "it", "ja", "km", "ko", "lo", "my", "nl",
+    "no", "pl", "pt", "ru", "sv", "te", "th", "tr", "uk", "zh", "other",
+]
+# fmt: on
 
 
 class CorpusConfig(Section):
@@ -22,6 +30,10 @@ class CorpusConfig(Section):
     """ir_datasets: the id of the dataset that has the documents, e.g. msmarco-passage."""
     packages: list[str] = []
     """pydoc: installed packages to read beside the standard library."""
+    language: Language = Field(default="en", exclude=True)  # decides nothing of what is read
+    """The language of the documents, which chooses the analyzer of bm25 and bm25_doc2query. zh, ko: pairs of letters;
+    ja: Kuromoji's words. km, lo, my, th: pairs of letters, of our own. other: our own words, without stems and stop
+    words. The rest: Lucene's analyzer of the language."""
     splits: dict[str, str] = {}
     """Splits that must exist: the name that each gets, and its name in the source, e.g. {dev: dev.small} for msmarco,
     {dev: msmarco-passage/dev/small} for ir_datasets. Splits train, dev and test of a folder need not be named."""
@@ -32,7 +44,7 @@ class CorpusConfig(Section):
     """Number of judged queries to keep in every split but train, the first ones; a subset (size) must hold their judged
     documents. Null keeps all."""
     ignore_identical_ids: bool | None = None
-    """Whether a query whose id is a document's is that document, which is left out of its ranking then (ArguAna, Quora).
+    """Whether a query whose id is a document's is that document (ArguAna, Quora), which its ranking leaves out then.
     Null: for BEIR's collections (source beir, and ir_datasets' beir/...), as in published results."""
     max_unknown: Share = 0.0
     """Largest tolerated share of judgements that name an unknown query or an unknown or empty document."""

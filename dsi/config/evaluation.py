@@ -1,5 +1,6 @@
 """Section `evaluation`: queries and measures."""
 
+import re
 from typing import Annotated
 
 from pydantic import Field
@@ -13,6 +14,17 @@ class EvaluationConfig(Section):
     split: str | None = None
     """Split whose queries are searched. Null: test, or dev where the corpus has no test."""
     measures: Annotated[list[str], Field(min_length=1)] = ["RR@10", "Success@1", "Success@10", "R@100", "nDCG@10"]
-    """Names of measures, spelled as in ir-measures; the first one is the headline of the report."""
+    """Names of measures, spelled as in ir-measures; the first one is the headline of the report. Of these
+    defaults, those are left out that look at more results than search.beam and baselines.depth give."""
     baseline: str | None = None
     """System that the others are compared with, e.g. bm25. Null: the first of baselines.systems."""
+
+
+def cutoff_of(measure: str) -> int:
+    """The number of results that a measure looks at, by its name; 0 if it does not say.
+
+    >>> cutoff_of("R@100"), cutoff_of("AP(rel=2)")
+    (100, 0)
+    """
+    match = re.search(r"@\s*(\d{1,9})\s*$", measure)
+    return int(match[1]) if match else 0

@@ -1,6 +1,5 @@
 """The whole configuration of an experiment, and which of its keys do not go together."""
 
-import re
 from operator import attrgetter
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ from dsi.config.corpus import DEV, TEST, USUAL_SPLITS, CorpusConfig
 from dsi.config.doc2query import Doc2QueryConfig
 from dsi.config.docids import DocidsConfig
 from dsi.config.embeddings import EmbeddingsConfig
-from dsi.config.evaluation import EvaluationConfig
+from dsi.config.evaluation import EvaluationConfig, cutoff_of
 from dsi.config.generator import GeneratorConfig
 from dsi.config.model import ModelConfig
 from dsi.config.report import ReportConfig
@@ -72,15 +71,28 @@ class Config(Section):
         depths = {"search.beam": self.search.beam}
         if self.baselines.systems:
             depths["baselines.depth"] = self.baselines.depth
-        for measure in self.evaluation.measures:
-            match = re.search(r"@\s*(\d{1,9})\s*$", measure)
-            cutoff = int(match[1]) if match else 0
-            short = [f"{key}={depth}" for key, depth in depths.items() if depth < cutoff]
-            if short:
-                raise ValueError(
-                    f"evaluation.measures: {measure} needs {cutoff} results for a query, and there are no more than"
-                    f" {', '.join(short)}; raise {'them' if len(short) > 1 else 'it'}, or measure less deep"
-                )
+        too_deep = {
+            measure: [f"{key}={depth}" for key, depth in depths.items() if depth < cutoff]
+            for measure in self.evaluation.measures
+            if (cutoff := cutoff_of(measure)) > min(depths.values())
+        }
+        if not too_deep:
+            return self
+        if "measures" in self.evaluation.model_fields_set:
+            measure, short = next(iter(too_deep.items()))
+            raise ValueError(
+                f"evaluation.measures: {measure} needs {cutoff_of(measure)} results for a query, and there are no more"
+                f" than {', '.join(short)}; raise {'them' if len(short) > 1 else 'it'}, or measure less deep"
+            )
+        measures = [measure for measure in self.evaluation.measures if measure not in too_deep]
+        if not measures:
+            raise ValueError(f"{', '.join(next(iter(too_deep.values())))}: too few results for any usual measure")
+        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"measures": measures})})
+
+    @model_validator(mode="after")
+    def _tuning_has_queries(self) -> Self:
+        if self.baselines.bm25.tune and self.corpus.source == "ir_datasets" and DEV not in self.corpus.splits:
+            raise ValueError("baselines.bm25.tune needs a split dev; name one under corpus.splits")
         return self
 
     @model_validator(mode="after")

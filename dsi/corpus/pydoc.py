@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsi.corpus.store import Document
+from dsi.corpus.words import words_of
 from dsi.errors import DsiError
 
 MIN_QUERY_WORDS, MAX_QUERY_WORDS, MIN_BODY_WORDS = 3, 25, 20
@@ -273,14 +274,14 @@ def _split(docstring: str, name: str) -> tuple[str, str, str]:
 
 def _is_fair(summary: str, body: str) -> bool:
     """Whether the summary reads like a query and the body is long enough to be found by it."""
-    words = len(re.findall(r"(?<!\S)\W*\w", summary))  # `a.b` is one, `-` none
+    words = sum(bool(words_of(part)) for part in summary.split())  # `a.b` is one, `-` none
     has_length = MIN_QUERY_WORDS <= words <= MAX_QUERY_WORDS and len(body.split()) >= MIN_BODY_WORDS
     return has_length and not _NO_SENTENCE.search(summary)
 
 
 def _normalised(text: str) -> str:
-    """A text reduced to letters, digits and underscores, casefolded, to compare texts by: not the words of a query."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
+    """A text reduced to its words, to compare texts by."""
+    return " ".join(words_of(text))
 
 
 def _quoted(queries: Iterable[str], texts: Iterable[str]) -> set[str]:

@@ -5,7 +5,8 @@
     queries.SPLIT.arrow     query_id, text
     qrels.SPLIT.arrow       query_id, doc_id, relevance
 
-The files are Arrow streams, so that `datasets.Dataset.from_file` opens each as a Hugging Face dataset.
+Titles and texts are in Unicode's normal form C, whatever the source has; ids are as they came. The files are Arrow
+streams, so that `datasets.Dataset.from_file` opens each as a Hugging Face dataset.
 """
 
 from collections.abc import Iterable, Iterator, Set
@@ -17,9 +18,12 @@ import datasets
 import pyarrow as pa
 
 from dsi.config import DEV, TEST
+from dsi.corpus.words import nfc
 from dsi.errors import DsiError
 
 ROWS_PER_BATCH = 1_000
+TEXTS = "title", "text"
+"""The columns that are text rather than ids or numbers."""
 
 
 class Document(NamedTuple):
@@ -61,11 +65,13 @@ SCHEMAS: dict[type[NamedTuple], pa.Schema] = {
 
 
 def write_rows(path: Path, kind: type[NamedTuple], rows: Iterable[NamedTuple]) -> int:
-    """Write records of one kind to an Arrow file, one batch at a time, and return their number."""
+    """Write records of one kind, their texts in NFC, to an Arrow file, one batch at a time; return their number."""
     schema, rows, count = SCHEMAS[kind], iter(rows), 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         while batch := list(islice(rows, ROWS_PER_BATCH)):
-            writer.write_batch(pa.record_batch(list(zip(*batch, strict=True)), schema=schema))
+            columns = zip(schema.names, zip(*batch, strict=True), strict=True)
+            arrays = [list(map(nfc, values)) if name in TEXTS else values for name, values in columns]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
             count += len(batch)
     return count
 

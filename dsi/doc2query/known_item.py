@@ -2,7 +2,8 @@
 
 Azzopardi, de Rijke and Balog, "Building Simulated Queries for Known-Item Topics", SIGIR 2007: draw a query length, then
 each word from the term model of the document or, with the probability `noise`, of the collection (words
-remembered wrongly). No neural model is needed, and it works for every language that splits into words.
+remembered wrongly). No neural model is needed, and it works for every language; where a script puts no blanks between
+words, two letters that follow each other are drawn in place of a word.
 """
 
 import zlib
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from dsi.config import KnownItemConfig
 from dsi.corpus.store import Document
-from dsi.corpus.words import words_of
+from dsi.corpus.words import joined, words_of
 
 BINS = 1 << 22
 """The number of bins in which words are counted by hash, so that memory, 16 MB, does not grow with the vocabulary."""
@@ -50,7 +51,7 @@ def read_collection(contents: Iterable[str], documents: int) -> Collection:
     frequencies, sample = np.zeros(BINS, dtype=np.int32), list[str]()
     stride = -(-documents // SAMPLED_DOCUMENTS)
     for number, content in enumerate(contents):
-        words = words_of(content)
+        words = words_of(content, pairs=True)
         frequencies[word_bins(set(words))] += 1
         if number % stride == 0:
             sample += words
@@ -66,8 +67,9 @@ class KnownItemGenerator:
     def __call__(self, documents: Sequence[Document], random: np.random.Generator) -> list[list[str]]:
         """`config.queries` queries for each document, none for a document without words."""
         config = self.config
-        titles = [words_of(document.title) for document in documents]
-        words_of_each = [title + words_of(document.text) for title, document in zip(titles, documents, strict=True)]
+        titles = [words_of(document.title, pairs=True) for document in documents]
+        texts = (words_of(document.text, pairs=True) for document in documents)
+        words_of_each = [title + text for title, text in zip(titles, texts, strict=True)]
         sizes = np.array([len(words) for words in words_of_each])
         if not sizes.sum():
             return [[] for _ in documents]
@@ -98,7 +100,8 @@ class KnownItemGenerator:
         others = random.integers(len(self.collection.sample), size=noisy.sum())
         spelled = pc.replace_with_mask(spelled, pa.array(noisy), self.collection.sample.take(pa.array(others)))
         offsets = np.searchsorted(query, np.arange(len(document) + 1)).astype(np.int32)
-        queries = iter(pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), spelled), " ").to_pylist())
+        blanked = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), spelled), " ").to_pylist()
+        queries = map(joined, blanked)
         return [[next(queries) for _ in range(config.queries if size else 0)] for size in sizes]
 
     def _terms(

@@ -31,10 +31,10 @@ def quality_sheet(corpus: Corpus, folder: Path, split: str = DEV) -> dict[str, A
     queries = read_queries_of(folder, sample)
     texts = repeats = words = copied = 0
     for number in sample:
-        document_words = set(words_of(corpus[number].content()))
+        document_words = set(words_of(corpus[number].content(), pairs=True))
         repeats += len(queries[number]) - len(set(queries[number]))
         for text in queries[number]:
-            query_words = words_of(text)
+            query_words = words_of(text, pairs=True)
             texts, words = texts + 1, words + len(query_words)
             copied += sum(word in document_words for word in query_words)
     sheet: dict[str, Any] = {
@@ -59,8 +59,8 @@ def max_jaccard(corpus: Corpus, folder: Path, split: str, limit: int | None = No
     synthetic = read_queries_of(folder, {number for _, number in pairs})
     closest: dict[str, float] = {}
     for query, number in pairs:
-        words = set(words_of(query.text))
-        others = [set(words_of(text)) for text in synthetic[number]]
+        words = set(words_of(query.text, pairs=True))
+        others = [set(words_of(text, pairs=True)) for text in synthetic[number]]
         similarities = (len(words & other) / max(len(words | other), 1) for other in others)
         closest[query.query_id] = max(closest.get(query.query_id, 0.0), *similarities, 0.0)
     return closest

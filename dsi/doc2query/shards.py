@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dsi.corpus.words import nfc
 from dsi.runtime.shards import published
 
 SUFFIX = ".parquet"
@@ -16,10 +17,10 @@ SCHEMA = pa.schema({"doc_index": pa.uint32(), "text": pa.string()})
 
 
 def write_shard(path: Path, first_document: int, queries: list[list[str]]) -> None:
-    """Write a shard with the queries of the documents `first_document`, `first_document + 1` and so on."""
+    """Write a shard with the queries, in NFC, of the documents `first_document`, `first_document + 1` and so on."""
     counts = [len(texts) for texts in queries]
     doc_index = np.repeat(np.arange(first_document, first_document + len(queries), dtype=np.uint32), counts)
-    texts = [text for texts in queries for text in texts]
+    texts = [nfc(text) for texts in queries for text in texts]
     with published(path) as temporary:
         pq.write_table(pa.table([doc_index, texts], schema=SCHEMA), temporary, compression="zstd")
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
+
+from dsi.corpus.words import words_of
 
 WORDS = 100_000
 """The largest number of words that are weighed."""
@@ -68,6 +71,7 @@ class Tfidf:
 
 
 def _vectorizer(vocabulary: list[str] | None = None) -> TfidfVectorizer:
+    words = partial(words_of, pairs=True)
     return TfidfVectorizer(
-        max_features=WORDS, sublinear_tf=True, dtype=np.float32, token_pattern=r"\w+", vocabulary=vocabulary
+        max_features=WORDS, sublinear_tf=True, dtype=np.float32, analyzer=words, vocabulary=vocabulary
     )

@@ -25,7 +25,7 @@ def kinds(corpus: Corpus, split: str, doc2query_folder: Path) -> dict[str, dict[
         seen = {number for _, number in corpus.relevant(TRAIN)}
         breakdowns["training"] = dict.fromkeys((query.query_id for query, _ in pairs), "no document seen")
         breakdowns["training"] |= {query.query_id: "a document seen" for query, number in pairs if number in seen}
-    lengths = {query.query_id: len(words_of(query.text)) for query, _ in pairs}
+    lengths = {query.query_id: len(words_of(query.text, pairs=True)) for query, _ in pairs}
     breakdowns["words"] = {
         query_id: next(kind for fewest, kind in LENGTHS.items() if words >= fewest)
         for query_id, words in lengths.items()

@@ -60,8 +60,8 @@ def score_queries(
     except (subprocess.CalledProcessError, FileNotFoundError):  # gdeval, a Perl script
         highest = max(grade for judged in judgements.values() for grade in judged.values())
         raise DsiError(
-            f"evaluation.measures: {_of_gdeval(measures)}: gdeval, which computes it, failed; it needs Perl and takes grades"
-            f" up to {GDEVAL_GRADES}, and there are some up to {highest}"
+            f"evaluation.measures: {_of_gdeval(measures)}: gdeval, which computes it, failed: it needs Perl, and grades"
+            f" up to {GDEVAL_GRADES} (here they go up to {highest})"
         ) from None
     values = {(metric.query_id, metric.measure): metric.value for metric in results.per_query}
     by_query = {
@@ -92,27 +92,14 @@ def _parse(name: str) -> Any:
         value = measure.params.get(key, 1)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
             raise DsiError(f"evaluation.measures: {name!r:.80}: {key} must be a number of at least 1, found {value!r}")
-    if not any(_computes(provider, measure) for provider in ir_measures.DefaultPipeline.providers):
-        extras = [
-            p.NAME for p in ir_measures.DefaultPipeline.providers if not p.is_available() and _supports(p, measure)
-        ]
-        hint = f"; pip install 'ir-measures[{extras[0]}]' brings one that does" if extras else ""
+    providers = [provider for provider in ir_measures.DefaultPipeline.providers if provider.supports(measure)]
+    if not any(provider.is_available() for provider in providers):
+        hint = f"; pip install 'ir-measures[{providers[0].NAME}]' brings one that does" if providers else ""
         raise DsiError(f"evaluation.measures: {name!r}: no installed provider of ir-measures computes it{hint}")
     return measure
 
 
-def _computes(provider: Any, measure: Any) -> bool:
-    """Whether a provider of ir-measures is installed and computes a measure."""
-    return provider.is_available() and _supports(provider, measure)
-
-
-def _supports(provider: Any, measure: Any) -> bool:
-    """Whether a provider of ir-measures would compute a measure if it were installed."""
-    return bool(provider.supports(measure))
-
-
 def _of_gdeval(measures: Measures) -> str:
     """The first of the measures that gdeval computes, by name."""
-    providers = ir_measures.DefaultPipeline.providers
-    by = {name: next(p.NAME for p in providers if _computes(p, measure)) for name, measure in measures.items()}
-    return next((name for name, provider in by.items() if provider == "gdeval"), ", ".join(measures))
+    gdeval = next(provider for provider in ir_measures.DefaultPipeline.providers if provider.NAME == "gdeval")
+    return next(name for name, measure in measures.items() if gdeval.supports(measure))

@@ -183,14 +183,23 @@ def _configuration(manifests: Manifests) -> str:
 
 
 def _bm25(manifests: Manifests) -> list[str]:
-    cost = manifests["baselines"]["counts"].get("bm25")
-    if cost is None:
-        return []
-    parameters = manifests["baselines"]["inputs"]["baselines"]["bm25"]
-    return [
-        f"bm25 is Lucene with k1={parameters['k1']}, b={parameters['b']}; its index takes"
-        f" {size(cost.get('index_bytes'))} and {duration(cost.get('seconds_index'))} to build."
-    ]
+    """How each system of BM25 is set, and what its index takes."""
+    lines = []
+    for name in ("bm25", "bm25_doc2query"):
+        if (cost := manifests["baselines"]["counts"].get(name)) is None:
+            continue
+        tuned, chosen = cost.get("tuned"), ""
+        if tuned:
+            chosen = (
+                f", the best of {tuned['pairs']} pairs on {count(tuned['queries'])} {tuned['split']} queries"
+                f" ({tuned['measure']} {decimal(tuned['value'])} there)"
+            )
+        lines += [
+            f"{name} is Lucene with k1={cost.get('k1')}, b={cost.get('b')}{chosen}, and the analyzer for"
+            f" {cost.get('language')}; its index takes {size(cost.get('index_bytes'))} and"
+            f" {duration(cost.get('seconds_index'))} to build."
+        ]
+    return lines
 
 
 def _search(counts: dict[str, Any]) -> list[str]:

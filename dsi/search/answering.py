@@ -9,13 +9,14 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from dsi.corpus.store import Query
+from dsi.corpus.store import Corpus, Query
 from dsi.errors import DsiError
 from dsi.runtime.latency import milliseconds, percentiles
 from dsi.runtime.machine import memory_held
@@ -43,21 +44,40 @@ class System(Protocol):
 AnySystem = TypeVar("AnySystem", bound=System)
 
 
+@dataclass(frozen=True)
+class Questions:
+    """The queries that every system is asked."""
+
+    queries: Sequence[Query]
+    identical: Set[str] = frozenset()
+    """The ids of those that are documents themselves: the document of that id is left out of their rankings."""
+    timed: int = 0
+    """How many of them, the first ones, are also asked one at a time, to measure latency."""
+
+    @classmethod
+    def of(cls, corpus: Corpus, split: str, timed: int = 0) -> Self:
+        """Those of a split of the corpus."""
+        return cls(corpus.queries(split), corpus.identical(split), timed)
+
+    def rankings(self, system: System, depth: int) -> Iterator[tuple[str, Hits]]:
+        """Each query_id, and the ranking for it of at most `depth` documents."""
+        answers = system.answer([query.text for query in self.queries])
+        for query, hits in zip(self.queries, answers, strict=True):
+            if query.query_id in self.identical:
+                hits = [(doc_id, score) for doc_id, score in hits if doc_id != query.query_id]
+            yield query.query_id, hits[:depth]
+
+    def depth(self, depth: int) -> int:
+        """The number of documents to ask a system for, so that `depth` are left."""
+        return depth + bool(self.identical)
+
+
 def ask(
-    out_folder: Path,
-    name: str,
-    open_system: Callable[[int], AnySystem],
-    depth: int,
-    queries: Sequence[Query],
-    identical: Set[str],
-    latency_queries: int,
+    out_folder: Path, name: str, open_system: Callable[[int], AnySystem], depth: int, questions: Questions
 ) -> tuple[AnySystem, dict[str, Any]]:
-    """Write the rankings for `queries` to `NAME.run`, and latencies in milliseconds to `NAME.latency.tsv`.
+    """Write the rankings to `NAME.run`, `depth` documents each, and latencies in milliseconds to `NAME.latency.tsv`.
 
-    `open_system` opens the system for rankings of so many documents. They are cut to `depth`; without the document of
-    the same id for the queries `identical`, so that the system is asked for one more where there are such.
-
-    Latency is that of the first `latency_queries`, searched one at a time by a process that is sent `open_system`.
+    `open_system` opens the system for rankings of so many documents. Latency is measured in a process that is sent it.
 
     Returns:
         The system after its answers, and queries, queries_per_second, latency_ms (p50, p95), resident_bytes and
@@ -66,25 +86,20 @@ def ask(
     Raises:
         DsiError: the system cannot be opened.
     """
-    timed = queries[:latency_queries]
-    opened = partial(open_system, depth + bool(identical))
+    timed, opened = questions.queries[: questions.timed], partial(open_system, questions.depth(depth))
     measured = _measured_apart(opened, [query.text for query in timed]) if timed else {}
     times: list[float] = measured.pop("milliseconds", [])
     rows = ((query.query_id, f"{ms:.3f}") for query, ms in zip(timed, times, strict=True))
     write_tsv(out_folder / f"{name}.latency.tsv", ["query_id", "milliseconds"], rows)
     system = opened()
     start = time.perf_counter()
-    rankings = zip(queries, system.answer([query.text for query in queries]), strict=True)
-    answers = (
-        (query.query_id, [hit for hit in hits if hit[0] != query.query_id or hit[0] not in identical][:depth])
-        for query, hits in rankings
-    )
-    write_run(out_folder / f"{name}.run", name, progress(answers, f"{name} search", total=len(queries), unit="queries"))
+    count, rankings = len(questions.queries), questions.rankings(system, depth)
+    write_run(out_folder / f"{name}.run", name, progress(rankings, f"{name} search", total=count, unit="queries"))
     seconds = time.perf_counter() - start
     return system, {
-        "queries": len(queries),
-        **({"identical_documents_left_out": len(identical)} if identical else {}),
-        "queries_per_second": round(len(queries) / seconds, 1),
+        "queries": count,
+        **({"identical_documents_left_out": len(questions.identical)} if questions.identical else {}),
+        "queries_per_second": round(count / seconds, 1),
         "latency_ms": percentiles(times),
         **measured,
     }

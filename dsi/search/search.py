@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dsi.config import SearchConfig
 from dsi.corpus.store import Corpus
 from dsi.model.cost import search_flops
-from dsi.search.answering import Hits, ask
+from dsi.search.answering import Hits, Questions, ask
 from dsi.search.search_errors import is_certified, search_errors
 from dsi.search.searcher import Ranking
 from dsi.search.text_searcher import TextSearcher
@@ -71,15 +71,14 @@ def search(
     """
     corpus = Corpus(corpus_folder)
     split = corpus.evaluation_split(split)
-    queries = corpus.queries(split)
+    questions = Questions.of(corpus, split, search.latency_queries)
     open_system = partial(IndexSystem, corpus_folder, tokenizer_folder, docids_folder, model_folder, search)
-    identical = corpus.identical(split)
-    system, measured = ask(out_folder, "dsi", open_system, search.beam, queries, identical, search.latency_queries)
+    system, measured = ask(out_folder, "dsi", open_system, search.beam, questions)
     searcher = system.index.searcher
     files = [*model_folder.glob("*.safetensors"), docids_folder / "codes.npy", *docids_folder.glob("trie.*.npy")]
     counts: dict[str, Any] = {"split": split, "index_bytes": sum(file.stat().st_size for file in files), **measured}
     if search.constrained and not search.exact:  # otherwise the beam does not bound the number of prefixes
-        tokens, config = system.token_ids / max(len(queries), 1), searcher.model.config
+        tokens, config = system.token_ids / max(len(questions.queries), 1), searcher.model.config
         counts["flops_per_query"] = search_flops(config, searcher.docids, tokens, search.beam, search.ranking)
     if not search.constrained:
         counts["invalid_docids"] = _share(~flags for flags in system.is_docid)
@@ -87,7 +86,7 @@ def search(
     elif searcher.trie is not None and search.ranking == "path":
         counts["certified_ten"] = _share([np.array(system.certified)])
     if search.error_queries and searcher.trie is not None:
-        encoded = system.index.encode([query.text for query in queries[: search.error_queries]])
+        encoded = system.index.encode([query.text for query in questions.queries[: search.error_queries]])
         errors, certified = search_errors(searcher.model, searcher.docids, encoded, search.max_beam, search.batch_size)
         counts["search_errors"] = {
             "queries": len(encoded),

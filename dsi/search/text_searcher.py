@@ -7,6 +7,7 @@ import torch
 from transformers import AutoTokenizer
 
 from dsi.config import SearchConfig
+from dsi.corpus.words import nfc
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
@@ -36,8 +37,8 @@ class TextSearcher:
         self.searcher = Searcher(model, Docids(docids_folder), search.constrained, max_beam, search.ranking)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of texts, cut to the query length that the model was trained with."""
-        return self.tokenizer(list(texts), truncation=True, max_length=self.query_length)["input_ids"]
+        """The token ids of texts, in NFC as the corpus is, cut to the query length that the model was trained with."""
+        return self.tokenizer(list(map(nfc, texts)), truncation=True, max_length=self.query_length)["input_ids"]
 
     def rank(self, queries: Sequence[Sequence[int]], beam: int | None = None) -> list[Ranking]:
         """The rankings for queries given as token ids; `beam` is by default that of the configuration."""
