@@ -132,6 +132,7 @@ _TABLE = (
         ),
         asked=lambda config: config.docids.is_clustered or _dense_vectors_are_the_embeddings(config),
         launchable=True,
+        version=2,
     ),
     Stage(
         "docids",
@@ -189,7 +190,7 @@ _TABLE = (
             "embeddings": _dense_vectors_are_the_embeddings,
         },
         outside=lambda config: files_below(config.baselines.dense_model if _runs("dense")(config) else None),
-        version=2,
+        version=3,
     ),
     Stage(
         "evaluation",

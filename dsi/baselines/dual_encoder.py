@@ -180,3 +180,5 @@ class TextEncoder(nn.Module):
             batch = self.tokenizer([texts[row] for row in rows], **options).to(self.model.device)
             vectors[rows] = self.model.embed(batch["input_ids"], batch["attention_mask"]).cpu().numpy()
         return vectors
+
+    encode_query = encode_document = encode
