@@ -13,7 +13,7 @@ from transformers.utils import cached_file
 from dsi.config import TokenizerConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError, first_line
-from dsi.runtime.checkpoint_files import CONFIG_FILE, check_whole, read_json
+from dsi.runtime.checkpoint_files import CONFIG_FILE, check_whole, read_object
 from dsi.runtime.progress import progress
 
 SENTENCES = 1_000_000
@@ -74,7 +74,7 @@ def checkpoint_tokenizer(checkpoint: str, key: str) -> PreTrainedTokenizerBase:
             raise DsiError(f"{key}: the tokenizer of {checkpoint!r} has no {name} piece; T5's has </s> and <pad>")
     if tokenizer.eos_token_id not in tokenizer("a")["input_ids"]:
         raise DsiError(f"{key}: the tokenizer of {checkpoint!r} does not end texts with its end piece, as T5's does")
-    rows = read_json(Path(file), key).get("vocab_size") if file else None
+    rows = read_object(Path(file), key).get("vocab_size") if file else None
     pieces = max(tokenizer.get_vocab().values()) + 1
     if isinstance(rows, int) and pieces > rows:
         raise DsiError(

@@ -20,7 +20,7 @@ from dsi.config import GeneratorConfig, T5GeneratorConfig
 from dsi.corpus.store import Document
 from dsi.doc2query.sampling import sample
 from dsi.errors import DsiError
-from dsi.model.loading import check_sizes, check_token_ids, check_weights, load_weights, read_config
+from dsi.model.loading import check_token_ids, check_weights, load_weights, read_config
 from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.tokenizer import checkpoint_tokenizer
 
@@ -50,8 +50,7 @@ def check_generator(config: GeneratorConfig) -> None:
     """
     if config.checkpoint is not None:
         described, _ = _described(config.checkpoint)
-        check_sizes(config, described, KEY)
-        check_weights(AutoModelForSeq2SeqLM, config.checkpoint, described, KEY)
+        check_weights(AutoModelForSeq2SeqLM, config.checkpoint, described, KEY, asked=config)
 
 
 def _described(checkpoint: str) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:

@@ -18,15 +18,15 @@ from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
-from dsi.model.loading import check_sizes, check_token_ids, check_weights, load_weights, read_config
+from dsi.model.loading import DOCID_PARTS, check_token_ids, check_weights, load_weights, read_config
 from dsi.tokenizer import checkpoint_tokenizer
 
 OBSOLETE_KEYS = ("consistency", "docid_ranking")
 """Configuration keys of models that older versions trained, whose weights still load."""
 
 KEY = "model.checkpoint"
-NEW_PARTS = ("prefix_decoder",)
-"""The parts of an index, but for those of its docids, that a checkpoint need not have."""
+NEW_PARTS = (DOCID_PARTS, "prefix_decoder")
+"""The parts of an index that a checkpoint need not have."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ def from_checkpoint(
             of a part that is not in `new`.
     """
     assert start.checkpoint is not None
-    config = _t5_config(start, start.checkpoint, config_class, changes)
-    return load_weights(model_class, start.checkpoint, config, KEY, new=new)
+    config = _t5_config(start.checkpoint, config_class, changes)
+    return load_weights(model_class, start.checkpoint, config, KEY, new=new, asked=start)
 
 
 def check_checkpoint(config: ModelConfig) -> None:
@@ -139,22 +139,25 @@ def check_checkpoint(config: ModelConfig) -> None:
     """
     if config.checkpoint is None:
         return
-    t5 = _t5_config(
-        config, config.checkpoint, DsiConfig, {"docid_head": config.head, "pawa_layers": config.pawa_layers}
-    )
+    head = {"docid_head": config.head, "pawa_layers": config.pawa_layers}
+    t5 = _t5_config(config.checkpoint, DsiConfig, head)
     checkpoint_tokenizer(config.checkpoint, KEY)
-    check_weights(DifferentiableSearchIndex, config.checkpoint, t5, KEY, NEW_PARTS)
+    check_weights(DifferentiableSearchIndex, config.checkpoint, t5, KEY, NEW_PARTS, config)
 
 
-def _t5_config(
-    start: BackboneConfig, checkpoint: str, config_class: type[T5Config], changes: dict[str, Any]
-) -> T5Config:
+def open_index(folder: Path) -> DifferentiableSearchIndex:
+    """The trained index that was saved in `folder`, in float32; DsiError if a file is damaged or a weight missing."""
+    config = DsiConfig(**read_config(str(folder), "index").to_dict())
+    return load_weights(DifferentiableSearchIndex, str(folder), config, "index")
+
+
+def _t5_config(checkpoint: str, config_class: type[T5Config], changes: dict[str, Any]) -> T5Config:
+    """The configuration of a T5 checkpoint, with `changes`; DsiError if it is none."""
     t5 = read_config(checkpoint, KEY)
     for key in OBSOLETE_KEYS:
         t5.__dict__.pop(key, None)
     if t5.model_type not in ("t5", "mt5"):
         raise DsiError(f"{KEY}: {checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
-    check_sizes(start, t5, KEY)
     check_token_ids(t5, checkpoint, KEY, "pad_token_id", "decoder_start_token_id")
     return config_class(**{**t5.to_dict(), **changes})
 

@@ -37,12 +37,17 @@ def check_whole(files: Iterable[Path], key: str) -> None:
             weights_in(file, key)
 
 
-def read_json(file: Path, key: str) -> dict[str, Any]:
-    """The object in a JSON file; DsiError if it cannot be read or is none."""
+def read_json(file: Path, key: str) -> Any:
+    """What a JSON file holds; DsiError if it cannot be read."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DsiError(f"{key}: {file} is not valid JSON ({error}); download it again") from None
+
+
+def read_object(file: Path, key: str) -> dict[str, Any]:
+    """The object that a JSON file holds; DsiError if it cannot be read or holds something else."""
+    values = read_json(file, key)
     if not isinstance(values, dict):
         raise DsiError(f"{key}: {file} holds a {type(values).__name__}, not a JSON object")
     return values
@@ -80,6 +85,7 @@ def check_checkpoint_files(checkpoint: str, key: str) -> set[str] | None:
     if not (folder / CONFIG_FILE).is_file():
         raise DsiError(f"{key}: {folder} has no {CONFIG_FILE}")
     check_whole([folder / CONFIG_FILE, folder / "generation_config.json", folder / INDEX, folder / WEIGHTS], key)
+    read_object(folder / CONFIG_FILE, key)
     if (folder / WEIGHTS).is_file():
         return weights_in(folder / WEIGHTS, key)
     if not (folder / INDEX).is_file():
@@ -89,7 +95,7 @@ def check_checkpoint_files(checkpoint: str, key: str) -> set[str] | None:
                 f" {WEIGHTS}: load it with transformers where you trust it, and call save_pretrained"
             )
         raise DsiError(f"{key}: {folder} has no weights: neither {WEIGHTS} nor {INDEX}")
-    names = read_json(folder / INDEX, key).get("weight_map")
+    names = read_object(folder / INDEX, key).get("weight_map")
     if not names or not isinstance(names, dict):
         raise DsiError(f"{key}: {folder / INDEX} has no weight_map; download it again")
     files = [folder / str(name) for name in sorted(set(names.values()))]
