@@ -26,7 +26,7 @@ from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.vectors import encode_shards, join_shards
 from dsi.doc2query.shards import write_shard
-from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
+from dsi.embeddings.sentence_encoder import document_encoder, sentence_encoder
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.runtime.processes import ALONE
@@ -227,6 +227,11 @@ class WordVectors(torch.nn.Module):
                 vector[zlib.crc32(word.encode()) % 64] += 1
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
+    def encode_query(self, texts: list[str], show_progress_bar: bool) -> np.ndarray:
+        return self.encode(texts, show_progress_bar)
+
+    encode_document = encode_query
+
 
 def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_baselines_module, "sentence_encoder", lambda name, key: WordVectors())
@@ -259,7 +264,7 @@ def test_encoding_goes_on_where_it_was(tmp_path: Path, tiny: Stages, monkeypatch
 
     def encode() -> np.ndarray:
         return join_shards(
-            tmp_path / "x.npy", encode_shards(tmp_path / "x", corpus, half_precision(Counting()), "x", ALONE)
+            tmp_path / "x.npy", encode_shards(tmp_path / "x", corpus, document_encoder(Counting()), "x", ALONE)
         )
 
     monkeypatch.setattr(vectors_module, "SHARD", 20)

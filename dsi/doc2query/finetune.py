@@ -30,7 +30,7 @@ from dsi.config import CorpusConfig, GeneratorConfig, KnownItemConfig, T5Generat
 from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document
 from dsi.doc2query.known_item import KnownItemGenerator, read_collection
-from dsi.doc2query.t5 import T5Generator, load_checkpoint
+from dsi.doc2query.t5 import T5Generator, check_generator, load_checkpoint
 from dsi.errors import DsiError
 from dsi.model.build import random_shape
 from dsi.model.checkpoints import last_checkpoint
@@ -165,6 +165,7 @@ def open_model(
     """The generator before training, from the checkpoint or with random weights, and its tokenizer."""
     set_seed(config.seed)
     if config.checkpoint is not None:
+        check_generator(config)
         return load_checkpoint(config.checkpoint, torch.float32, dropout_rate=config.dropout)
     assert tokenizer_folder is not None
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
