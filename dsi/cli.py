@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         options.command(options)
     except DsiError as error:
-        print(f"dsi: error: {error}", file=sys.stderr)
+        for fault in error.faults:
+            print(f"dsi: error: {fault}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe, e.g. head, has seen enough
         sys.stderr.close()

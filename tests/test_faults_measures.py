@@ -65,6 +65,10 @@ def test_cutoff_beyond_depth(tmp_path: Path) -> None:
     path.write_text("evaluation: {measures: ['nDCG(dcg=\"exp-log2\")@101']}")
     with pytest.raises(DsiError, match="needs 101 results"):
         load_config(path)
+    path.write_text("search: {beam: 20}")
+    assert [fault.split(",")[0] for fault in load_config(path).too_deep] == [  # the defaults are warned of
+        "evaluation.measures: R@100 needs 100 results for a query"
+    ]
     path.write_text("evaluation: {measures: [AP, RR, Rprec, R@100]}")  # what has no cutoff measures what is there
     load_config(path)
 

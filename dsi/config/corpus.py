@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dsi.config.scalars import FilePath
 from dsi.config.section import Count, Section, Seed, Share
 
 TRAIN, DEV, TEST = USUAL_SPLITS = ("train", "dev", "test")
@@ -24,7 +25,7 @@ class CorpusConfig(Section):
     source: Literal["pydoc", "msmarco", "beir", "ir_datasets"] = "pydoc"
     """pydoc: docstrings of Python and of installed packages. msmarco: the official TSV files. beir: a folder in BEIR's
     format. ir_datasets: a dataset of that catalogue."""
-    path: str | None = None
+    path: FilePath | None = None
     """msmarco, beir: the folder that holds the files; for msmarco also the official .tar.gz."""
     dataset: str | None = None
     """ir_datasets: the id of the dataset that has the documents, e.g. msmarco-passage."""

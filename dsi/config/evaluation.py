@@ -14,8 +14,8 @@ class EvaluationConfig(Section):
     split: str | None = None
     """Split whose queries are searched. Null: test, or dev where the corpus has no test."""
     measures: Annotated[list[str], Field(min_length=1)] = ["RR@10", "Success@1", "Success@10", "R@100", "nDCG@10"]
-    """Names of measures, spelled as in ir-measures; the first one is the headline of the report. Of these
-    defaults, those are left out that look at more results than search.beam and baselines.depth give."""
+    """Names of measures, spelled as in ir-measures; the first one is the headline of the report. They may
+    look at no more results than search.beam and baselines.depth give; of the defaults, that is said only."""
     baseline: str | None = None
     """System that the others are compared with, e.g. bm25. Null: the first of baselines.systems."""
 

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
+from dsi.config.scalars import PathOrName
 from dsi.config.section import Count, Section, Share
 
 RANDOM_SIZES = {"d_model": 256, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 4, "d_kv": 64, "d_ff": 512}
@@ -39,7 +40,7 @@ class T5Sizes(Section):
 class BackboneConfig(T5Sizes):
     """What an index and the dual encoder that it is compared with have in common."""
 
-    checkpoint: str | None = None
+    checkpoint: PathOrName | None = None
     """A T5, T5.1.1 or mT5 checkpoint, a name on the Hugging Face hub or a folder. Null starts from random weights with
     the sizes above. A trained index, runs/NAME/model, gives its backbone, whose document states start the rows."""
     dropout: Share = 0.0

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from dsi.artifacts import read_manifest
-from dsi.config import DEV, ReportConfig
+from dsi.config import DEV, ReportConfig, cutoff_of
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
@@ -99,6 +99,17 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
     )
 
 
+def shallow(metrics: dict[str, Any], manifests: Manifests) -> list[str]:
+    """The measures that look at more results than the rankings hold, in a sentence each."""
+    keys = {**manifests["search"]["inputs"].get("search", {}), **manifests["baselines"]["inputs"].get("baselines", {})}
+    depth = min((keys[key] for key in ("beam", "depth") if key in keys), default=metrics["documents"])
+    return [
+        f"{measure} is measured on rankings of no more than {depth} documents."
+        for measure in metrics["systems"][DSI]
+        if depth < min(cutoff_of(measure), metrics["documents"])
+    ]
+
+
 def without_relevant(metrics: dict[str, Any]) -> str:
     """What the means do with queries that no system can answer."""
     number, queries = metrics["queries_without_relevant"], metrics["queries"]
@@ -148,6 +159,7 @@ def markdown(
         " results counts as 0. The best value is in bold.",
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
         *([CHOSEN_ON_DEV] if metrics["split"] == DEV else []),
+        *shallow(metrics, manifests),
         *([without_relevant(metrics)] if "queries_without_relevant" in metrics else []),
         *([left_out] if (left_out := identical(manifests)) else []),
         "",
