@@ -171,7 +171,7 @@ class Store:
                 if folder.exists():  # without a manifest, so not a finished stage
                     shutil.rmtree(folder)
                 partial.rename(folder)
-                shutil.rmtree(folder / WORK, ignore_errors=True)
+            shutil.rmtree(folder / WORK, ignore_errors=True)  # also where a process was killed before this line
         return folder
 
 

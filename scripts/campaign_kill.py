@@ -207,7 +207,7 @@ class Life:
         own_blows = [change.part for changes in journals for change in changes if change.event == BLOW]
         if own_blows:
             blow = blows[own_blows[0]]
-        self.orphans = [process.pid for process in processes if process.exitcode]
+        self.orphans = [process.pid for process in processes if process.exitcode and process.pid]
         if not any(process.exitcode for process in processes):
             blow = None
         elif blow is None and not failure:

@@ -17,8 +17,9 @@ COLUMNS = {"seconds", "milliseconds", "examples_per_second", "tokens_per_second"
 KEYS = {
     *("seconds", "training_seconds", "seconds_index", "examples_per_second", "queries_per_second", "latency_ms"),
     *("peak_memory_bytes", "resident_bytes", "anonymous_bytes"),
+    *("files", "digest"),
 }
-"""The keys of manifests that are left out."""
+"""The keys of manifests that are left out; files are compared themselves, and the digest covers the other keys."""
 LUCENE = {"bm25", "bm25_doc2query"}
 """Systems whose index_bytes are left out: Lucene's threads divide the documents among segments as they come."""
 

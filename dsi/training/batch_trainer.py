@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dsi.errors import DsiError
 from dsi.model.architecture import part_of
+from dsi.model.checkpoints import ResumableTrainer
 from dsi.model.trainer_arguments import optimizer_of
 from dsi.training.batches import Batches
 
@@ -21,7 +22,7 @@ DEV_MEASURE = "RR@10"
 """The measure on dev queries that chooses among checkpoints and among rounds."""
 
 
-class BatchTrainer(Trainer):
+class BatchTrainer(ResumableTrainer):
     """Trains a model on batches that come ready-made.
 
     Args:
