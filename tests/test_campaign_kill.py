@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import Trainer, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from dsi.artifacts import MANIFEST, WORK, Store
 from dsi.model import checkpoints
 from dsi.runtime.shards import published
+from dsi.training.batch_trainer import BatchTrainer
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SHARD = ".store/doc2query-0123456789abcdef.partial/shard-00001.parquet"
@@ -132,3 +134,13 @@ def test_the_checkpoint_that_training_resumed_from_is_not_written_again(
         trainer.state = TrainerState(global_step=step)
         trainer._save_checkpoint(None, None)
     assert steps == [6, 9]
+
+
+def test_reading_batches_leaves_the_random_state_of_dropout() -> None:
+    """Resumed training sets that state from the checkpoint, and then begins to read batches."""
+    trainer = BatchTrainer.__new__(BatchTrainer)
+    trainer.train_dataset = [{"input_ids": torch.zeros(1)}]
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    assert len(list(trainer.get_train_dataloader())) == 1
+    assert torch.equal(torch.get_rng_state(), before)

@@ -68,7 +68,8 @@ class BatchTrainer(ResumableTrainer):
 
     def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """The batches as they are: they are divided among the processes already, which accelerate must not do again."""
-        return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available())
+        own = torch.Generator()  # each start would draw a seed from the one that dropout goes on from
+        return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available(), generator=own)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer, with a learning rate for each part: T5's embeddings need larger steps than its matrices."""
