@@ -110,6 +110,20 @@ def test_what_a_killed_process_left_is_removed_when_the_file_is_published(tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", ".manifest.json.1"}
 
 
+def test_a_manifest_that_a_killed_process_did_not_publish_is_no_file_of_the_stage(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    def make(out: Path) -> dict[str, Any]:
+        (out / f".{MANIFEST}.{ended.pid}").touch()
+        (out / "vectors.npy").touch()
+        return {}
+
+    folder = Store(tmp_path).build("corpus", {}, make)
+    assert {path.name for path in folder.iterdir()} == {MANIFEST, "vectors.npy"}
+    assert list(json.loads((folder / MANIFEST).read_text())["files"]) == ["vectors.npy"]
+
+
 def test_a_checkpoint_is_not_whole_before_all_random_states_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
