@@ -191,8 +191,9 @@ def _files(folder: Path) -> dict[str, list[Any]]:
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        is_manifest = name.parts[0] == MANIFEST or name.parts[0].startswith(f".{MANIFEST}.")  # the latter left by a kill
-        if path.is_file() and name.parts[0] != WORK and not is_manifest:
+        first = name.parts[0]
+        is_other = first in (WORK, MANIFEST) or first.startswith(f".{MANIFEST}.")  # the last one left by a kill
+        if path.is_file() and not is_other:
             size = path.stat().st_size
             is_small = size <= SMALL
             files[str(name)] = [size, hashlib.blake2b(path.read_bytes()).hexdigest()[:16] if is_small else None]
