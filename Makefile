@@ -82,6 +82,9 @@ bench-examples: install  ## write and read the example store
 bench-train: $(RUN)/tokenizer/manifest.json  ## examples a second against the usual recipe, on CONFIG's queries
 	$(VENV)/bin/python scripts/bench_train.py $(RUN)
 
+campaign-kill: install  ## kill a tiny experiment 100 times: is anything lost or wrong? (about six minutes)
+	$(VENV)/bin/python scripts/campaign_kill.py
+
 clean:  ## remove every run and its artefacts (asks for CONFIRM=yes)
 	@test "$(CONFIRM)" = yes || { echo "make clean removes runs/ with all trained models; add CONFIRM=yes" >&2; exit 1; }
 	rm -rf runs
@@ -92,4 +95,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages sweep reproduce bench-doc2query bench-search bench-trie bench-kmeans bench-examples bench-train clean help
+.PHONY: all $(STAGES) plan install test lint stages sweep reproduce bench-doc2query bench-search bench-trie bench-kmeans bench-examples bench-train campaign-kill clean help

@@ -171,7 +171,7 @@ class Store:
                 if folder.exists():  # without a manifest, so not a finished stage
                     shutil.rmtree(folder)
                 partial.rename(folder)
-                shutil.rmtree(folder / WORK, ignore_errors=True)
+            shutil.rmtree(folder / WORK, ignore_errors=True)  # also where a process was killed before this line
         return folder
 
 
@@ -191,7 +191,9 @@ def _files(folder: Path) -> dict[str, list[Any]]:
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and name.parts[0] not in (WORK, MANIFEST):
+        first = name.parts[0]
+        is_other = first in (WORK, MANIFEST) or first.startswith(f".{MANIFEST}.")  # the last one left by a kill
+        if path.is_file() and not is_other:
             size = path.stat().st_size
             is_small = size <= SMALL
             files[str(name)] = [size, hashlib.blake2b(path.read_bytes()).hexdigest()[:16] if is_small else None]

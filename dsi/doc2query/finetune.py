@@ -20,7 +20,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     T5Config,
     T5ForConditionalGeneration,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
@@ -33,7 +32,7 @@ from dsi.doc2query.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.t5 import T5Generator, check_generator, load_checkpoint
 from dsi.errors import DsiError
 from dsi.model.build import random_shape
-from dsi.model.checkpoints import last_checkpoint
+from dsi.model.checkpoints import ResumableTrainer, last_checkpoint
 from dsi.model.trainer_arguments import optimizer_of, trainer_arguments
 from dsi.runtime.device import is_bfloat16
 from dsi.runtime.processes import is_first_process, wait_until
@@ -204,7 +203,7 @@ class Pairs(Dataset[dict[str, list[int]]]):
         return {"input_ids": document["input_ids"], "attention_mask": document["attention_mask"], "labels": labels}
 
 
-class GeneratorTrainer(Trainer):
+class GeneratorTrainer(ResumableTrainer):
     """The Trainer over pairs in their given order, with a separate learning rate for the embeddings."""
 
     optimizer: torch.optim.Optimizer | None
