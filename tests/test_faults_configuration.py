@@ -42,7 +42,6 @@ def value_of(override: str, folder: Path, text: str = "") -> Any:
         ("corpus.path=~/set", str(Path.home() / "set")),
         ("corpus.language=no", "no"),
         ("evaluation.split=null", None),
-        ("evaluation.split='null'", "null"),
         ("model.warm_start=false", False),
         ("evaluation.measures=[RR@10, 'AP(rel=2)']", ["RR@10", "AP(rel=2)"]),
         ("corpus.size=null", None),

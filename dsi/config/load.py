@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from dsi.config.experiment import Config
 from dsi.config.messages import explain
-from dsi.config.scalars import Origin
+from dsi.config.scalars import NULL, Origin
 from dsi.config.section import Section
 from dsi.config.yaml_text import parse_option, parse_yaml
 from dsi.errors import DsiError
@@ -114,7 +114,7 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
-        if not values.get(section):
+        if values.get(section) is None or values[section] in NULL:  # a section that is left empty
             values[section] = {}
         values = values[section]
         if not isinstance(values, dict):
