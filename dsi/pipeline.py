@@ -80,6 +80,7 @@ _TABLE = (
         "read documents, queries and judgements",
         sections=("corpus",),
         outside=lambda config: source_state(config.corpus),
+        version=2,
     ),
     Stage(
         "tokenizer",
@@ -114,6 +115,7 @@ _TABLE = (
             config.doc2query.predictions.path, config.generator.checkpoint if _samples_from_t5(config) else None
         ),
         launchable=True,
+        version=2,
     ),
     Stage(
         "embeddings",

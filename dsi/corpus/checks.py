@@ -38,13 +38,17 @@ def check_text(where: Where, what: str, identifier: str, *texts: str) -> None:
     for character, name in INVISIBLE.items():
         if character in identifier:
             raise DsiError(f"{where}: {what} id {identifier[:60]!r} contains {name}; remove it")
-    for text in (identifier, *texts):
+    check_unicode(where, f"{what} {identifier[:60]!r}", identifier, *texts)
+
+
+def check_unicode(where: Where, what: str, *texts: str) -> None:
+    """Refuse strings in which a JSON escape has left half of a surrogate pair, with a DsiError."""
+    for text in texts:
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise DsiError(
-                f"{where}: {what} {identifier[:60]!r} contains {text[error.start]!r}, half of a surrogate pair;"
-                " correct the text"
+                f"{where}: {what} contains {text[error.start]!r}, half of a surrogate pair; correct the text"
             ) from None
 
 

@@ -51,8 +51,8 @@ class TextFile:
         """The file as error messages name it."""
         return str(self.path) if self.member is None else f"{self.path}/{self.member.removeprefix('./')}"
 
-    def lines(self) -> Iterator[tuple[Where, str]]:
-        r"""The lines that are not empty, with their places and without their end, which is \n or \r\n.
+    def lines(self, *, blank: bool = False) -> Iterator[tuple[Where, str]]:
+        r"""The lines, those that are empty only if `blank`, with their places and without their end, \n or \r\n.
 
         Raises:
             DsiError: the file cannot be read, is damaged, is not UTF-8, or a line is longer than `MAX_LINE`.
@@ -68,7 +68,7 @@ class TextFile:
                     if len(line) > MAX_LINE:
                         raise DsiError(f"{where}: longer than {MAX_LINE:,} bytes; shorten it, or cut it into several")
                     text = _decode(where, line).rstrip("\r\n")
-                    if text:
+                    if text or blank:
                         yield where, text
         except DAMAGE as error:
             place = f" after line {number}" if number else ""
