@@ -165,8 +165,8 @@ def _check_lines(source: str, lines: int, corpus: Corpus) -> None:
     in_source = len(corpus) if manifest is None else manifest["counts"]["documents_in_source"]
     if highest < in_source != lines:  # else the ids are not the row numbers of this source
         raise DsiError(
-            f"{source}: {lines:,} lines, but the source has {in_source:,} documents; line n, from 0, is for the document"
-            " with id n, so give every document one line a file, and remove headers and line ends within queries"
+            f"{source}: {lines:,} lines, but the source has {in_source:,} documents; line n, from 0, is for document n,"
+            " so give every document one line a file, and remove headers and line ends within queries"
         )
 
 
