@@ -101,8 +101,8 @@ def files_of(source: str) -> list[Path]:
         return []
     files = sorted(path.iterdir(), key=_by_numbers) if path.is_dir() else [path]
     files = [file for file in files if file.is_file() and not file.name.startswith(".")]
-    records = [file for file in files if file.name.removesuffix(".gz").endswith((".jsonl", ".json"))]
-    texts = [file for file in files if ".txt" in file.name]
+    records = [file for file in files if _is_json(file)]
+    texts = [file for file in files if ".txt" in file.name and not _is_json(file)]
     chosen = records or texts
     if not chosen:
         raise DsiError(f"doc2query.predictions.path: {source} has neither .jsonl nor .txt files")
@@ -213,12 +213,16 @@ def _checked(where: Where, record: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _is_text(files: Sequence[Path]) -> bool:
-    return bool(files) and ".txt" in files[0].name
+    return bool(files) and not _is_json(files[0])
 
 
-def _by_numbers(path: Path) -> list[tuple[int, str]]:
+def _is_json(file: Path) -> bool:
+    return file.name.removesuffix(".gz").endswith((".jsonl", ".json"))
+
+
+def _by_numbers(path: Path) -> list[tuple[str, int]]:
     """The order of file names in which part2 comes before part10."""
-    return [(int(number or 0), text) for text, number in re.findall(r"(\D*)(\d*)", path.name)]
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", path.name)]
 
 
 def _samples(files: Sequence[Path]) -> list[list[Path]]:
