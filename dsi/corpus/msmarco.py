@@ -33,11 +33,12 @@ class MsMarco:
         self._folder = folder
         self._collection = Table(folder.get("collection.tsv"), (DOCUMENT_ID, TEXT))
         named = dict(splits)
+        self._untold = set[str]()  # splits that are read from their small parts, which nobody has been told yet
         for split in USUAL_SPLITS:
             small = f"{split}.small"
             if split not in named and not all(self._parts(split).values()) and all(self._parts(small).values()):
-                print(f"{folder.path}: split {split} is {small}, of which all files are there", file=sys.stderr)
                 named[split] = small
+                self._untold.add(split)
         self.splits = choose_splits(named, self._parts)
         self._queries, self._qrels = dict[str, Table](), dict[str, Table]()
         for split, name in self.splits.items():
@@ -56,6 +57,9 @@ class MsMarco:
             yield where, Document(doc_id, "", text)
 
     def queries(self, split: str) -> Iterator[tuple[Where, Query]]:
+        if split in self._untold:
+            self._untold.remove(split)
+            print(f"{self._folder.path}: split {split} is {split}.small, whose files are all there", file=sys.stderr)
         for where, (query_id, text) in self._queries[split].rows():
             yield where, Query(query_id, text)
 
