@@ -136,8 +136,9 @@ def test_path_of_a_file(fault: Fault) -> None:
     assert "in/collection.tsv is neither" in fault(msmarco(path="in/collection.tsv"), dict(MSMARCO))
 
 
-def test_size_below_the_judged_documents(fault: Fault) -> None:
-    message = fault(msmarco(size=1), dict(MSMARCO))
+def test_size_below_the_judged_documents_of_one_query(fault: Fault) -> None:
+    files = MSMARCO | {"qrels.dev.tsv": "q1 0 d1 1\nq1 0 d2 1\n"}
+    message = fault(msmarco(size=1), files)
     assert message.startswith("corpus.size: 1 ")
     assert "set it to 2 or more" in message
 

@@ -1,6 +1,7 @@
 """The source `pydoc`: the documentation of Python and of installed packages, read by `dsi.corpus.pydoc`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from dsi.config import DEV, TEST, CorpusConfig
 from dsi.corpus.checks import id_hash
@@ -22,6 +23,10 @@ class Docstrings:
     def __init__(self, packages: list[str], splits: dict[str, str]) -> None:
         self.splits = choose_splits(splits, lambda split: {f"split {split!r} in pydoc": split in SPLITS})
         self._records = list(records(packages))
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        return {}
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for number, (document, _) in enumerate(self._records, start=1):

@@ -1,14 +1,15 @@
 """Writes the corpus of a source to disk: in one pass over the documents, or in two to choose a subset."""
 
 import importlib
+import sys
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
 from dsi.config import TRAIN, CorpusConfig
-from dsi.corpus.checks import check_unique
+from dsi.corpus.checks import check_text, check_unique
 from dsi.corpus.source import Source
 from dsi.corpus.splits import Split
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
@@ -25,6 +26,16 @@ SOURCES = {
 """The module of each source, whose `open_source(config)` returns the `Source`."""
 
 
+CHECKED = 100
+"""The number of records of each file that `check` reads."""
+
+
+def open_source(corpus: CorpusConfig) -> Source:
+    """The source that the configuration names; DsiError if a file or split of it is missing."""
+    source: Source = importlib.import_module(SOURCES[corpus.source]).open_source(corpus)
+    return source
+
+
 def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     """Write the documents, queries and judgements (see `dsi.corpus.store`) and return their numbers.
 
@@ -33,7 +44,7 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     Raises:
         DsiError: the source is missing or faulty; the message names the place.
     """
-    source: Source = importlib.import_module(SOURCES[corpus.source]).open_source(corpus)
+    source = open_source(corpus)
     splits = [Split(source, name, None if name == TRAIN else corpus.evaluation_queries) for name in source.splits]
     judged = {split.name: split.judged_documents for split in splits}
     training = judged.pop(TRAIN, set())
@@ -64,12 +75,26 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
         name = corpus.path or corpus.dataset or corpus.source
         raise DsiError(f"{name}: the corpus is empty: none of its {in_source} documents has a title or text")
     if corpus.size is not None:
-        keep = survey.subset(corpus.size)
+        by_split = [split.ranks(corpus.seed) for split in splits if split.name != TRAIN]
+        ranks = {doc_id: min(each.get(doc_id, 1.0) for each in by_split) for doc_id in evaluation}
+        keep = survey.subset(corpus.size, ranks)
         chosen = compress(progress(source.documents(), "ingest", total=in_source), keep)
         written = write_rows(documents_file, Document, noted(document for _, document in chosen))
 
     for split in splits:
-        queries, qrels = split.restrict(survey.found, kept, corpus.max_unknown)
+        queries, qrels = split.restrict(survey.found.keys(), kept, corpus.max_unknown)
+        if split.name != TRAIN and (dropped := split.counts["queries_outside_subset"]):
+            what = (
+                f"corpus.size: {corpus.size} documents cannot hold the {survey.judged} that are judged for evaluation"
+            )
+            if not queries:
+                raise DsiError(
+                    f"{what} queries, not even those of one query of split {split.name}; set it to {survey.judged} or"
+                    " more"
+                )
+            total = len(queries) + dropped
+            kept_of = f"split {split.name} keeps {len(queries):,} of its {total:,} queries, drawn with corpus.seed"
+            print(f"{what} queries: {kept_of}", file=sys.stderr)
         write_rows(out_folder / f"queries.{split.name}.arrow", Query, queries)
         write_rows(out_folder / f"qrels.{split.name}.arrow", Qrel, qrels)
     if corpus.has_identical_ids:
@@ -90,3 +115,21 @@ def _write_identical(corpus: Corpus) -> None:
     for split, of_split in ids.items():
         if same := [query_id for query_id in of_split if query_id in documents]:
             (corpus.folder / f"identical.{split}.txt").write_text("\n".join(same) + "\n", encoding="utf-8")
+
+
+def check(corpus: CorpusConfig) -> None:
+    """Read the first records of every file of the source, as far as it has files.
+
+    Raises:
+        DsiError: a file or split is missing, or one of these records is faulty.
+    """
+    source = open_source(corpus)
+    if not source.files:
+        return
+    for where, document in islice(source.documents(), CHECKED):
+        check_text(where, "document", *document)
+    for split in source.splits:
+        for where, query in islice(source.queries(split), CHECKED):
+            check_text(where, "query", *query)
+        for _ in islice(source.qrels(split), CHECKED):
+            pass

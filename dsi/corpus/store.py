@@ -10,7 +10,7 @@ streams, so that `datasets.Dataset.from_file` opens each as a Hugging Face datas
 """
 
 from collections.abc import Iterable, Iterator, Set
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,10 @@ from dsi.errors import DsiError
 ROWS_PER_BATCH = 1_000
 TEXTS = "title", "text"
 """The columns that are text rather than ids or numbers."""
+CHARACTERS_PER_BATCH = 1 << 26
+"""The number of characters at which a batch ends: Arrow's offsets end at 2 GiB, and a character has up to 4 bytes."""
+MAX_TEXT = 1 << 27
+"""The largest number of characters of a record: a text beyond is no document, and would not fit into a batch."""
 
 
 class Document(NamedTuple):
@@ -65,15 +69,35 @@ SCHEMAS: dict[type[NamedTuple], pa.Schema] = {
 
 
 def write_rows(path: Path, kind: type[NamedTuple], rows: Iterable[NamedTuple]) -> int:
-    """Write records of one kind, their texts in NFC, to an Arrow file, one batch at a time; return their number."""
-    schema, rows, count = SCHEMAS[kind], iter(rows), 0
+    """Write records of one kind, their texts in NFC, to an Arrow file, one batch at a time; return their number.
+
+    Raises:
+        DsiError: a record has more than `MAX_TEXT` characters.
+    """
+    schema, count = SCHEMAS[kind], 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        while batch := list(islice(rows, ROWS_PER_BATCH)):
+        for batch in _batches(rows):
             columns = zip(schema.names, zip(*batch, strict=True), strict=True)
             arrays = [list(map(nfc, values)) if name in TEXTS else values for name, values in columns]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
             count += len(batch)
     return count
+
+
+def _batches(rows: Iterable[NamedTuple]) -> Iterator[list[NamedTuple]]:
+    batch, characters = list[NamedTuple](), 0
+    for row in rows:
+        size = sum(len(value) for value in row if isinstance(value, str))
+        if size > MAX_TEXT:
+            name = f"{type(row).__name__.lower()} {row[0]!r:.60}"
+            raise DsiError(f"{name} has {size:,} characters, and the most are {MAX_TEXT:,}; shorten or divide it")
+        batch.append(row)
+        characters += size
+        if len(batch) == ROWS_PER_BATCH or characters >= CHARACTERS_PER_BATCH:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 class Corpus:
@@ -95,11 +119,9 @@ class Corpus:
         return Document(**self.documents[doc_index])
 
     def rows(self, start: int, stop: int) -> Iterator[Document]:
-        """The documents from `start` up to, but not including, `stop`, read in batches."""
-        stop = min(stop, len(self))
-        for first in range(start, stop, ROWS_PER_BATCH):
-            columns = self.documents[first : min(first + ROWS_PER_BATCH, stop)]
-            yield from map(Document, columns["doc_id"], columns["title"], columns["text"])
+        """The documents from `start` up to, but not including, `stop`, read in the batches of the file."""
+        for batch in self.documents.data.slice(start, max(min(stop, len(self)) - start, 0)).to_batches():
+            yield from map(Document, *(batch[name].to_pylist() for name in Document._fields))
 
     def contents(self) -> Iterator[str]:
         """The content of every document in order."""
