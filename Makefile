@@ -38,7 +38,7 @@ $(MANIFESTS): $(RUN)/%/manifest.json: $(RUN)/plan/%
 # The empty recipe makes make look at the files' times again after the plan was written.
 $(PLANS): plan ;
 plan: $(VENV)/installed
-	@$(DSI) plan $(EXPERIMENT)
+	@$(DSI) plan $(EXPERIMENT) --goals $(filter $(STAGES),$(MAKECMDGOALS))
 
 install: $(VENV)/installed  ## create the environment in .venv
 $(VENV)/installed: pyproject.toml constraints.txt

