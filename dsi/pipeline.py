@@ -321,12 +321,14 @@ class Run:
 
         folder = self.store.build(stage.name, self.inputs(stage), make, stage.launchable)
         if is_first_process():
-            if stage.name == "corpus":  # a split that it lacks is told now rather than after training
+            if stage.name == "corpus":  # what cannot be measured is told now rather than after training
                 from dsi.corpus.language import warn_of_language
                 from dsi.corpus.store import Corpus
+                from dsi.evaluation.measures import check_judgements, parse_measures
 
                 documents = Corpus(folder)
-                documents.evaluation_split(self.config.evaluation.split)
+                split = documents.evaluation_split(self.config.evaluation.split)
+                check_judgements(parse_measures(self.config.evaluation.measures), documents.qrels(split), split)
                 if _tunes_bm25(self.config):
                     documents.check_split("baselines.bm25.tune", DEV)
                 warn_of_language(documents, self.config.corpus.language)
