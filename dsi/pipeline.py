@@ -8,6 +8,7 @@ fingerprint covers all it can depend on. It returns counts for the manifest.
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -354,6 +355,8 @@ class Run:
         """
         if not is_first_process():
             return
+        for fault in self.config.too_deep:  # of the default measures, or it would have been refused
+            print(f"dsi: warning: {fault}", file=sys.stderr, flush=True)
         _write_if_changed(self.folder / CONFIG, describe(values=self.config) + "\n")
         for stage in STAGES.values():
             _write_if_changed(self.folder / "plan" / stage.name, self.fingerprint(stage) + "\n")

@@ -160,6 +160,26 @@ def test_ids_that_only_happen_to_be_equal_are_kept(key: bool | None, left_out: s
     assert CorpusConfig(source="ir_datasets", dataset="beir/arguana", splits={"test": "x"}).has_identical_ids
 
 
+def test_outside_beir_a_query_is_a_document_if_its_words_are(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "collection.tsv").write_text("1\ta heron stands\n2\tmoss grows\n3\tthe kiln\n4\ta lamp\n")
+    (folder / "queries.test.tsv").write_text("1\theron stands\n2\tan axle\n3\tthe kiln\n")
+    (folder / "qrels.test.tsv").write_text("1 0 4 1\n2 0 4 1\n3 0 3 1\n")
+    left_out = {None: {"1"}, True: {"1", "2"}, False: set[str]()}  # 3 is relevant to itself
+    for key, expected in left_out.items():
+        out = tmp_path / str(key)
+        out.mkdir()
+        ingest(out, corpus=CorpusConfig(source="msmarco", path=str(folder), ignore_identical_ids=key))
+        assert Corpus(out).identical("test") == expected
+
+
+def test_default_measures_that_look_too_deep_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("search: {beam: 20}")
+    Run(load_config(tmp_path / "c.yaml"), "c", tmp_path / "runs").plan()
+    assert "dsi: warning: evaluation.measures: R@100 needs 100 results" in capsys.readouterr().err
+
+
 def test_query_without_relevant(tmp_path: Path) -> None:
     folder = beir_folder(tmp_path / "beir")
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\na\tb\t1\nb\ta\t0\nq\td\t1\n")
