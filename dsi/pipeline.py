@@ -16,7 +16,7 @@ from typing import Any
 
 from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, fingerprint, link, read_manifest
 from dsi.check import find_faults, room_faults
-from dsi.config import CONFIG, Config, CorpusConfig, describe
+from dsi.config import CONFIG, DEV, TEST, Config, CorpusConfig, describe
 from dsi.errors import DsiError
 from dsi.estimate import UNKNOWN_QUERIES, Scale, count_documents, estimate
 from dsi.fingerprints import with_contents
@@ -301,6 +301,8 @@ class Run:
         if not is_first_process():
             return
         missing = [stage.name for stage in self.missing(goals)]
+        if not missing:
+            return
         corpus, splits = self.stored(STAGES["corpus"]), None
         if "corpus" not in missing:
             from dsi.corpus.store import Corpus
@@ -312,9 +314,6 @@ class Run:
         costs = estimate(self.scale(documents))
         if faults := room_faults({name: costs[name] for name in fresh if name in costs}, self.folder.parent):
             raise DsiError(*faults)
-        if "evaluation" in missing:
-            for warning in self.config.too_deep:
-                print(warning, file=sys.stderr)
 
     def scale(self, documents: int | None = None, speed: float = 1.0) -> Scale:
         """What the estimate of the experiment is made from. Documents that are not given are counted, roughly; `speed`
@@ -351,11 +350,16 @@ class Run:
 
         folder = self.store.build(stage.name, self.inputs(stage), make, stage.launchable, self._paths(stage))
         if is_first_process():
-            if stage.name == "corpus":
+            if stage.name == "corpus":  # what cannot be measured is told now rather than after training
                 from dsi.corpus.language import warn_of_language
                 from dsi.corpus.store import Corpus
+                from dsi.evaluation.measures import check_judgements, parse_measures
 
-                warn_of_language(Corpus(folder), self.config.corpus.language)
+                documents, evaluation = Corpus(folder), self.config.evaluation
+                split = evaluation.split or (TEST if TEST in documents.splits else DEV)
+                if split in documents.splits:
+                    check_judgements(parse_measures(evaluation.measures), documents.qrels(split), split)
+                warn_of_language(documents, self.config.corpus.language)
             link(folder, self.folder / stage.name)
             os.utime(folder / MANIFEST)  # make compares this time with the plan's
 
@@ -383,6 +387,8 @@ class Run:
         """
         if not is_first_process():
             return
+        for fault in self.config.too_deep:  # of the default measures, or it would have been refused
+            print(f"dsi: warning: {fault}", file=sys.stderr, flush=True)
         _write_if_changed(self.folder / CONFIG, describe(values=self.config) + "\n")
         for stage in STAGES.values():
             _write_if_changed(self.folder / "plan" / stage.name, self.fingerprint(stage) + "\n")

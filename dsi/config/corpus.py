@@ -46,7 +46,8 @@ class CorpusConfig(Section):
     """Number of judged queries to keep in every split but train, the first ones. Null keeps all."""
     ignore_identical_ids: bool | None = None
     """Whether a query whose id is a document's is that document (ArguAna, Quora), which its ranking leaves out then.
-    Null: for BEIR's collections (source beir, and ir_datasets' beir/...), as in published results."""
+    Null: for BEIR's collections (source beir, and ir_datasets' beir/...), as in published results; for others, where
+    ids may be equal by chance, only if that document has all words of the query. One that is relevant to it is kept."""
     max_unknown: Share = 0.0
     """Largest tolerated share of judgements that name an unknown query or an unknown or empty document."""
     seed: Seed = 0

@@ -23,8 +23,8 @@ class EvaluationConfig(Section):
 def cutoff_of(measure: str) -> int:
     """The number of results that a measure looks at, by its name; 0 if it does not say.
 
-    >>> cutoff_of("R@100"), cutoff_of("AP(rel=2)")
-    (100, 0)
+    >>> cutoff_of("R@100"), cutoff_of("AP(rel=2, cutoff=5)"), cutoff_of("AP"), cutoff_of("IPrec@0.1")
+    (100, 5, 0, 0)
     """
-    match = re.search(r"@\s*(\d{1,9})\s*$", measure)
+    match = re.search(r"(?:@|cutoff=)(\d{1,9})(?=$|[,)])", re.sub(r"[\s_]", "", measure))
     return int(match[1]) if match else 0

@@ -68,7 +68,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _rankings_are_deep_enough(self) -> Self:
-        if "measures" in self.evaluation.model_fields_set and self.too_deep:
+        if self.evaluation.measures != EvaluationConfig().measures and self.too_deep:
             raise ValueError(self.too_deep[0])
         return self
 

@@ -14,6 +14,7 @@ from dsi.corpus.source import Source
 from dsi.corpus.splits import Split
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.subset import Survey
+from dsi.corpus.words import words_of
 from dsi.errors import DsiError
 from dsi.runtime.progress import progress
 
@@ -97,8 +98,8 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
             print(f"{what} queries: {kept_of}", file=sys.stderr)
         write_rows(out_folder / f"queries.{split.name}.arrow", Query, queries)
         write_rows(out_folder / f"qrels.{split.name}.arrow", Qrel, qrels)
-    if corpus.has_identical_ids:
-        _write_identical(Corpus(out_folder))
+    if corpus.ignore_identical_ids is not False:
+        _write_identical(Corpus(out_folder), corpus.has_identical_ids)
     return {
         "documents": written,
         "documents_in_source": in_source,
@@ -108,12 +109,22 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     }
 
 
-def _write_identical(corpus: Corpus) -> None:
-    """Note the queries whose id is a document's (see `Corpus.identical`)."""
-    ids = {split: [query.query_id for query in corpus.queries(split)] for split in corpus.splits}
-    documents = corpus.doc_indexes({query_id for of_split in ids.values() for query_id in of_split})
-    for split, of_split in ids.items():
-        if same := [query_id for query_id in of_split if query_id in documents]:
+def _write_identical(corpus: Corpus, ids_suffice: bool) -> None:
+    """Note the queries that are documents (see `Corpus.identical`): those whose id is a document's, unless that one is
+    relevant to them; if the id does not suffice, the document must have all words of the query, too."""
+    splits = [split for split in corpus.splits if ids_suffice or split != TRAIN]
+    queries = {split: {query.query_id: query.text for query in corpus.queries(split)} for split in splits}
+    documents = corpus.doc_indexes({query_id for of_split in queries.values() for query_id in of_split})
+    for split, texts in queries.items():
+        own = {qrel.query_id for qrel in corpus.qrels(split) if qrel.relevance > 0 and qrel.query_id == qrel.doc_id}
+        same = [
+            query_id
+            for query_id, text in texts.items()
+            if query_id in documents
+            and query_id not in own
+            and (ids_suffice or {*words_of(text)} <= {*words_of(corpus[documents[query_id]].content())})
+        ]
+        if same:
             (corpus.folder / f"identical.{split}.txt").write_text("\n".join(same) + "\n", encoding="utf-8")
 
 

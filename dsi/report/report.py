@@ -107,7 +107,7 @@ def shallow(metrics: dict[str, Any], manifests: Manifests) -> list[str]:
     return [
         f"{measure} is measured on rankings of no more than {depth} documents."
         for measure in metrics["systems"][DSI]
-        if depth < min(cutoff_of(measure), metrics["documents"])
+        if depth < min(cutoff_of(measure) or metrics["documents"], metrics["documents"])
     ]
 
 
