@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import io
 import os
 import sys
@@ -149,12 +150,19 @@ def _reproduce(options: argparse.Namespace) -> None:
 
 
 def _query(options: argparse.Namespace) -> None:
-    from dsi.index.index import load
+    if options.text is not None and not options.text.strip():
+        raise DsiError("the query is empty")
+    gc.disable()  # collections while torch and transformers are imported, and at exit, take a third of a cold start
+    try:
+        from dsi.index.index import load
 
-    index = load(options.run)
+        index = load(options.run)
+    finally:
+        gc.freeze()
+        gc.enable()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
-        for hit in index.search([text.strip()], k=options.k)[0]:
+        for hit in index.search(text.strip(), k=options.k):
             print(f"{hit.rank:>3}  {hit.score:8.3f}  {hit.doc_id}\n     {hit.snippet()}")
         sys.stdout.flush()
