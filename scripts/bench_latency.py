@@ -1,0 +1,123 @@
+"""What a query costs: from Python and as the command line measures it, and `dsi query` from a cold start.
+
+    make bench-latency [CONFIG=...]         the finished run of that experiment
+
+Every figure comes from processes of its own, started in turn and without any variable that says how many threads there
+are or how they wait, so that what else the machine does burdens all of them. A latency is the median of the queries
+that the run's own latency is measured with, one at a time; the last column divides it by the command line's. A cold
+start is compared with the import of torch and transformers alone, which loads hardly more than their names, and with
+that of the classes that every T5 needs.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from dsi.artifacts import read_manifest
+from dsi.corpus.store import Corpus
+from dsi.errors import DsiError
+from dsi.index.index import STAGES, load
+from dsi.report.tables import text_table
+from dsi.search.answering import ask
+from dsi.search.search import IndexSystem
+
+THREADS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
+"""How variables begin that change the number of threads, or how they wait."""
+CLI = "command line"
+PYTHON = {
+    "Python, torch imported first": "import torch, dsi",
+    "Python, torch imported after": "import dsi\nindex = dsi.load(sys.argv[1])\nimport torch",
+}
+LATENCY = """
+import json, sys, time
+{imports}
+from dsi.runtime.latency import milliseconds
+index, texts = dsi.load(sys.argv[1]), json.load(sys.stdin)
+start = time.perf_counter()
+while time.perf_counter() - start < 2:
+    index.search(texts[0])
+print(json.dumps(milliseconds(index.search, texts)))
+"""
+QUERY = "dsi query"
+START = {
+    "import torch, transformers": ["-c", "import torch, transformers"],
+    "and the classes of a T5": ["-c", "import torch, transformers; from transformers import AutoTokenizer, T5Model"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="a finished run")
+    parser.add_argument("--rounds", type=int, default=5, help="processes a figure")
+    options = parser.parse_args()
+    for name in [name for name in os.environ if name.startswith(THREADS)]:
+        del os.environ[name]
+    manifest = read_manifest(options.run / "search")
+    if manifest is None:
+        raise DsiError(f"{options.run}: no finished stage search there")
+    config = load(options.run).config
+    queries = Corpus(options.run / "corpus").queries(manifest["counts"]["split"])[: config.latency_queries or 100]
+    texts = [query.text for query in queries]
+    corpus, tokenizer, docids, model = (options.run / stage for stage in STAGES)
+    open_system = partial(IndexSystem, corpus, tokenizer, docids, model, config)
+
+    def command_line() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            _, measured = ask(Path(folder), "dsi", open_system, queries, len(queries))
+        p50: float = measured["latency_ms"]["p50"]
+        return p50
+
+    def python(imports: str) -> float:
+        command = [sys.executable, "-c", LATENCY.format(imports=imports), str(options.run)]
+        done = subprocess.run(command, input=json.dumps(texts), stdout=subprocess.PIPE, text=True, check=True)
+        return median(json.loads(done.stdout))
+
+    latencies: dict[str, list[float]] = {name: [] for name in (CLI, *PYTHON)}
+    starts: dict[str, list[tuple[float, float]]] = {name: [] for name in (QUERY, *START)}
+    for _ in range(options.rounds):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # as `dsi` sets it
+        latencies[CLI].append(command_line())
+        del os.environ["OMP_WAIT_POLICY"]
+        for name, imports in PYTHON.items():
+            latencies[name].append(python(imports))
+        starts[QUERY].append(cold(["-m", "dsi", "query", str(options.run), texts[0]]))
+        for name, arguments in START.items():
+            starts[name].append(cold(arguments))
+
+    p50 = {name: median(times) for name, times in latencies.items()}
+    ratios = {
+        name: median(mine / theirs for mine, theirs in zip(times, latencies[CLI], strict=True))
+        for name, times in latencies.items()
+    }
+    rows = [[name, f"{p50[name]:.2f}", f"{min(latencies[name]):.2f}", f"{ratios[name]:.2f}"] for name in latencies]
+    print(text_table([f"{len(texts)} queries", "ms a query, p50", "least", "ratio"], rows))
+    wall, cpu = ({name: median(each[part] for each in times) for name, times in starts.items()} for part in (0, 1))
+    alone = next(iter(START))
+    print(text_table(["cold start", "seconds", "CPU seconds"], [[n, f"{wall[n]:.2f}", f"{cpu[n]:.2f}"] for n in wall]))
+    first, after = PYTHON
+    print(
+        f"cli_ms={p50[CLI]:.2f} torch_first_ms={p50[first]:.2f} torch_after_ms={p50[after]:.2f}"
+        f" torch_first_ratio={ratios[first]:.2f} torch_after_ratio={ratios[after]:.2f}"
+        f" query_seconds={wall[QUERY]:.2f} import_seconds={wall[alone]:.2f}"
+        f" query_cpu_seconds={cpu[QUERY]:.2f} import_cpu_seconds={cpu[alone]:.2f}"
+    )
+
+
+def cold(arguments: list[str]) -> tuple[float, float]:
+    """The wall time and the CPU time of a Python process with these arguments, in seconds."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+if __name__ == "__main__":
+    main()
