@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 SMALL = 6e7
-"""FLOPs of a batch below which it is computed with one thread. With two on an idle machine, 26 million are as fast, 52
-million 10 % and 104 million 20 % faster (`make bench-latency`); a query of 32 tokens to the default index is 53 million."""
+"""FLOPs of a batch below which it is computed with one thread. Two on an idle machine are as fast for 26 million, 10 %
+faster for 52 and 20 % for 104 (`make bench-latency`). A query of 32 tokens to the default index takes 53 million."""
 
 
 def threads_for(flops: float) -> AbstractContextManager[None]:
