@@ -176,6 +176,7 @@ def _query(options: argparse.Namespace) -> None:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
-        for hit in index.search(text.strip(), k=options.k):
+        as_text = text.encode(errors="surrogateescape").decode(errors="replace")  # bytes that are not UTF-8
+        for hit in index.search(as_text.strip(), k=options.k):
             print(f"{hit.rank:>3}  {hit.score:8.3f}  {hit.doc_id}\n     {hit.snippet()}")
         sys.stdout.flush()

@@ -133,6 +133,8 @@ def test_query_command(run: Path, index: Index, capsys: pytest.CaptureFixture[st
     assert main(["query", str(run), f" {TEXTS[0]} ", "-k", "2"]) == 0
     assert gc.isenabled()
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[::2]] == ids(index.search(TEXTS[0], k=2))
+    assert main(["query", str(run), TEXTS[0] + "\udce9"]) == 0  # an argument's byte that is not UTF-8
+    capsys.readouterr()
     assert main(["query", str(run), " "]) == 2
     assert capsys.readouterr().err == "dsi: error: the query is empty\n"
     assert main(["query", str(run / "nowhere"), TEXTS[0]]) == 2
