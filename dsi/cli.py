@@ -2,9 +2,12 @@
 
 import argparse
 import errno
+import gc
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dsi.config import describe, load_config
@@ -175,13 +178,32 @@ def _reproduce(options: argparse.Namespace) -> None:
         raise DsiError(f"scores differ from those in {options.scores}")
 
 
-def _query(options: argparse.Namespace) -> None:
-    from dsi.index.index import load
+@contextmanager
+def _quick_start() -> Iterator[None]:
+    """Import torch and transformers without what takes a third of the time: collections of garbage, then and at exit,
+    and scipy, which transformers imports where it can, for losses that have nothing to do with T5."""
+    gc.disable()
+    sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]  # importlib: there is no such module
+    try:
+        yield
+    finally:
+        if sys.modules["scipy"] is None:
+            del sys.modules["scipy"]
+        gc.freeze()
+        gc.enable()
 
-    index = load(options.run)
+
+def _query(options: argparse.Namespace) -> None:
+    if options.text is not None and not options.text.strip():
+        raise DsiError("the query is empty")
+    with _quick_start():
+        from dsi.index.index import load
+
+        index = load(options.run)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
-        for hit in index.search([text.strip()], k=options.k)[0]:
+        as_text = text.encode(errors="surrogateescape").decode(errors="replace")  # bytes that are not UTF-8
+        for hit in index.search(as_text.strip(), k=options.k):
             print(f"{hit.rank:>3}  {hit.score:8.3f}  {hit.doc_id}\n     {hit.snippet()}")
         sys.stdout.flush()

@@ -118,7 +118,7 @@ def test_bm25_and_its_measure_agree_with_other_implementations(tmp_path: Path) -
     ingest(tmp_path, corpus=CorpusConfig(source="msmarco", path=str(MSMARCO)))
     corpus = Corpus(tmp_path)
     run_baselines(tmp_path, baselines=BaselinesConfig(), split="dev", corpus_folder=tmp_path)
-    qrels, queries, doc_ids = corpus.qrels("dev"), corpus.queries("dev"), corpus.documents["doc_id"]
+    qrels, queries, doc_ids = corpus.qrels("dev"), corpus.queries("dev"), corpus.documents["doc_id"].to_pylist()
     run, measures = read_run(tmp_path / "bm25.run"), parse_measures(["RR@10"])
     ours = score_run(measures, qrels, run)["RR@10"]
 
@@ -244,7 +244,7 @@ def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pyt
     run = read_run(tmp_path / "dense.run")
     for query in corpus.queries("test"):
         scores = vectors @ encoder.encode([query.text], False)[0]
-        by_id = dict(zip(corpus.documents["doc_id"], scores, strict=True))
+        by_id = dict(zip(corpus.documents["doc_id"].to_pylist(), scores, strict=True))
         found = run[query.query_id]
         np.testing.assert_allclose(list(found.values()), np.sort(scores)[::-1][:5], atol=2e-3)  # kept as float16
         np.testing.assert_allclose(list(found.values()), [by_id[doc_id] for doc_id in found], atol=2e-3)

@@ -267,9 +267,7 @@ def test_two_gigabytes_in_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     documents = [Document(str(number), "", "word " * (number % 7)) for number in range(50)]
     assert write_rows(tmp_path / "documents.arrow", Document, iter(documents)) == 50
     corpus = Corpus(tmp_path)
-    assert (
-        max(sum(len(text) for text in batch["text"].to_pylist()) for batch in corpus.documents.data.to_batches()) < 130
-    )
+    assert max(sum(len(text) for text in batch["text"].to_pylist()) for batch in corpus.documents.to_batches()) < 130
     assert list(corpus) == documents
     assert list(corpus.rows(13, 31)) == documents[13:31]
     assert list(corpus.rows(45, 99)) == documents[45:]

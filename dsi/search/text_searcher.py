@@ -34,6 +34,8 @@ class TextSearcher:
         model = to_precision(model, search.precision, "search.precision")
         self.query_length: int = model.config.query_length
         max_beam = search.max_beam if search.exact else 0
+        self.blank = self.encode([""])[0]
+        """The token ids of a text without a word."""
         self.searcher = Searcher(model, Docids(docids_folder), search.constrained, max_beam, search.ranking)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
