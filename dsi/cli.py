@@ -13,6 +13,7 @@ from pathlib import Path
 from dsi.config import describe, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
+from dsi.runtime.launcher import meet, prepare_environment
 from dsi.runtime.processes import is_first_process
 
 RENAMED = {"compare": "run-baselines"}
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments and arguments[0] in RENAMED:
             raise DsiError(f"the command {arguments[0]} is called {RENAMED[arguments[0]]} now")
         options = _parser().parse_args(arguments)
+        prepare_environment()
+        if options.together:
+            meet()
         options.command(options)
     except DsiError as error:
         for fault in error.faults:
@@ -70,10 +74,11 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, function: object, help: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help)
-        sub.set_defaults(command=function)
+        sub.set_defaults(command=function, together=False)
         return sub
 
     def runs_and_keys(sub: argparse.ArgumentParser) -> None:
+        sub.set_defaults(together=True)  # the processes of a launcher share the work
         sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
         sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
 

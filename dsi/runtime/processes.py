@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
+from dsi.errors import DsiError
+
 
 class Rank(NamedTuple):
     """The number of a process, from 0, and how many processes share the work."""
@@ -21,13 +23,25 @@ LONGEST_WAIT = timedelta(days=7)
 
 
 def rank() -> Rank:
-    """The rank of this process among all processes of all nodes."""
-    return Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    """The rank of this process among all processes of all nodes.
+
+    Raises:
+        DsiError: the environment has no numbers for it.
+    """
+    return Rank(_number("RANK", 0), _number("WORLD_SIZE", 1))
 
 
 def local_process_index() -> int:
     """The number of this process among those of its node, from 0."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return _number("LOCAL_RANK", 0)
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    try:
+        return int(value)
+    except ValueError:
+        raise DsiError(f"{name}={value}: launchers set a number; to run a single process, `unset {name}`") from None
 
 
 def is_first_process() -> bool:
