@@ -73,7 +73,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
     if not isinstance(manifest, dict):
         return None
@@ -109,6 +109,15 @@ def check_files(folder: Path) -> None:
             )
 
 
+def is_written(path: Path) -> bool:
+    """Whether a JSON file is there and whole; one that a power cut left cut or empty counts as not there."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON; at any time, the file is either the old one or the whole new one."""
     with published(path) as temporary:
@@ -120,6 +129,20 @@ class Store:
 
     def __init__(self, runs_folder: Path) -> None:
         self.folder = runs_folder / ".store"
+
+    def prepare(self) -> None:
+        """Make the folder of the store.
+
+        Raises:
+            DsiError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DsiError(
+                f"{self.folder.parent}: the folder of runs cannot be made or written to ({error.strerror});"
+                " name another with --runs"
+            ) from None
 
     def path(self, stage: str, fingerprint: str) -> Path:
         """The folder of the stage with this fingerprint, which may not exist yet."""
@@ -154,7 +177,7 @@ class Store:
                     (partial / FINISHED / str(rank().process)).touch()
             wait_until(lambda: read_manifest(folder) is not None)
             return folder
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         with _lock(folder.with_name(folder.name + ".lock"), stage):
             is_built = read_manifest(folder) is not None
             if not is_built:
@@ -191,6 +214,8 @@ def link(folder: Path, path: Path) -> None:
     relative = os.path.relpath(folder, path.parent)
     if path.is_symlink() and os.readlink(path) == relative:
         return
+    if path.exists() and not path.is_symlink():
+        raise DsiError(f"{path}: it is no link that dsi made; move it away, or name the run otherwise with --name")
     path.parent.mkdir(parents=True, exist_ok=True)
     with published(path) as temporary:
         temporary.unlink(missing_ok=True)
@@ -215,8 +240,8 @@ def _seconds_before(partial: Path) -> float:
     """The seconds that earlier starts of a stage took, each up to the last file it wrote; notes the present start."""
     clock = partial / WORK / "clock.json"
     before = 0.0
-    if clock.exists():
-        earlier = json.loads(clock.read_text())
+    if is_written(clock):
+        earlier = json.loads(clock.read_text(encoding="utf-8"))
         before = earlier["before"] + max(map(_written, partial.rglob("*"))) - earlier["start"]
     write_json(clock, {"before": before, "start": time.time()})
     return before
@@ -239,6 +264,11 @@ def _lock(path: Path, stage: str) -> Iterator[None]:
         except BlockingIOError:
             print(f"{stage}: another process is building it, waiting", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            print(
+                f"dsi: warning: {path.parent} has no locks ({error.strerror}): let one process at a time work on it",
+                file=sys.stderr,
+            )
         yield
 
 

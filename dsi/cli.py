@@ -1,7 +1,6 @@
 """The command line: one command per stage, `run` for all of them, `query` to search, `config` to see every key."""
 
 import argparse
-import errno
 import gc
 import io
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from dsi.config import describe, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
+from dsi.runtime.file_faults import file_fault
 from dsi.runtime.launcher import meet, prepare_environment
 from dsi.runtime.processes import is_first_process
 
@@ -46,26 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
-        if not is_disk_full(error):
+        message = file_fault(error)
+        if message is None:
             raise
-        print(
-            "dsi: error: the disk is full; what is finished is kept: make room and give the same command again",
-            file=sys.stderr,
-        )
+        print(f"dsi: error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dsi: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, is that no space is left on the disk."""
-    while error is not None:  # safetensors says so in words only
-        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _parser() -> argparse.ArgumentParser:

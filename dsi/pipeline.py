@@ -389,6 +389,7 @@ class Run:
             return
         for fault in self.config.too_deep:  # of the default measures, or it would have been refused
             print(f"dsi: warning: {fault}", file=sys.stderr, flush=True)
+        self.store.prepare()
         _write_if_changed(self.folder / CONFIG, describe(values=self.config) + "\n")
         for stage in STAGES.values():
             _write_if_changed(self.folder / "plan" / stage.name, self.fingerprint(stage) + "\n")

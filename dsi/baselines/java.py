@@ -2,7 +2,9 @@
 
 import os
 import re
+import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,9 @@ OLDEST_JAVA = 21
 
 VECTOR_MODULE = "--add-modules=jdk.incubator.vector"
 """An option that pyserini adds for dense vectors; a Java without that module does not start with it."""
+
+JVM_VARIABLES = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+"""The variables whose options every Java virtual machine takes."""
 
 OPTIONS = (
     "-Xrs",  # leaves SIGINT and SIGTERM to Python, so that an interrupted stage cleans up
@@ -36,10 +41,16 @@ def start_java() -> None:
         add_options(*OPTIONS)
         jnius_config.add_options = lambda *options: add_options(*(o for o in options if o != VECTOR_MODULE))
         os.environ["JAVA_HOME"] = str(home)
+        given = {name: os.environ.pop(name) for name in JVM_VARIABLES if name in os.environ}
+        for options in given.values():  # Java would say on stderr that it has picked them up
+            add_options(*shlex.split(options))
         try:
             import pyserini.index.lucene  # noqa: F401  (its first import starts the virtual machine)
+        except (SystemError, OSError, ValueError) as error:
+            raise DsiError(_does_not_start(home, str(error))) from None
         finally:
             jnius_config.add_options = add_options
+            os.environ.update(given)
             del os.environ["JAVA_HOME"]
             if home_before is not None:
                 os.environ["JAVA_HOME"] = home_before
@@ -52,13 +63,28 @@ def start_java() -> None:
     autoclass("java.util.logging.LogManager").getLogManager().reset()
 
 
+def _does_not_start(java: Path, said: str) -> str:
+    """The message for a Java that does not start, with what it said and the variables that change it."""
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith("Picked up")]
+    names = [name for name in (*JVM_VARIABLES, "JDK_JAVA_OPTIONS", "JAVA_HOME") if name in os.environ]
+    hint = f"; see {', '.join(f'{name}={os.environ[name]}' for name in names)} in the environment" if names else ""
+    return f"baselines: {java} does not start: {lines[0] if lines else 'it says nothing'}{hint}"
+
+
 def check_java() -> None:
-    """See that a Java is there that Lucene can run on.
+    """See that a Java is there that Lucene can run on, and that it starts.
 
     Raises:
-        DsiError: there is none.
+        DsiError: there is none, or it does not start.
     """
-    find_java()
+    java = find_java() / "bin" / "java"
+    try:
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace", timeout=60)
+        said = "" if done.returncode == 0 else done.stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said:
+        raise DsiError(_does_not_start(java, said))
 
 
 def find_java() -> Path:
