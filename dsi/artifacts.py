@@ -34,6 +34,8 @@ FORMAT = 4
 MANIFEST = "manifest.json"
 EDITABLE = {"README.md"}
 """Files that people may change without harm to what reads the folder."""
+LONGEST_NAME = 200
+"""The length in bytes of a folder's name, 255 less what temporary files add."""
 SMALL = 1 << 24
 """The size in bytes up to which a file's content is compared with the manifest, and not its size alone."""
 WORK = "work"
@@ -65,6 +67,20 @@ def fingerprint(inputs: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def check_name(name: str) -> None:
+    """Refuse names of runs that would leave the folder of runs, hide in it or be no names; parts are divided by `/`.
+
+    Raises:
+        DsiError: the name cannot be that of a folder of a run.
+    """
+    for part in name.split("/"):
+        if not part or part.startswith(".") or not part.isprintable() or len(os.fsencode(part)) > LONGEST_NAME:
+            raise DsiError(
+                f"--name {name!r:.80}: the name of a run has characters that can be printed, {LONGEST_NAME} bytes at"
+                " most, and does not begin with a dot or a slash"
+            )
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished stage folder, or None if there is no such folder or its manifest is damaged.
 
@@ -73,7 +89,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RecursionError):  # none, or damaged: text that is no JSON, a folder, a link to itself
         return None
     if not isinstance(manifest, dict):
         return None
@@ -113,7 +131,9 @@ def is_written(path: Path) -> bool:
     """Whether a JSON file is there and whole; one that a power cut left cut or empty counts as not there."""
     try:
         json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RecursionError):
         return False
     return True
 
@@ -258,7 +278,7 @@ def _written(path: Path) -> float:
 @contextmanager
 def _lock(path: Path, stage: str) -> Iterator[None]:
     """Let one process at a time build a stage."""
-    with path.open("w") as file:
+    with path.open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow a busy machine 1.6 to 3 times
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if arguments and arguments[0] in RENAMED:
             raise DsiError(f"the command {arguments[0]} is called {RENAMED[arguments[0]]} now")
@@ -199,5 +202,14 @@ def _query(options: argparse.Namespace) -> None:
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
         as_text = text.encode(errors="surrogateescape").decode(errors="replace")  # bytes that are not UTF-8
         for hit in index.search(as_text.strip(), k=options.k):
-            print(f"{hit.rank:>3}  {hit.score:8.3f}  {hit.doc_id}\n     {hit.snippet()}")
+            print(f"{hit.rank:>3}  {hit.score:8.3f}  {_printable(hit.doc_id)}\n     {_printable(hit.snippet())}")
         sys.stdout.flush()
+
+
+def _printable(text: str) -> str:
+    """The text without what would steer a terminal, e.g. change its colours or title.
+
+    >>> _printable("red: " + chr(27) + "[31m")
+    'red: �[31m'
+    """
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
