@@ -323,7 +323,7 @@ def test_all_combinations_that_are_impossible_are_told(tmp_path: Path) -> None:
         load_config(tmp_path / "a.yaml")
 
 
-@pytest.mark.parametrize("name", ["..", "../x", "a/../b", "/tmp/x", "", "a//b", ".store", "x" * 256, "a\0b", "a/ "])
+@pytest.mark.parametrize("name", ["..", "../x", "a/../b", "/tmp/x", "", "a//b", ".store", "x" * 256, "a\0b"])
 def test_names_stay_among_the_runs(name: str, tmp_path: Path) -> None:
     with pytest.raises(DsiError, match="cannot be the name of a run"):
         Run(Config(), name, tmp_path)
