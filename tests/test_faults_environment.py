@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import processes_command, run_processes
 
+from dsi.baselines import java
 from dsi.errors import DsiError
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.runtime import launcher
@@ -98,3 +101,42 @@ def test_processes_of_a_launcher_meet(tmp_path: Path) -> None:
     script = tmp_path / "meeting.py"
     script.write_text("from dsi.runtime.launcher import meet\nmeet()\n", encoding="utf-8")
     run_processes(processes_command(2, [], script))
+
+
+def a_java(folder: Path, script: str | None) -> Path:
+    """The home folder of a Java whose command is this shell script, if any."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "release").write_text('JAVA_VERSION="21.0.1"\n', encoding="utf-8")
+    if script is not None:
+        (folder / "bin/java").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (folder / "bin/java").chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("script", [None, "exit 127", "echo broken >&2; exit 1", "kill -9 $$"])
+def test_a_java_that_does_not_start_is_told_before_the_work(tmp_path: Path, script: str | None) -> None:
+    os.environ["JAVA_HOME"] = str(a_java(tmp_path, script))
+    with pytest.raises(DsiError, match=rf"the Java in {tmp_path} does not start .*JAVA_HOME"):
+        java.check_java()
+
+
+@pytest.mark.parametrize("name", java.USERS_OPTIONS)
+def test_wrong_options_of_java_are_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.undo()  # what Java is started with is the environment itself
+    monkeypatch.setenv(name, "-Xbogus")
+    with pytest.raises(DsiError, match=rf"Xbogus.*; mend or unset {name}=-Xbogus"):
+        java.check_java()
+
+
+def test_java_says_nothing_of_the_options_that_it_took_over() -> None:
+    program = (
+        "from dsi.baselines.java import start_java; start_java()\n"
+        "from pyserini.pyclass import autoclass; import os\n"
+        "print(autoclass('java.lang.Runtime').getRuntime().maxMemory() >> 20, os.environ['JAVA_TOOL_OPTIONS'])\n"
+    )
+    options = {"JAVA_TOOL_OPTIONS": "-Xmx64m -Da='b c'", "JDK_JAVA_OPTIONS": "-Xbogus"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **options}, capture_output=True, encoding="utf-8"
+    )
+    assert done.stdout == "64 -Xmx64m -Da='b c'\n", done.stderr
+    assert "Picked up" not in done.stderr

@@ -2,8 +2,11 @@
 
 import os
 import re
+import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +23,9 @@ OPTIONS = (
     "-Dsun.misc.unsafe.memory.access=allow",  # Java 24 and later warn of Lucene's memory-mapped files
 )
 
+USERS_OPTIONS = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+"""Variables whose options every Java machine takes over, and says so among the results."""
+
 
 @cache
 def start_java() -> None:
@@ -27,22 +33,20 @@ def start_java() -> None:
     imported; one that runs already is left as it is.
 
     Raises:
-        DsiError: there is no Java, or only an old one.
+        DsiError: there is no Java, only an old one, or one that does not start.
     """
     import jnius_config
 
     if not jnius_config.vm_running:
-        home, home_before, add_options = find_java(), os.environ.get("JAVA_HOME"), jnius_config.add_options
-        add_options(*OPTIONS)
+        home, add_options = check_java(), jnius_config.add_options
+        users = [option for name in USERS_OPTIONS for option in shlex.split(os.environ.get(name, ""))]
+        add_options(*OPTIONS, *users)
         jnius_config.add_options = lambda *options: add_options(*(o for o in options if o != VECTOR_MODULE))
-        os.environ["JAVA_HOME"] = str(home)
         try:
-            import pyserini.index.lucene  # noqa: F401  (its first import starts the virtual machine)
+            with _environment(JAVA_HOME=str(home), **dict.fromkeys(USERS_OPTIONS)):
+                import pyserini.index.lucene  # noqa: F401  (its first import starts the virtual machine)
         finally:
             jnius_config.add_options = add_options
-            del os.environ["JAVA_HOME"]
-            if home_before is not None:
-                os.environ["JAVA_HOME"] = home_before
     from pyserini.pyclass import autoclass
 
     # Anserini logs to stdout, Lucene to stderr; only Anserini's errors are news to a user.
@@ -50,6 +54,46 @@ def start_java() -> None:
         autoclass("org.apache.logging.log4j.Level").ERROR
     )
     autoclass("java.util.logging.LogManager").getLogManager().reset()
+
+
+def check_java() -> Path:
+    """The home folder of the Java that `find_java` finds, after it has started once, with the user's options.
+
+    Raises:
+        DsiError: no Java is new enough, or it does not start.
+    """
+    home = find_java()
+    command = [str(home / "bin/java"), *OPTIONS, "-version"]
+    try:
+        with _environment(JDK_JAVA_OPTIONS=None):  # of the command `java` only, which is not used else
+            done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
+        failed, lines = done.returncode != 0, (done.stdout + done.stderr).splitlines()
+    except OSError as error:
+        failed, lines = True, [str(error)]
+    if failed:
+        said = next((line for line in lines if line.strip() and not line.startswith("Picked up")), "no message")
+        options = " ".join(f"{name}={os.environ[name]}" for name in USERS_OPTIONS if os.environ.get(name))
+        advice = f"mend or unset {options}" if options else "set JAVA_HOME to another one or unset it"
+        raise DsiError(f"baselines: the Java in {home} does not start ({said}); {advice}")
+    return home
+
+
+@contextmanager
+def _environment(**changes: str | None) -> Iterator[None]:
+    """The environment with some variables changed, or None for removed ones, and then as it was."""
+    before = {name: os.environ.get(name) for name in changes}
+    _set_environment(changes)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def find_java() -> Path:
@@ -73,7 +117,7 @@ def find_java() -> Path:
 def java_version(home: Path) -> int | None:
     """The major version of the Java installed in the folder `home`, from its `release` file; None without a Java."""
     try:
-        release = (home / "release").read_text(encoding="utf-8")
+        release = (home / "release").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     version = re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', release, re.MULTILINE)  # Java 8 calls itself 1.8
