@@ -38,7 +38,7 @@ $(MANIFESTS): $(RUN)/%/manifest.json: $(RUN)/plan/%
 # The empty recipe makes make look at the files' times again after the plan was written.
 $(PLANS): plan ;
 plan: $(VENV)/installed
-	@$(DSI) plan $(EXPERIMENT)
+	@$(DSI) plan $(EXPERIMENT) --goals $(filter $(STAGES),$(MAKECMDGOALS))
 
 install: $(VENV)/installed  ## create the environment in .venv
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -73,6 +73,9 @@ bench-search: install  ## constrained search against Hugging Face generate (abou
 bench-trie: install  ## build the trie of 8.8 million docids
 	$(VENV)/bin/python scripts/bench_trie.py
 
+bench-latency: $(RUN)/search/manifest.json  ## what a query costs from Python and from the command line, on CONFIG's index
+	$(VENV)/bin/python scripts/bench_latency.py $(RUN)
+
 bench-kmeans: install  ## hierarchical k-means against scikit-learn, and from disk
 	$(VENV)/bin/python scripts/bench_kmeans.py
 
@@ -81,6 +84,12 @@ bench-examples: install  ## write and read the example store
 
 bench-train: $(RUN)/tokenizer/manifest.json  ## examples a second against the usual recipe, on CONFIG's queries
 	$(VENV)/bin/python scripts/bench_train.py $(RUN)
+
+campaign-kill: install  ## kill a tiny experiment 100 times: is anything lost or wrong? (about six minutes)
+	$(VENV)/bin/python scripts/campaign_kill.py
+
+campaign-input: install  ## give 2,000 mutated inputs to the commands that read them
+	$(VENV)/bin/python scripts/campaign_input.py
 
 clean:  ## remove every run and its artefacts (asks for CONFIRM=yes)
 	@test "$(CONFIRM)" = yes || { echo "make clean removes runs/ with all trained models; add CONFIRM=yes" >&2; exit 1; }
@@ -92,4 +101,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages sweep reproduce bench-doc2query bench-search bench-trie bench-kmeans bench-examples bench-train clean help
+.PHONY: all $(STAGES) plan install test lint stages sweep reproduce bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-examples bench-train campaign-kill campaign-input clean help

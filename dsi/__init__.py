@@ -17,7 +17,7 @@ __version__ = version("dsi")
 
 
 def load(run: str | Path, **search: Any) -> Index:
-    """Open the index of a finished run, e.g. `dsi.load("runs/demo").search(["copy a directory tree"], k=10)`.
+    """Open the index of a finished run, e.g. `dsi.load("runs/demo").search("copy a directory tree", k=10)`.
 
     It searches as the run's section `search` says, but for keys of that section that are given here, e.g. `beam=20`.
 

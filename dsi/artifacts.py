@@ -18,7 +18,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -125,17 +125,27 @@ class Store:
         """The folder of the stage with this fingerprint, which may not exist yet."""
         return self.folder / f"{stage}-{fingerprint}"
 
+    def partial(self, stage: str, fingerprint: str) -> Path:
+        """The folder of that stage while it is being made."""
+        return self.folder / f"{stage}-{fingerprint}.partial"
+
     def build(
-        self, stage: str, inputs: dict[str, Any], make: Callable[[Path], dict[str, Any]], parallel: bool = False
+        self,
+        stage: str,
+        inputs: dict[str, Any],
+        make: Callable[[Path], dict[str, Any]],
+        parallel: bool = False,
+        paths: Mapping[str, Any] | None = None,
     ) -> Path:
         """The folder of the stage with these inputs, which `make` fills unless it exists; `make` returns the counts.
+        The manifest has the `paths` by their keys, for people: of a path, the inputs have the content.
 
         `make` finds its own unfinished work in the folder that it is given and goes on from there. Under `accelerate
         launch` the first process builds and publishes; the others wait, or take part if the stage is `parallel`: then
         nothing is published before all have done their part.
         """
         folder = self.path(stage, fingerprint(inputs))
-        partial = folder.with_name(folder.name + ".partial")
+        partial = self.partial(stage, fingerprint(inputs))
         if not is_first_process():
             if parallel:
                 wait_for_everyone()
@@ -166,12 +176,13 @@ class Store:
                     "machine": machine(),
                     "packages": _package_versions(),
                     "inputs": inputs,
+                    "paths": dict(paths or {}),
                 }
                 write_manifest(partial, manifest)
                 if folder.exists():  # without a manifest, so not a finished stage
                     shutil.rmtree(folder)
                 partial.rename(folder)
-                shutil.rmtree(folder / WORK, ignore_errors=True)
+            shutil.rmtree(folder / WORK, ignore_errors=True)  # also where a process was killed before this line
         return folder
 
 
@@ -191,7 +202,9 @@ def _files(folder: Path) -> dict[str, list[Any]]:
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and name.parts[0] not in (WORK, MANIFEST):
+        first = name.parts[0]
+        is_other = first in (WORK, MANIFEST) or first.startswith(f".{MANIFEST}.")  # the last one left by a kill
+        if path.is_file() and not is_other:
             size = path.stat().st_size
             is_small = size <= SMALL
             files[str(name)] = [size, hashlib.blake2b(path.read_bytes()).hexdigest()[:16] if is_small else None]
@@ -203,7 +216,7 @@ def _seconds_before(partial: Path) -> float:
     clock = partial / WORK / "clock.json"
     before = 0.0
     if clock.exists():
-        earlier = json.loads(clock.read_text())
+        earlier = json.loads(clock.read_text(encoding="utf-8"))
         before = earlier["before"] + max(map(_written, partial.rglob("*"))) - earlier["start"]
     write_json(clock, {"before": before, "start": time.time()})
     return before
@@ -220,7 +233,7 @@ def _written(path: Path) -> float:
 @contextmanager
 def _lock(path: Path, stage: str) -> Iterator[None]:
     """Let one process at a time build a stage."""
-    with path.open("w") as file:
+    with path.open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,9 +2,13 @@
 
 import argparse
 import errno
+import gc
 import io
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dsi.config import describe, load_config
@@ -26,7 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow a busy machine 1.6 to 3 times
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        _use_utf8()
+        arguments = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show ends no command
     try:
         if arguments and arguments[0] in RENAMED:
             raise DsiError(f"the command {arguments[0]} is called {RENAMED[arguments[0]]} now")
@@ -36,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
             meet()
         options.command(options)
     except DsiError as error:
-        print(f"dsi: error: {error}", file=sys.stderr)
+        for fault in error.faults:
+            print(f"dsi: error: {fault}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe, e.g. head, has seen enough
         sys.stderr.close()
@@ -53,6 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
         print("dsi: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
+
+
+def _use_utf8() -> None:
+    """Start again in Python's UTF-8 mode where names of files would be ASCII, as in the locale C without it."""
+    if sys.getfilesystemencoding() == "ascii":
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def is_disk_full(error: BaseException | None) -> bool:
@@ -88,7 +105,13 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(stage.command, _stage, f"stage {stage.name}: {stage.help}")
         sub.set_defaults(stage=stage)
         experiment(sub)
-    experiment(command("plan", lambda options: _open(options).plan(), "write the fingerprint of every stage, for make"))
+    check = command("check", _check, "find what would fail, and estimate time, memory and disk of every stage")
+    experiment(check)
+    check.add_argument("--documents", type=_positive, help="number of documents, where the configuration does not say")
+    check.add_argument("--speed", type=float, help="FLOPs a second of another machine (40 %% of an A100: 125e12)")
+    plan = command("plan", _plan, "check, and write the fingerprint of every stage, for make")
+    experiment(plan)
+    plan.add_argument("--goals", nargs="*", default=[], choices=STAGES, help="stages wanted (default: all)")
     query = command("query", _query, "search a finished run")
     query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
@@ -96,9 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
     sweep.add_argument("sweep", type=Path, help="YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml")
     runs_and_keys(sweep)
-    check = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
-    check.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce/cpu.yaml")
-    runs_and_keys(check)
+    scores = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
+    scores.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce/cpu.yaml")
+    runs_and_keys(scores)
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
@@ -126,8 +149,28 @@ def _run(options: argparse.Namespace) -> None:
         print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
 
 
+def _check(options: argparse.Namespace) -> None:
+    from dsi.estimate import EFFICIENCY, cost_table, estimate
+    from dsi.runtime.device import compute_device, multiplication_speed
+
+    run = _open(options)
+    run.check(documents=options.documents)
+    speed = options.speed / EFFICIENCY if options.speed else multiplication_speed(compute_device())
+    scale = run.scale(options.documents, speed)
+    missing = {stage.name for stage in run.missing()}
+    costs = {name: cost for name, cost in estimate(scale).items() if STAGES[name].asked(run.config)}
+    print(cost_table(scale, costs, missing))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    run = _open(options)
+    run.check(options.goals)
+    run.plan()
+
+
 def _stage(options: argparse.Namespace) -> None:
     run = _open(options)
+    run.check([options.stage.name])
     run.plan()
     run.build(options.stage)
 
@@ -153,13 +196,41 @@ def _reproduce(options: argparse.Namespace) -> None:
         raise DsiError(f"scores differ from those in {options.scores}")
 
 
-def _query(options: argparse.Namespace) -> None:
-    from dsi.index.index import load
+@contextmanager
+def _quick_start() -> Iterator[None]:
+    """Import torch and transformers without what takes a third of the time: collections of garbage, then and at exit,
+    and scipy, which transformers imports where it can, for losses that have nothing to do with T5."""
+    gc.disable()
+    sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]  # importlib: there is no such module
+    try:
+        yield
+    finally:
+        if sys.modules["scipy"] is None:
+            del sys.modules["scipy"]
+        gc.freeze()
+        gc.enable()
 
-    index = load(options.run)
+
+def _query(options: argparse.Namespace) -> None:
+    if options.text is not None and not options.text.strip():
+        raise DsiError("the query is empty")
+    with _quick_start():
+        from dsi.index.index import load
+
+        index = load(options.run)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
-        for hit in index.search([text.strip()], k=options.k)[0]:
-            print(f"{hit.rank:>3}  {hit.score:8.3f}  {hit.doc_id}\n     {hit.snippet()}")
+        as_text = text.encode(errors="surrogateescape").decode(errors="replace")  # bytes that are not UTF-8
+        for hit in index.search(as_text.strip(), k=options.k):
+            print(f"{hit.rank:>3}  {hit.score:8.3f}  {_harmless(hit.doc_id)}\n     {_harmless(hit.snippet())}")
         sys.stdout.flush()
+
+
+def _harmless(text: str) -> str:
+    """The text with control characters, which may be commands to a terminal, as escapes.
+
+    >>> _harmless("a \\x1b[31m title")
+    'a \\\\x1b[31m title'
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: f"\\x{ord(control[0]):02x}", text)

@@ -2,11 +2,18 @@
 
 
 class DsiError(Exception):
-    """A fault in what the user gives. The message names the file, line or key and says what to do.
+    """One or several faults in what the user gives. Each names the file, line or key and says what to do.
 
-    The command line prints it on one line and exits with status 2; any other exception is a bug and keeps its
+    The command line prints each on one line and exits with status 2; any other exception is a bug and keeps its
     traceback.
     """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "; ".join(self.faults)
 
 
 def first_line(error: Exception) -> str:

@@ -6,12 +6,16 @@ longer than all of `dsi check`. What is not FLOPs is a rate a document, a pair o
 
 import json
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dsi.config import BackboneConfig, Config, GeneratorConfig
+from dsi.config import BackboneConfig, Config, CorpusConfig, GeneratorConfig
+from dsi.report.quantities import count, duration, large, size
+from dsi.report.tables import text_table
 
 T5_BASE = {"vocab_size": 32_128, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12}
 """The sizes of T5-base, which stand for a checkpoint of the hub that is not here."""
@@ -19,6 +23,13 @@ STATES = {"adamw": 4.0, "adafactor": 2.0}
 """The numbers kept per parameter while training: itself, its gradient, and AdamW's two moments."""
 TRAINING = 3
 """The FLOPs of a forward and a backward pass, divided by those of the forward pass."""
+COMPRESSION = 3
+"""The size of texts in a compressed file, divided by that of the file."""
+PYDOC_DOCUMENTS = 1_250
+"""The documents that the standard library gives, and roughly each large package."""
+UNKNOWN_DOCUMENTS = 1_000_000
+UNKNOWN_QUERIES = 1_000
+"""The number of evaluation queries where the configuration does not say."""
 QUERY_TOKENS = 8.0
 """The mean number of tokens of a query."""
 BYTES_PER_PAIR = 22.5
@@ -203,6 +214,31 @@ def estimate(scale: Scale) -> dict[str, Cost]:
     return {stage: cost(scale) for stage, cost in _COSTS.items()}
 
 
+def count_documents(corpus: CorpusConfig) -> int:
+    """The number of documents of a corpus, roughly: none but the first ones are read.
+
+    Raises:
+        DsiError: the source is missing or faulty.
+    """
+    if corpus.source == "pydoc":
+        return PYDOC_DOCUMENTS * (1 + len(corpus.packages))
+    if corpus.source == "ir_datasets":
+        import ir_datasets
+
+        known = ir_datasets.load(corpus.dataset).docs_count()
+        return min(known or corpus.size or UNKNOWN_DOCUMENTS, corpus.size or known or UNKNOWN_DOCUMENTS)
+    from dsi.corpus.ingest import open_source
+
+    source = open_source(corpus)
+    if not source.files:
+        return corpus.size or UNKNOWN_DOCUMENTS
+    first = [len(document.content().encode()) for _, document in islice(source.documents(), 1_000)]
+    largest = max(source.files.values(), key=lambda path: path.stat().st_size)
+    texts = largest.stat().st_size * (COMPRESSION if largest.suffix in (".gz", ".tgz") else 1)
+    documents = len(first) if len(first) < 1_000 else round(texts / (sum(first) / len(first) + 10))
+    return min(documents, corpus.size or documents)
+
+
 def _corpus(scale: Scale) -> Cost:
     return Cost(scale.documents * RATES["ingest"], BASE_MEMORY, scale.documents * DOCUMENT_BYTES)
 
@@ -315,3 +351,25 @@ def _training_bytes(parameters: int, optimizer: str) -> tuple[float, float]:
     """The memory and the disk to train so many parameters: two checkpoints with the optimiser's, the best model."""
     states = 4.0 * parameters * STATES[optimizer]
     return BASE_MEMORY + states, 2 * (states - 4.0 * parameters) + 2 * 4.0 * parameters
+
+
+def cost_table(scale: Scale, costs: Mapping[str, Cost], missing: Collection[str]) -> str:
+    """The costs of stages as a table, with the sum of those that are `missing`; the others are built."""
+    rows = [
+        [name, duration(cost.seconds), size(cost.memory), size(cost.disk)]
+        if name in missing
+        else [name, "built", "", ""]
+        for name, cost in costs.items()
+    ]
+    of_missing = [cost for name, cost in costs.items() if name in missing]
+    total = [
+        "together",
+        duration(sum(cost.seconds or 0.0 for cost in of_missing)),
+        size(max((cost.memory for cost in of_missing), default=0)),
+        size(sum(cost.disk for cost in of_missing)),
+    ]
+    facts = (
+        f"{count(scale.documents)} documents, {large(scale.sizes.parameters)} parameters,"
+        f" {large(scale.pairs)} synthetic queries; {large(EFFICIENCY * scale.speed)} FLOPs a second"
+    )
+    return f"{text_table(['stage', 'time', 'memory', 'disk'], [*rows, total])}\nEstimated for {facts}.\n"

@@ -8,18 +8,20 @@ fingerprint covers all it can depend on. It returns counts for the manifest.
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, fingerprint, link, read_manifest
-from dsi.config import CONFIG, DEV, Config, CorpusConfig, describe
+from dsi.check import find_faults, room_faults
+from dsi.config import CONFIG, DEV, TEST, Config, CorpusConfig, describe
 from dsi.errors import DsiError
+from dsi.estimate import UNKNOWN_QUERIES, Scale, count_documents, estimate
+from dsi.fingerprints import with_contents
+from dsi.runtime.contents import Contents
 from dsi.runtime.processes import is_first_process
-
-DATA_FILES = {".tsv", ".jsonl", ".gz", ".tgz"}
-"""The endings of files that a corpus is read from."""
 
 Condition = Callable[[Config], bool]
 
@@ -67,7 +69,7 @@ class Stage:
     only_if: Mapping[str, Condition] = field(default_factory=dict)
     """The condition under which a configuration needs one of these sections or inputs, if not always."""
     outside: Callable[[Config], Any] = lambda config: None
-    """The state, as JSON, of what the stage reads outside the run."""
+    """The state, as JSON, of what the stage reads outside the run, beside the files that its keys name."""
     asked: Condition = lambda config: True
     """Whether a configuration has the stage at all. If not, its folder is empty, and no stage reads it."""
     launchable: bool = False
@@ -87,7 +89,7 @@ _TABLE = (
         "dsi.corpus.ingest",
         "read documents, queries and judgements",
         sections=("corpus",),
-        outside=lambda config: source_state(config.corpus),
+        outside=lambda config: versions_of(config.corpus),
         version=2,
     ),
     Stage(
@@ -97,7 +99,6 @@ _TABLE = (
         "take the checkpoint's vocabulary, or train one on the corpus",
         sections=("tokenizer", "model.checkpoint"),
         inputs=("corpus",),
-        outside=lambda config: files_below(config.model.checkpoint),
         version=2,
     ),
     Stage(
@@ -108,7 +109,6 @@ _TABLE = (
         sections=("generator",),
         inputs=("corpus", "tokenizer"),
         only_if={"tokenizer": lambda config: config.generator.checkpoint is None},
-        outside=lambda config: files_below(config.generator.checkpoint),
         asked=lambda config: config.generator.is_trained,
         launchable=True,
     ),
@@ -120,9 +120,6 @@ _TABLE = (
         sections=("doc2query", "generator.checkpoint"),
         inputs=("corpus", "generator"),
         only_if={"generator.checkpoint": _samples_from_t5, "generator": _samples_from_t5},
-        outside=lambda config: files_below(
-            config.doc2query.predictions.path, config.generator.checkpoint if _samples_from_t5(config) else None
-        ),
         launchable=True,
         version=2,
     ),
@@ -134,13 +131,6 @@ _TABLE = (
         sections=("embeddings", "model.backbone"),
         inputs=("corpus", "tokenizer"),
         only_if={"tokenizer": _embeds_with_the_model, "model.backbone": _embeds_with_the_model},
-        outside=lambda config: files_below(
-            {
-                "file": config.embeddings.file,
-                "sentence_transformers": config.embeddings.model,
-                "document_states": config.model.checkpoint,
-            }.get(config.embeddings.kind)
-        ),
         asked=lambda config: config.docids.is_clustered or _dense_vectors_are_the_embeddings(config),
         launchable=True,
         version=2,
@@ -165,7 +155,6 @@ _TABLE = (
         "train the model to map queries to identifiers",
         sections=("model", "training"),
         inputs=("corpus", "tokenizer", "doc2query", "docids"),
-        outside=lambda config: files_below(config.model.checkpoint),
         launchable=True,
     ),
     Stage(
@@ -184,7 +173,6 @@ _TABLE = (
         "train the dual encoder",
         sections=("encoder", "model.backbone"),
         inputs=("corpus", "tokenizer", "doc2query"),
-        outside=lambda config: files_below(config.model.checkpoint),
         asked=_runs("dual_encoder"),
         launchable=True,
     ),
@@ -204,7 +192,6 @@ _TABLE = (
             "doc2query": _runs("bm25_doc2query"),
             "embeddings": _dense_vectors_are_the_embeddings,
         },
-        outside=lambda config: files_below(config.baselines.dense_model if _runs("dense")(config) else None),
         version=3,
     ),
     Stage(
@@ -260,6 +247,7 @@ class Run:
         self.config = config
         self.folder = runs_folder / name
         self.store = Store(runs_folder)
+        self.contents = Contents(self.store.folder / "contents.json")
         self._inputs: dict[str, dict[str, Any]] = {}
 
     def inputs(self, stage: Stage) -> dict[str, Any]:
@@ -267,9 +255,9 @@ class Run:
         if stage.name in self._inputs:
             return self._inputs[stage.name]
         inputs: dict[str, Any] = {"stage": stage.name, "format": FORMAT, "version": stage.version}
+        recorded = (read_manifest(self.folder / stage.name) or {"inputs": {}})["inputs"]
         for key in self.sections(stage):
-            value = self.config[key]
-            inputs[key] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+            inputs[key] = with_contents(self.config, key, self.contents, recorded.get(key))
         inputs |= {f"{upstream.name}/": self.fingerprint(upstream) for upstream in self.reads(stage)}
         if stage.asked(self.config) and (outside := stage.outside(self.config)):
             inputs["outside"] = outside
@@ -285,14 +273,55 @@ class Run:
         return self.store.path(stage.name, self.fingerprint(stage))
 
     def run(self) -> None:
-        """Plan, then make every stage that is not built yet.
+        """Check, plan, then make every stage that is not built yet.
 
         Raises:
-            DsiError: an input of a stage is faulty or missing.
+            DsiError: what `check` finds, or an input of a stage is faulty.
         """
+        self.check()
         self.plan()
         for stage in STAGES.values():
             self.build(stage)
+
+    def missing(self, goals: Iterable[str] = ()) -> list[Stage]:
+        """The stages that are not built yet of those that the goals need, names of stages; by default of all."""
+        needed = {*goals} or {*STAGES}
+        for stage in reversed(STAGES.values()):
+            if stage.name in needed:
+                needed |= {upstream.name for upstream in self.reads(stage)}
+        asked = [stage for stage in STAGES.values() if stage.name in needed and stage.asked(self.config)]
+        return [stage for stage in asked if read_manifest(self.stored(stage)) is None]
+
+    def check(self, goals: Iterable[str] = (), documents: int | None = None) -> None:
+        """See that the stages that these goals need, by default all, can be made as far as that is known before.
+
+        Raises:
+            DsiError: all faults that were found.
+        """
+        if not is_first_process():
+            return
+        missing = [stage.name for stage in self.missing(goals)]
+        if not missing:
+            return
+        corpus, splits = self.stored(STAGES["corpus"]), None
+        if "corpus" not in missing:
+            from dsi.corpus.store import Corpus
+
+            splits = Corpus(corpus).splits
+        if faults := find_faults(self.config, missing, splits):
+            raise DsiError(*faults)
+        fresh = [name for name in missing if not self.store.partial(name, self.fingerprint(STAGES[name])).exists()]
+        costs = estimate(self.scale(documents))
+        if faults := room_faults({name: costs[name] for name in fresh if name in costs}, self.folder.parent):
+            raise DsiError(*faults)
+
+    def scale(self, documents: int | None = None, speed: float = 1.0) -> Scale:
+        """What the estimate of the experiment is made from. Documents that are not given are counted, roughly; `speed`
+        is in FLOPs a second."""
+        manifest = read_manifest(self.stored(STAGES["corpus"]))
+        if documents is None:
+            documents = manifest["counts"]["documents"] if manifest else count_documents(self.config.corpus)
+        return Scale(self.config, documents, self.config.corpus.evaluation_queries or UNKNOWN_QUERIES, speed)
 
     def build(self, stage: Stage) -> None:
         """Make the folder of a stage unless it exists, and link it into the run.
@@ -319,19 +348,25 @@ class Run:
             print("   " + _one_line(counts), flush=True)
             return counts
 
-        folder = self.store.build(stage.name, self.inputs(stage), make, stage.launchable)
+        folder = self.store.build(stage.name, self.inputs(stage), make, stage.launchable, self._paths(stage))
         if is_first_process():
-            if stage.name == "corpus":  # a split that it lacks is told now rather than after training
+            if stage.name == "corpus":  # what cannot be measured is told now rather than after training
                 from dsi.corpus.language import warn_of_language
                 from dsi.corpus.store import Corpus
+                from dsi.evaluation.measures import check_judgements, parse_measures
 
-                documents = Corpus(folder)
-                documents.evaluation_split(self.config.evaluation.split)
-                if _tunes_bm25(self.config):
-                    documents.check_split("baselines.bm25.tune", DEV)
+                documents, evaluation = Corpus(folder), self.config.evaluation
+                split = evaluation.split or (TEST if TEST in documents.splits else DEV)
+                if split in documents.splits:
+                    check_judgements(parse_measures(evaluation.measures), documents.qrels(split), split)
                 warn_of_language(documents, self.config.corpus.language)
             link(folder, self.folder / stage.name)
             os.utime(folder / MANIFEST)  # make compares this time with the plan's
+
+    def _paths(self, stage: Stage) -> dict[str, Any]:
+        """The keys that a stage depends on whose values are paths or names of the hub."""
+        sections = tuple(f"{key}." for key in self.sections(stage))
+        return {key: self.config[key] for key in Config.paths() if f"{key}.".startswith(sections) and self.config[key]}
 
     def sections(self, stage: Stage) -> list[str]:
         """The configuration keys that a stage depends on in this experiment."""
@@ -352,6 +387,8 @@ class Run:
         """
         if not is_first_process():
             return
+        for fault in self.config.too_deep:  # of the default measures, or it would have been refused
+            print(f"dsi: warning: {fault}", file=sys.stderr, flush=True)
         _write_if_changed(self.folder / CONFIG, describe(values=self.config) + "\n")
         for stage in STAGES.values():
             _write_if_changed(self.folder / "plan" / stage.name, self.fingerprint(stage) + "\n")
@@ -380,33 +417,10 @@ def _one_line(counts: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def source_state(corpus: CorpusConfig) -> Any:
-    """The state of what the corpus is read from, its files or packages, so that what has changed is read again.
-
-    Raises:
-        DsiError: corpus.path does not exist.
-    """
-    if corpus.source == "pydoc":
-        from dsi.corpus.pydoc import versions
-
-        return versions(corpus.packages)
-    if corpus.path is None:
+def versions_of(corpus: CorpusConfig) -> Any:
+    """The versions of the packages whose documentation is the corpus; None for other sources."""
+    if corpus.source != "pydoc":
         return None
-    path = Path(corpus.path)
-    if not path.exists():
-        raise DsiError(f"corpus.path: {path} does not exist")
-    files = [path] if path.is_file() else [*path.glob("*"), *path.glob("qrels/*")]
-    return files_state(file for file in files if file.suffix in DATA_FILES)
+    from dsi.corpus.pydoc import versions
 
-
-def files_below(*names: str | None) -> list[list[Any]]:
-    """The state of the files at and below these paths, as far as they exist; hub names and None have no files."""
-    paths = [Path(name) for name in names if name is not None and Path(name).exists()]
-    files = (file for path in paths for file in (path, *path.rglob("*")))
-    # a manifest's time changes whenever its run is planned again
-    return files_state(file for file in files if file.name != MANIFEST)
-
-
-def files_state(files: Iterable[Path]) -> list[list[Any]]:
-    """The name, the size in bytes and the time of the last change, in nanoseconds, of each file."""
-    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files) if file.is_file()]
+    return versions(corpus.packages)

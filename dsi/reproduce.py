@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dsi.config import Rate, Section, load_config, overrides_of, read_section
+from dsi.config import Override, Rate, Section, load_config, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
 from dsi.report.tables import text_table
@@ -56,8 +56,8 @@ def reproduce(path: Path, overrides: list[str], runs_folder: Path) -> bool:
     shared = given.keys() - {key for experiment in wanted.runs.values() for key in experiment.given}
     experiments: dict[str, Run] = {}
     for name, experiment in wanted.runs.items():
-        settings = [override for key, override in given.items() if key in shared or key in experiment.given]
-        settings += overrides_of(experiment.set)
+        passed = [override for key, override in given.items() if key in shared or key in experiment.given]
+        settings: list[Override] = [*passed, *experiment.set.items()]
         if given.keys() >= set(experiment.given):
             experiments[name] = Run(load_config(path.parent / experiment.config, settings), name, runs_folder)
     rows = []

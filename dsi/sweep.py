@@ -22,7 +22,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from dsi.config import Config, Section, load_config, overrides_of, read_section
+from dsi.config import Config, Override, Section, load_config, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
 from dsi.report.comparison import Result, read_results, write_comparison
@@ -72,8 +72,8 @@ def sweep(path: Path, overrides: list[str], runs_folder: Path) -> Path:
     combinations = config.combinations()
     experiments = []
     for chosen in combinations:  # all are read before the first is run, so that a mistake shows now
-        own = {key: value for _, values in chosen.values() for key, value in values.items()}
-        settings = [*overrides_of(config.set), *overrides, *overrides_of(own)]
+        own = [item for _, values in chosen.values() for item in values.items()]
+        settings: list[Override] = [*config.set.items(), *overrides, *own]
         name = "/".join([path.stem, "_".join(label.replace("/", "-") for label, _ in chosen.values())])
         experiment = load_config(path.parent / config.config, settings)
         if config.measure not in experiment.evaluation.measures:

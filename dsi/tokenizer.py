@@ -9,15 +9,25 @@ from typing import Any
 import sentencepiece
 from tokenizers import Regex, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5Tokenizer
+from transformers.utils import cached_file
 
 from dsi.config import TokenizerConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.words import DOTTED_I, INVISIBLE, JOINERS, LETTERS
 from dsi.errors import DsiError, first_line
+from dsi.runtime.checkpoint_files import CONFIG_FILE, check_whole, read_object
 from dsi.runtime.progress import progress
 
 SENTENCES = 1_000_000
 """The number of sentences that SentencePiece samples; more do not change a vocabulary of this size."""
+READ = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+SENTENCEPIECE = ("spiece.model", "tokenizer.model")
+"""The files of a vocabulary that are read where there is no tokenizer.json."""
+ABSENT: dict[str, Any] = {
+    "_raise_exceptions_for_missing_entries": False,
+    "_raise_exceptions_for_connection_errors": False,
+}
+"""What makes transformers answer None for a file that a checkpoint lacks."""
 SLICE = 10_000
 """The number of characters, all those of most documents, that SentencePiece sees as one sentence."""
 
@@ -30,18 +40,49 @@ def tokenize(
     Returns the number of its tokens for the manifest.
 
     Raises:
-        DsiError: the checkpoint has no tokenizer, it cannot be downloaded, or `train_vocabulary` fails.
+        DsiError: the checkpoint has no tokenizer that fits it, it cannot be downloaded, or `train_vocabulary` fails.
     """
     if checkpoint is None:
         saved = train_vocabulary(Corpus(corpus_folder), tokenizer, out_folder / "spiece.model")
     else:
-        try:
-            saved = AutoTokenizer.from_pretrained(checkpoint)
-        except (OSError, ValueError) as error:
-            fault = f"model.checkpoint: cannot load a tokenizer from {checkpoint!r}"
-            raise DsiError(f"{fault}: {first_line(error)}") from None
+        saved = checkpoint_tokenizer(checkpoint, "model.checkpoint")
     saved.save_pretrained(out_folder)
     return {"vocabulary": len(saved)}
+
+
+def checkpoint_tokenizer(checkpoint: str, key: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint, a hub name or a folder; code that comes with it is not run.
+
+    Raises:
+        DsiError: there is none, it has no piece for the end or for padding, or more pieces than the checkpoint has
+            embeddings; the message names `key`, the configuration's key.
+    """
+    folder = Path(checkpoint)
+    check_whole((folder / name for name in READ), key)
+    if not (folder / "tokenizer.json").exists():
+        check_whole((folder / name for name in SENTENCEPIECE), key)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+        names = [*tokenizer.vocab_files_names.values(), *SENTENCEPIECE] if tokenizer.vocab_files_names else []
+        has_vocabulary = not names or any(cached_file(checkpoint, name, **ABSENT) for name in names)
+        file = cached_file(checkpoint, CONFIG_FILE, **ABSENT)
+    except Exception as error:  # of many kinds, according to what is wrong with the files
+        raise DsiError(f"{key}: cannot load a tokenizer from {checkpoint!r}: {first_line(error)}") from None
+    if not has_vocabulary:  # transformers makes one up
+        raise DsiError(f"{key}: {checkpoint!r} has no tokenizer: there is no {' or '.join(dict.fromkeys(names))}")
+    for name, token_id in (("end", tokenizer.eos_token_id), ("padding", tokenizer.pad_token_id)):
+        if token_id is None:
+            raise DsiError(f"{key}: the tokenizer of {checkpoint!r} has no {name} piece; T5's has </s> and <pad>")
+    if tokenizer.eos_token_id not in tokenizer("a")["input_ids"]:
+        raise DsiError(f"{key}: the tokenizer of {checkpoint!r} does not end texts with its end piece, as T5's does")
+    rows = read_object(Path(file), key).get("vocab_size") if file else None
+    pieces = max(tokenizer.get_vocab().values()) + 1
+    if isinstance(rows, int) and pieces > rows:
+        raise DsiError(
+            f"{key}: the tokenizer of {checkpoint!r} has {pieces} pieces, but its model has embeddings for {rows} only;"
+            " take the tokenizer that it was trained with, or add rows to it (resize_token_embeddings of transformers)"
+        )
+    return tokenizer
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

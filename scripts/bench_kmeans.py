@@ -112,7 +112,7 @@ def from_disk(path: Path) -> tuple[float, float, int]:
 
     def watch() -> None:
         while not done.wait(0.05):
-            status = Path("/proc/self/status").read_text()
+            status = Path("/proc/self/status").read_text(encoding="utf-8")
             peak[0] = max(peak[0], int(status.split("RssAnon:")[1].split()[0]) / (1 << 20))
 
     watcher = threading.Thread(target=watch)

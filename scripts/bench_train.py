@@ -66,7 +66,7 @@ def main() -> None:
     pairs = [(query.text, number) for split in corpus.splits for query, number in corpus.relevant(split)]
     order = np.random.default_rng(0).permutation(len(pairs))
     pairs = [pairs[number] for number in order]
-    doc_ids = corpus.documents["doc_id"]
+    doc_ids = corpus.documents["doc_id"].to_pylist()
     lengths = [len(token_ids) for token_ids in tokenizer([query for query, _ in pairs])["input_ids"]]
 
     rates: dict[str, float] = {}

@@ -13,9 +13,8 @@ def random_model(tokens: int, length: int, seed: int = 0, **options: object) -> 
     """A T5 whose weights are large enough that rankings differ between queries."""
     set_seed(seed)
     shape = {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4}
-    config = DsiConfig(
-        vocab_size=TOKENS, decoder_start_token_id=0, docid_tokens=tokens, docid_length=length, **{**shape, **options}
-    )
+    sizes = {**shape, "vocab_size": TOKENS, **options}
+    config = DsiConfig(decoder_start_token_id=0, docid_tokens=tokens, docid_length=length, **sizes)
     model = DifferentiableSearchIndex(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -26,7 +26,7 @@ from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.vectors import encode_shards, join_shards
 from dsi.doc2query.shards import write_shard
-from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
+from dsi.embeddings.sentence_encoder import document_encoder, sentence_encoder
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.runtime.processes import ALONE
@@ -118,7 +118,7 @@ def test_bm25_and_its_measure_agree_with_other_implementations(tmp_path: Path) -
     ingest(tmp_path, corpus=CorpusConfig(source="msmarco", path=str(MSMARCO)))
     corpus = Corpus(tmp_path)
     run_baselines(tmp_path, baselines=BaselinesConfig(), split="dev", corpus_folder=tmp_path)
-    qrels, queries, doc_ids = corpus.qrels("dev"), corpus.queries("dev"), corpus.documents["doc_id"]
+    qrels, queries, doc_ids = corpus.qrels("dev"), corpus.queries("dev"), corpus.documents["doc_id"].to_pylist()
     run, measures = read_run(tmp_path / "bm25.run"), parse_measures(["RR@10"])
     ours = score_run(measures, qrels, run)["RR@10"]
 
@@ -227,6 +227,11 @@ class WordVectors(torch.nn.Module):
                 vector[zlib.crc32(word.encode()) % 64] += 1
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
+    def encode_query(self, texts: list[str], show_progress_bar: bool) -> np.ndarray:
+        return self.encode(texts, show_progress_bar)
+
+    encode_document = encode_query
+
 
 def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_baselines_module, "sentence_encoder", lambda name, key: WordVectors())
@@ -239,7 +244,7 @@ def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pyt
     run = read_run(tmp_path / "dense.run")
     for query in corpus.queries("test"):
         scores = vectors @ encoder.encode([query.text], False)[0]
-        by_id = dict(zip(corpus.documents["doc_id"], scores, strict=True))
+        by_id = dict(zip(corpus.documents["doc_id"].to_pylist(), scores, strict=True))
         found = run[query.query_id]
         np.testing.assert_allclose(list(found.values()), np.sort(scores)[::-1][:5], atol=2e-3)  # kept as float16
         np.testing.assert_allclose(list(found.values()), [by_id[doc_id] for doc_id in found], atol=2e-3)
@@ -259,7 +264,7 @@ def test_encoding_goes_on_where_it_was(tmp_path: Path, tiny: Stages, monkeypatch
 
     def encode() -> np.ndarray:
         return join_shards(
-            tmp_path / "x.npy", encode_shards(tmp_path / "x", corpus, half_precision(Counting()), "x", ALONE)
+            tmp_path / "x.npy", encode_shards(tmp_path / "x", corpus, document_encoder(Counting()), "x", ALONE)
         )
 
     monkeypatch.setattr(vectors_module, "SHARD", 20)

@@ -68,7 +68,7 @@ def test_a_file_extends_another(tmp_path: Path) -> None:
     [
         ("search: {bem: 3}", [], "search.bem: unknown key; did you mean beam? allowed here: beam, "),
         ("baselines: {systems: [tf]}", [], "baselines.systems.0: input should be 'bm25', 'bm25_doc2query', "),
-        ("tokenizer: {lowercase: 3}", [], "tokenizer.lowercase: input should be a valid boolean, found 3"),
+        ("tokenizer: {lowercase: 3}", [], "tokenizer.lowercase: input should be a valid boolean, found '3'"),
         ("docids: {alphabet: runes}", [], "docids.alphabet: input should be 'characters' or 'tokens', found 'runes'"),
         ("docids: {alphabet: pieces}", [], "docids.alphabet: pieces is called tokens now"),
         ("", ["model.head=tree"], "--set model.head: tree is called hierarchical_softmax now"),

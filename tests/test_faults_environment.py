@@ -1,5 +1,6 @@
 """The environment: variables of launchers and of Java, locales, bytes, names, environments of another Python."""
 
+import ast
 import os
 import socket
 import subprocess
@@ -9,9 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import processes_command, run_processes
+from conftest import processes_command, run_processes, write_msmarco_folder
 
 from dsi.baselines import java
+from dsi.cli import main
+from dsi.config import Config, CorpusConfig, describe, load_config
 from dsi.errors import DsiError
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.runtime import launcher
@@ -140,3 +143,60 @@ def test_java_says_nothing_of_the_options_that_it_took_over() -> None:
     )
     assert done.stdout == "64 -Xmx64m -Da='b c'\n", done.stderr
     assert "Picked up" not in done.stderr
+
+
+def run_dsi(*arguments: str | bytes, **variables: str) -> tuple[int, bytes, bytes]:
+    """The exit status, the output and the errors of `dsi ARGUMENTS` with variables beside those of this process."""
+    command = [sys.executable, "-m", "dsi", *arguments]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, input="héron\n".encode())
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an experiment, `b.yaml`, that is finished in `runs/b`, on a corpus of names and texts with é."""
+    folder = tmp_path_factory.mktemp("finished")
+    corpus = write_msmarco_folder(folder / "bücher", count=20)
+    with (corpus / "collection.tsv").open("a", encoding="utf-8") as collection:
+        collection.write("Dé\tun héron\x1b[31m rouge\x9b dans le øresund\n")
+    (folder / "b.yaml").write_text(CONFIG.replace("path: data", f"path: {corpus}"), encoding="utf-8")
+    assert main(["run", str(folder / "b.yaml"), "--runs", str(folder / "runs")]) == 0
+    return folder
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_output_encoding(finished: Path) -> None:
+    status, out, error = run_dsi("query", str(finished / "runs/b"), "héron", "-k", "21", PYTHONIOENCODING="ascii")
+    assert (status, error) == (0, b"")
+    assert rb"un h\xe9ron\x1b[31m rouge\x9b dans" in out
+
+
+def test_locale_without_utf8(finished: Path) -> None:
+    status, out, error = run_dsi("query", str(finished / "runs/b"), "-k", "21", **ASCII)
+    assert (status, error) == (0, b"")
+    assert "un héron\\x1b[31m rouge\\x9b dans".encode() in out, "the terminal takes no commands from a document"
+    status, _, error = run_dsi("report", str(finished / "b.yaml"), "--runs", str(finished / "runs"), **ASCII)
+    assert (status, error) == (0, b"")
+
+
+def test_query_bytes(finished: Path, tmp_path: Path) -> None:
+    assert run_dsi("query", str(finished / "runs/b"), b"h\xe9ron")[::2] == (0, b"")
+    config = Config(corpus=CorpusConfig(source="msmarco", path=os.fsdecode(b"b\xe9")))
+    (tmp_path / "config.yaml").write_text(describe(values=config), encoding="utf-8")
+    assert os.fsencode(load_config(tmp_path / "config.yaml").corpus.path or "").endswith(b"b\xe9")
+
+
+def test_files_are_read_and_written_in_utf8_whatever_the_locale() -> None:
+    root = Path(__file__).parent.parent
+    for path in [*root.glob("dsi/**/*.py"), *root.glob("scripts/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            keywords = {keyword.arg: ast.unparse(keyword.value).strip("'") for keyword in node.keywords}
+            modes = [value for value in (ast.unparse(argument).strip("'") for argument in node.args) if len(value) < 4]
+            as_text = name == "open" and any(mode[:1] in "rwax" and "b" not in mode for mode in modes if mode.isalpha())
+            if as_text or name in ("read_text", "write_text") or ("text" in keywords and name in ("run", "Popen")):
+                assert keywords.get("encoding") == "utf-8", f"{path}, line {node.lineno}"

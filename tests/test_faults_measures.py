@@ -12,7 +12,7 @@ from dsi.config import Config, CorpusConfig, load_config
 from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Qrel
 from dsi.errors import DsiError
-from dsi.evaluation.measures import parse_measures, score_queries, score_run
+from dsi.evaluation.measures import check_judgements, parse_measures, score_queries, score_run
 from dsi.pipeline import STAGES, Run
 from dsi.report.report import identical, without_relevant
 from dsi.search.answering import Hits, Questions
@@ -48,9 +48,40 @@ def test_topics_that_are_no_numbers_and_graded_gains() -> None:
     assert values["7"]["ERR@10"] == pytest.approx((2**3 - 1) / 2**4 / 2, abs=1e-4)
     gain = 1 + 3 / math.log2(3)
     assert values["nan"]["nDCG@10"] == pytest.approx(gain / (3 + 1 / math.log2(3)))
-    with pytest.raises(DsiError, match=r"ERR@10: gdeval.* grades up to 4 \(here they go up to 100\)"):
-        score_run(parse_measures(["RR@10", "ERR@10"]), [Qrel("q", "a", 100)], {"q": {"a": 1.0}})
+    with pytest.raises(DsiError, match=r"'ERR@10' is computed for grades up to 4, .* 'a' to query 'q'.* is 100"):
+        check_judgements(parse_measures(["RR@10", "ERR@10"]), [Qrel("q", "a", 100)], "test")
     assert score_run(parse_measures(["nDCG@10"]), [Qrel("q", "a", 100_000)], {"q": {"a": 1.0}})["nDCG@10"] == 1
+
+
+def test_grades_beyond_trec_eval_count_or_are_refused() -> None:
+    """Of 2^31-1, trec_eval makes 0 without a word, of somewhat less it takes all memory."""
+    qrels, run = [Qrel("q", "a", 2**31 - 1), Qrel("q", "b", 1)], {"q": {"x": 3.0, "a": 2.0, "b": 1.0}}
+    binary = parse_measures(["RR@10", "RR", "P@2", "AP(rel=3)", "R(rel=1000000000000)@10", "NumRet", "Success@2"])
+    check_judgements(binary, qrels, "test")
+    assert list(score_run(binary, qrels, run).values()) == [1 / 2, 1 / 2, 1 / 2, 1 / 2, 0, 3, 1]
+    for name in ("nDCG@10", "ERR@10", "nDCG(dcg='exp-log2')@10"):
+        with pytest.raises(DsiError, match=r"is computed for grades up to .* 'a' to query 'q'.*2,147,483,647"):
+            check_judgements(parse_measures([name]), qrels, "test")
+    million = score_run(parse_measures(["nDCG@10"]), [Qrel("q", "a", 10**6), Qrel("q", "b", 1)], run)["nDCG@10"]
+    assert million == pytest.approx((10**6 / math.log2(3) + 1 / 2) / (10**6 + 1 / math.log2(3)))
+    with pytest.raises(DsiError, match="split 'test' has no judgements above 0"):
+        check_judgements(binary, [Qrel("q", "a", 0), Qrel("q", "b", -2)], "test")
+
+
+def test_measures_do_not_change_each_other() -> None:
+    """In one call, ir-measures takes the gains of one nDCG for another one, and counts Accuracy over other queries."""
+    qrels, run = [Qrel("q", "a", 1), Qrel("q", "b", 2), Qrel("p", "a", 1)], {"q": {"x": 3.0, "a": 2.0, "b": 1.0}}
+    names = ["nDCG(gains={1: 9})@10", "nDCG@10", "RR(rel=2)@10", "Accuracy@10", "RR@10"]
+    together = score_run(parse_measures(names), qrels, {**run, "unjudged": {"a": 1.0}})
+    assert together == {name: score_run(parse_measures([name]), qrels, run)[name] for name in names}
+    assert together["nDCG@10"] == pytest.approx((1 / math.log2(3) + 2 / 2) / (2 + 1 / math.log2(3)) / 2)
+    with pytest.raises(DsiError, match="'Accuracy': ir-measures fails on it: float division by zero"):
+        score_run(parse_measures(["Accuracy"]), qrels, {"q": {"a": 1.0}})
+
+
+def test_ids_that_c_cuts_at_a_nul() -> None:
+    qrels, run = [Qrel("\0q", "\0a", 1)], {"\0q": {"\0b": 2.0, "\0a": 1.0}}
+    assert score_run(parse_measures(["RR", "RR@10"]), qrels, run) == {"RR": 0.5, "RR@10": 0.5}
 
 
 def test_cutoff_beyond_depth(tmp_path: Path) -> None:
@@ -62,9 +93,16 @@ def test_cutoff_beyond_depth(tmp_path: Path) -> None:
         load_config(path, ["search.beam=1000"])
     load_config(path, ["search.beam=1000", "baselines.depth=1000"])
     load_config(path, ["search.beam=1000", "baselines.systems=[]"])
+    for spelled in ("R(cutoff=1_000)", "R(rel=2) @ 1000", "AP(rel=2, cutoff=1000)"):
+        with pytest.raises(DsiError, match="needs 1000 results"):
+            load_config(path, [f"evaluation.measures=['{spelled}']"])
     path.write_text("evaluation: {measures: ['nDCG(dcg=\"exp-log2\")@101']}")
     with pytest.raises(DsiError, match="needs 101 results"):
         load_config(path)
+    path.write_text("search: {beam: 20}")
+    assert [fault.split(",")[0] for fault in load_config(path).too_deep] == [  # the defaults are warned of
+        "evaluation.measures: R@100 needs 100 results for a query"
+    ]
     path.write_text("evaluation: {measures: [AP, RR, Rprec, R@100]}")  # what has no cutoff measures what is there
     load_config(path)
 
@@ -122,6 +160,26 @@ def test_ids_that_only_happen_to_be_equal_are_kept(key: bool | None, left_out: s
     assert CorpusConfig(source="ir_datasets", dataset="beir/arguana", splits={"test": "x"}).has_identical_ids
 
 
+def test_outside_beir_a_query_is_a_document_if_its_words_are(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "collection.tsv").write_text("1\ta heron stands\n2\tmoss grows\n3\tthe kiln\n4\ta lamp\n")
+    (folder / "queries.test.tsv").write_text("1\theron stands\n2\tan axle\n3\tthe kiln\n")
+    (folder / "qrels.test.tsv").write_text("1 0 4 1\n2 0 4 1\n3 0 3 1\n")
+    left_out = {None: {"1"}, True: {"1", "2"}, False: set[str]()}  # 3 is relevant to itself
+    for key, expected in left_out.items():
+        out = tmp_path / str(key)
+        out.mkdir()
+        ingest(out, corpus=CorpusConfig(source="msmarco", path=str(folder), ignore_identical_ids=key))
+        assert Corpus(out).identical("test") == expected
+
+
+def test_default_measures_that_look_too_deep_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("search: {beam: 20}")
+    Run(load_config(tmp_path / "c.yaml"), "c", tmp_path / "runs").plan()
+    assert "dsi: warning: evaluation.measures: R@100 needs 100 results" in capsys.readouterr().err
+
+
 def test_query_without_relevant(tmp_path: Path) -> None:
     folder = beir_folder(tmp_path / "beir")
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\na\tb\t1\nb\ta\t0\nq\td\t1\n")
@@ -145,16 +203,27 @@ def test_what_the_means_do_is_said() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("INST", r"it needs max_rel; write e\.g\. INST\(max_rel=3\)"),
-        ("SDCG", r"it needs cutoff and max_rel; write e\.g\. SDCG\(max_rel=3\)@10"),
+        ("INST", r"needs max_rel \(maximum relevance score\); write e\.g\. INST\(max_rel=3\)"),
+        ("SDCG", r"needs cutoff .* and max_rel .*; write e\.g\. SDCG\(max_rel=3\)@10"),
         ("SDCG(max_rel=3)@10", r"pip install 'ir-measures\[cwl_eval\]'"),
-        ("BPM(max_rel=2)", r"it needs cutoff; write e\.g\. BPM@10"),
+        ("BPM(max_rel=2)", r"needs cutoff .*; write e\.g\. BPM\(max_rel=2\)@10"),
         ("alpha_nDCG@10", r"pip install 'ir-measures\[pyndeval\]'"),
         ("nDCG@0", "cutoff must be a number of at least 1, found 0"),
-        ("RR@True", "cutoff must be"),
-        ("RR@1e3", "invalid param cutoff"),
+        ("RR@True", "cutoff is a whole number, found True"),
+        ("RR@1e3", "cutoff is a whole number, found 1000.0"),
         ("AP(rel=0)", "rel must be a number of at least 1"),
-        ("P(foo=3)@10", "unsupported params found"),
+        ("P(foo=3)@10", "has no parameter foo; its parameters are: cutoff, rel, judged_only"),
+        ("IPrec", r"write e\.g\. IPrec@0\.1"),
+        ("IPrec@1", "recall is a number with a point"),
+        ("IPrec@0.123", "two digits after the point"),
+        ("RBP", r"write e\.g\. RBP\(rel=1\)"),
+        ("ERR", r"write e\.g\. ERR@10"),
+        ("SDCG(max_rel=0)@10", "max_rel must be above min_rel, which is 0"),
+        ("nDCG(dcg='exp-log2')", r"write e\.g\. nDCG\(dcg='exp-log2'\)@10"),
+        ("nDCG(dcg='ln')@10", "dcg is 'log2' or 'exp-log2', found 'ln'"),
+        ("nDCG(gains={1: 0.5})@10", "gains are whole numbers from 0 to 1,000,000"),
+        ("RR(**{})@10", "keywords must be strings"),
+        ("RR@10 # the first", "without tabs, line ends and #"),
         ("(" * 10_000, "nested"),
         ("", "must be in format"),
     ],

@@ -39,7 +39,8 @@ CLOSING = {"{": "\n}", "(": "\n)"}
 SOURCE = '''
 """Notes: a line a document, `id <tab> text`. The fourth to sixth word of every tenth is a query."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from dsi.config import CorpusConfig
 from dsi.corpus.files import Folder, split_fields
@@ -59,6 +60,7 @@ class Notes:
 
     def __init__(self, folder: Folder) -> None:
         self.file = folder.get("notes.tsv")
+        self.files: Mapping[str, Path] = folder.paths(self.file)
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for where, line in self.file.lines():

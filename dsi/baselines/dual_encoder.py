@@ -128,7 +128,8 @@ def train_encoder(
     if backbone.checkpoint is None:
         trained = DualEncoder(T5Config(**random_shape(backbone, len(tokenizer))))
     else:
-        trained = from_checkpoint(DualEncoder, T5Config, backbone.checkpoint, {"dropout_rate": backbone.dropout})
+        changes = {"dropout_rate": backbone.dropout}
+        trained = from_checkpoint(DualEncoder, T5Config, backbone, changes, new=("projection",))
     trained.config.document_length = backbone.document_length
     flops_of_token = TRAINING * encoder_flops(trained, 1)
     trainer = BatchTrainer(
@@ -179,3 +180,5 @@ class TextEncoder(nn.Module):
             batch = self.tokenizer([texts[row] for row in rows], **options).to(self.model.device)
             vectors[rows] = self.model.embed(batch["input_ids"], batch["attention_mask"]).cpu().numpy()
         return vectors
+
+    encode_query = encode_document = encode

@@ -66,7 +66,7 @@ def check_java() -> Path:
     command = [str(home / "bin/java"), *OPTIONS, "-version"]
     try:
         with _environment(JDK_JAVA_OPTIONS=None):  # of the command `java` only, which is not used else
-            done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
         failed, lines = done.returncode != 0, (done.stdout + done.stderr).splitlines()
     except OSError as error:
         failed, lines = True, [str(error)]

@@ -11,14 +11,13 @@ from dsi.config.describe import describe
 from dsi.config.doc2query import Doc2QueryConfig, KnownItemConfig, PredictionsConfig, T5GeneratorConfig
 from dsi.config.docids import DocidsConfig
 from dsi.config.embeddings import EmbeddingsConfig
-from dsi.config.evaluation import EvaluationConfig
+from dsi.config.evaluation import EvaluationConfig, cutoff_of
 from dsi.config.experiment import Config
 from dsi.config.generator import GeneratorConfig
-from dsi.config.load import CONFIG, load_config, overrides_of, read_part, read_section
+from dsi.config.load import CONFIG, Override, load_config, read_part, read_section
 from dsi.config.model import BackboneConfig, ModelConfig, T5Sizes
 from dsi.config.report import ReportConfig
 from dsi.config.search import Ranking, SearchConfig
 from dsi.config.section import Rate, Section
 from dsi.config.tokenizer import TokenizerConfig
 from dsi.config.training import TasksConfig, TrainingConfig
-from dsi.config.yaml_text import parse_yaml

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from dsi.config.scalars import PathOrName
 from dsi.config.section import Count, Rate, Section, Seed, Share
 
 
@@ -45,7 +46,7 @@ class BaselinesConfig(Section):
     documents with their synthetic queries. dense: a sentence-transformers model, exact search by inner product.
     dual_encoder: one trained here on the synthetic queries (section encoder)."""
     bm25: Bm25Config = Bm25Config()
-    dense_model: str = "sentence-transformers/gtr-t5-base"
+    dense_model: PathOrName = "sentence-transformers/gtr-t5-base"
     """dense: the model, a name on the Hugging Face hub or a folder. The paper's is GTR-Base."""
     depth: Count = 100
     """Documents returned per query."""

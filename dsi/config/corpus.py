@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dsi.config.scalars import FilePath
 from dsi.config.section import Count, Section, Seed, Share
 
 TRAIN, DEV, TEST = USUAL_SPLITS = ("train", "dev", "test")
@@ -24,8 +25,8 @@ class CorpusConfig(Section):
     source: Literal["pydoc", "msmarco", "beir", "ir_datasets"] = "pydoc"
     """pydoc: docstrings of Python and of installed packages. msmarco: the official TSV files. beir: a folder in BEIR's
     format. ir_datasets: a dataset of that catalogue."""
-    path: str | None = None
-    """msmarco, beir: the folder that holds the files; for msmarco also the official .tar.gz."""
+    path: FilePath | None = None
+    """msmarco, beir: the folder that holds the files, as they are, with .gz added or in .tar.gz there; or a .tar.gz."""
     dataset: str | None = None
     """ir_datasets: the id of the dataset that has the documents, e.g. msmarco-passage."""
     packages: list[str] = []
@@ -39,17 +40,18 @@ class CorpusConfig(Section):
     {dev: msmarco-passage/dev/small} for ir_datasets. Splits train, dev and test of a folder need not be named."""
     size: Count | None = None
     """Number of documents to keep: first those judged for evaluation queries, then those judged for training queries,
-    then random ones. A smaller subset is contained in every larger one. Null keeps all."""
+    then random ones. A smaller subset is contained in every larger one. If it cannot hold those judged for evaluation
+    queries, a sample of these queries is kept (seed), those whose documents fit. Null keeps all."""
     evaluation_queries: Count | None = None
-    """Number of judged queries to keep in every split but train, the first ones; a subset (size) must hold their judged
-    documents. Null keeps all."""
+    """Number of judged queries to keep in every split but train, the first ones. Null keeps all."""
     ignore_identical_ids: bool | None = None
     """Whether a query whose id is a document's is that document (ArguAna, Quora), which its ranking leaves out then.
-    Null: for BEIR's collections (source beir, and ir_datasets' beir/...), as in published results."""
+    Null: for BEIR's collections (source beir, and ir_datasets' beir/...), as in published results; for others, where
+    ids may be equal by chance, only if that document has all words of the query. One that is relevant to it is kept."""
     max_unknown: Share = 0.0
     """Largest tolerated share of judgements that name an unknown query or an unknown or empty document."""
     seed: Seed = 0
-    """Seed of the choice of random documents (size)."""
+    """Seed of the choice of random documents and of the sample of queries (size)."""
 
     @property
     def has_identical_ids(self) -> bool:

@@ -1,10 +1,12 @@
 """A configuration as commented YAML: what `dsi config` prints, and `config.yaml` of a run."""
 
+import os
 from typing import Any
 
 import yaml
 
 from dsi.config.experiment import Config
+from dsi.config.scalars import path_mark
 from dsi.config.section import Section
 
 
@@ -23,10 +25,19 @@ def describe(section: type[Section] = Config, values: Section | None = None, ind
         if isinstance(value, Section):
             lines += [f"{indent}{name}:", describe(type(value), value, indent + "  ")]
         else:
+            if values is not None and (mark := path_mark(field.annotation)) and not mark.or_name:
+                value = _absolute(value)  # a path in a file is relative to that file
             text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
             allowed = _allowed(field.annotation)
             lines.append(f"{indent}{name}: {text}" + (f"  # {allowed}" if allowed else ""))
     return "\n".join(lines)
+
+
+def _absolute(value: Any) -> Any:
+    """A path, or each of a list of paths, from the root; None stays."""
+    if isinstance(value, list):
+        return [os.path.abspath(each) for each in value]
+    return value and os.path.abspath(value)
 
 
 def _allowed(annotation: Any) -> str:

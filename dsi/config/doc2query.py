@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from dsi.config.scalars import PathOrName
 from dsi.config.section import Count, CountOrZero, Rate, Section, Seed, Share
 
 
@@ -59,10 +60,11 @@ class T5GeneratorConfig(Section):
 class PredictionsConfig(Section):
     """Queries that others have generated and released."""
 
-    path: str | None = None
+    path: PathOrName | None = None
     """Where the queries are; null: none. Text files as docTTTTTquery's, one or a folder of them: line n, from 0, is a
-    query for the document with id n, and every file is one more sample. JSON lines {"id": ..., "predicted_queries":
-    [...]}, a file or a folder of them. Or the name of a Hugging Face dataset with these two columns."""
+    query for the document with id n, and every file is one more sample, or several numbered parts; all samples must
+    have a line for every document. JSON lines {"id": ..., "predicted_queries": [...]}, a file or a folder of them; an
+    id may come again. Or the name of a Hugging Face dataset with these two columns."""
     queries: Count = 40
     """Largest number of queries per document; the first ones are taken."""
 

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from dsi.config.scalars import FilePath, PathOrName
 from dsi.config.section import Section, Seed
 
 
@@ -14,9 +15,9 @@ class EmbeddingsConfig(Section):
     kind: Literal["tfidf", "document_states", "sentence_transformers", "file"] = "tfidf"
     """tfidf: TF-IDF and truncated SVD. document_states: the decoder state of the untrained model (section model) for
     each document. sentence_transformers: a sentence-transformers model. file: a file of vectors."""
-    model: str = "sentence-transformers/sentence-t5-base"
+    model: PathOrName = "sentence-transformers/sentence-t5-base"
     """sentence_transformers: the model, a name on the Hugging Face hub or a folder."""
-    file: str | None = None
+    file: FilePath | None = None
     """file: a .npy file of floating-point numbers, one row per document in corpus order; it may exceed the memory."""
     seed: Seed = 0
     """Seed of the truncated SVD and of the untrained model."""

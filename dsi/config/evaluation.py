@@ -14,8 +14,8 @@ class EvaluationConfig(Section):
     split: str | None = None
     """Split whose queries are searched. Null: test, or dev where the corpus has no test."""
     measures: Annotated[list[str], Field(min_length=1)] = ["RR@10", "Success@1", "Success@10", "R@100", "nDCG@10"]
-    """Names of measures, spelled as in ir-measures; the first one is the headline of the report. Of these
-    defaults, those are left out that look at more results than search.beam and baselines.depth give."""
+    """Names of measures, spelled as in ir-measures; the first one is the headline of the report. They may
+    look at no more results than search.beam and baselines.depth give; of the defaults, that is said only."""
     baseline: str | None = None
     """System that the others are compared with, e.g. bm25. Null: the first of baselines.systems."""
 
@@ -23,8 +23,8 @@ class EvaluationConfig(Section):
 def cutoff_of(measure: str) -> int:
     """The number of results that a measure looks at, by its name; 0 if it does not say.
 
-    >>> cutoff_of("R@100"), cutoff_of("AP(rel=2)")
-    (100, 0)
+    >>> cutoff_of("R@100"), cutoff_of("AP(rel=2, cutoff=5)"), cutoff_of("AP"), cutoff_of("IPrec@0.1")
+    (100, 5, 0, 0)
     """
-    match = re.search(r"@\s*(\d{1,9})\s*$", measure)
+    match = re.search(r"(?:@|cutoff=)(\d{1,9})(?=$|[,)])", re.sub(r"[\s_]", "", measure))
     return int(match[1]) if match else 0

@@ -68,26 +68,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _rankings_are_deep_enough(self) -> Self:
-        depths = {"search.beam": self.search.beam}
-        if self.baselines.systems:
-            depths["baselines.depth"] = self.baselines.depth
-        too_deep = {
-            measure: [f"{key}={depth}" for key, depth in depths.items() if depth < cutoff]
-            for measure in self.evaluation.measures
-            if (cutoff := cutoff_of(measure)) > min(depths.values())
-        }
-        if not too_deep:
-            return self
-        if "measures" in self.evaluation.model_fields_set:
-            measure, short = next(iter(too_deep.items()))
-            raise ValueError(
-                f"evaluation.measures: {measure} needs {cutoff_of(measure)} results for a query, and there are no more"
-                f" than {', '.join(short)}; raise {'them' if len(short) > 1 else 'it'}, or measure less deep"
-            )
-        measures = [measure for measure in self.evaluation.measures if measure not in too_deep]
-        if not measures:
-            raise ValueError(f"{', '.join(next(iter(too_deep.values())))}: too few results for any usual measure")
-        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"measures": measures})})
+        if self.evaluation.measures != EvaluationConfig().measures and self.too_deep:
+            raise ValueError(self.too_deep[0])
+        return self
 
     @model_validator(mode="after")
     def _tuning_has_queries(self) -> Self:
@@ -105,6 +88,23 @@ class Config(Section):
             raise ValueError(f"evaluation.split={split} is not a split of the corpus; it has: {', '.join(known)}")
         splits = {**corpus.splits, split: split}
         return self.model_copy(update={"corpus": corpus.model_copy(update={"splits": splits})})
+
+    @property
+    def too_deep(self) -> list[str]:
+        """What is wrong with every measure that looks at more results than there are."""
+        depths = {"search.beam": self.search.beam}
+        if self.baselines.systems:
+            depths["baselines.depth"] = self.baselines.depth
+        faults = []
+        for measure in self.evaluation.measures:
+            cutoff = cutoff_of(measure)
+            short = [f"{key}={depth}" for key, depth in depths.items() if depth < cutoff]
+            if short:
+                faults.append(
+                    f"evaluation.measures: {measure} needs {cutoff} results for a query, and there are no more"
+                    f" than {', '.join(short)}; raise {'them' if len(short) > 1 else 'it'}, or measure less deep"
+                )
+        return faults
 
     def __getitem__(self, key: str) -> Any:
         """The value of a dotted key.

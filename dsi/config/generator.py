@@ -2,20 +2,21 @@
 
 from dsi.config.corpus import TRAIN
 from dsi.config.model import T5Sizes
+from dsi.config.scalars import FilePath, PathOrName
 from dsi.config.section import Count, CountOrZero, Rate, Seed, Share
 
 
 class GeneratorConfig(T5Sizes):
     """The model that doc2query.t5 samples from, and its training on queries with documents (in-domain D2Q)."""
 
-    checkpoint: str | None = "castorini/doc2query-t5-base-msmarco"
+    checkpoint: PathOrName | None = "castorini/doc2query-t5-base-msmarco"
     """A sequence-to-sequence checkpoint, a name on the Hugging Face hub or a folder. Null starts from random weights,
     with the sizes above and the vocabulary of section tokenizer."""
     steps: CountOrZero = 0
     """Training steps on labelled pairs. If this and simulated_steps are 0, the checkpoint is used as it is."""
     split: str = TRAIN
     """Split of the corpus whose queries, with their relevant documents, are the labelled pairs."""
-    extra: list[str] = []
+    extra: list[FilePath] = []
     """BEIR folders whose pairs, of all their splits, are added to the labelled ones."""
     simulated_steps: CountOrZero = 0
     """Training steps on known-item queries of the documents, before `steps`: they teach random weights to copy."""

@@ -1,7 +1,6 @@
 """Read a configuration: a YAML file, the files that it extends, and overrides."""
 
-import json
-from collections.abc import Set
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,54 +9,49 @@ from pydantic_core import ErrorDetails
 
 from dsi.config.experiment import Config
 from dsi.config.messages import explain
+from dsi.config.scalars import NULL, Origin
 from dsi.config.section import Section
-from dsi.config.yaml_text import parse_yaml
-from dsi.errors import DsiError, first_line
+from dsi.config.yaml_text import parse_option, parse_yaml
+from dsi.errors import DsiError
 
 CONFIG = "config.yaml"
 """The file in a run's folder that has the whole configuration."""
+Override = str | tuple[str, Any]
+"""`section.key=value`, or a dotted key and its value."""
 AnySection = TypeVar("AnySection", bound=Section)
 
 
-def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Read the experiment in the YAML file `path`, then apply `section.key=value` overrides.
+def load_config(path: str | Path, overrides: Iterable[Override] = ()) -> Config:
+    """Read the experiment in the YAML file `path`, then apply overrides to its keys.
 
-    `extends: other.yaml`, relative to the file, takes over what that file says and this one does not.
+    `extends: other.yaml`, relative to the file, takes over what that file says and this one does not. Paths in a file
+    are relative to it, those in an override `section.key=value` to the working directory.
 
     Raises:
-        DsiError: missing or malformed file, unknown key, wrong type, impossible combination.
+        DsiError: missing or malformed file, unknown keys, wrong types, impossible combinations: all of them.
     """
-    values = _read(Path(path))
-    overridden = set()
-    for override in overrides or []:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise DsiError(f"--set {override!r}: expected section.key=value")
-        _assign(values, key, parse_yaml(value, f"--set {override}"))
-        overridden.add(key)
-    return _validated(Config, values, str(path), overridden)
-
-
-def overrides_of(keys: dict[str, Any]) -> list[str]:
-    """The overrides, as `load_config` takes them, that give dotted keys these values.
-
-    >>> overrides_of({"docids.kind": "naive", "model.warm_start": False})
-    ['docids.kind="naive"', 'model.warm_start=false']
-    """
-    return [f"{key}={json.dumps(value)}" for key, value in keys.items()]
+    values, faults = _read(Path(path)), list[str]()
+    for override in overrides:
+        try:
+            _assign(values, *(parse_option(override) if isinstance(override, str) else override))
+        except DsiError as error:
+            faults += error.faults
+    try:
+        config = _validated(Config, values, str(path))
+    except DsiError as error:
+        faults += error.faults
+    if faults:
+        raise DsiError(*faults)
+    return config
 
 
 def read_section(path: Path, kind: type[AnySection]) -> AnySection:
     """Read a YAML file that is one section of its own.
 
     Raises:
-        DsiError: the file cannot be read, or one of its keys is wrong.
+        DsiError: the file cannot be read, or some of its keys are wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DsiError(f"cannot read {path}: {first_line(error)}") from None
-    return _validated(kind, parse_yaml(text, str(path)), str(path))
+    return _validated(kind, _parsed(path), str(path))
 
 
 def read_part(path: Path, name: str, kind: type[AnySection], changes: dict[str, Any] | None = None) -> AnySection:
@@ -71,35 +65,42 @@ def read_part(path: Path, name: str, kind: type[AnySection], changes: dict[str, 
     return _validated(kind, {**values, **changes}, None, name=name) if changes else section
 
 
-def _validated(
-    kind: type[AnySection], values: Any, path: str | None, overridden: Set[str] = frozenset(), name: str | None = None
-) -> AnySection:
+def _validated(kind: type[AnySection], values: Any, path: str | None, name: str | None = None) -> AnySection:
     """The section with these values, those of the file `path` if any; `name` is its name in an experiment."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         root, above = (Config, [name]) if name else (kind, [])
-        errors: list[ErrorDetails] = [{**wrong, "loc": (*above, *wrong["loc"])} for wrong in error.errors()]
-        raise DsiError("; ".join(explain(wrong, path, overridden, root) for wrong in errors)) from None
+        faults: list[ErrorDetails] = [{**wrong, "loc": (*above, *wrong["loc"])} for wrong in error.errors()]
+        written = {name: values} if name else values
+        raise DsiError(*(explain(wrong, path, written, root) for wrong in faults)) from None
+    except RecursionError:
+        raise DsiError(f"{path}: nested too deeply") from None
+
+
+def _parsed(path: Path) -> Any:
+    """The value of a YAML file."""
+    try:
+        return parse_yaml(path.read_bytes(), Origin(str(path), path.parent))
+    except OSError as error:
+        raise DsiError(f"cannot read the configuration {path}: {error.strerror}") from None
 
 
 def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The values in a file and in those that it extends, of which `extended_by` are open."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DsiError(f"cannot read the configuration {path}: {error}") from None
-    values = parse_yaml(text, str(path))
+    values = _parsed(path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise DsiError(f"{path}: a configuration is a mapping of sections, found {type(values).__name__}")
+        raise DsiError(f"{path}: a configuration is a mapping of sections, found {str(values)!r:.60}")
     base = values.pop("extends", None)
     if base is None:
         return values
+    if not isinstance(base, str) or not base:
+        raise DsiError(f"{path}: extends: expected the path of a file")
     if path.resolve() in extended_by:
         raise DsiError(f"{path}: extends itself, by way of {base}")
-    return _merged(_read(path.parent / str(base), (*extended_by, path.resolve())), values)
+    return _merged(_read(path.parent / Path(base).expanduser(), (*extended_by, path.resolve())), values)
 
 
 def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
-        if values.get(section) is None:
+        if values.get(section) is None or values[section] in NULL:  # a section that is left empty
             values[section] = {}
         values = values[section]
         if not isinstance(values, dict):

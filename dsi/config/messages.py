@@ -1,12 +1,12 @@
 """What is wrong with a configuration, in words: the file or the option, the key, and what is allowed."""
 
 import difflib
-from collections.abc import Set
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from dsi.config.experiment import Config
+from dsi.config.scalars import Origin, Scalar
 from dsi.config.section import Section
 
 RENAMED = {
@@ -22,16 +22,15 @@ RENAMED = {
 """The present names of keys, and of values of keys, that had other names once."""
 
 
-def explain(
-    error: ErrorDetails, path: str | None, overridden: Set[str] = frozenset(), root: type[Section] = Config
-) -> str:
-    """The message for an error that pydantic found in a section of type `root`.
+def explain(error: ErrorDetails, path: str | None, values: Any, root: type[Section] = Config) -> str:
+    """The message for an error that pydantic found in a section of type `root` made of `values`.
 
-    It names the file `path`, if that is to blame, or `--set` for the keys `overridden`.
+    It names the file or the option in which the value is written; `path` if that is not known.
     """
     key = ".".join(str(part) for part in error["loc"])
     file = f"{path}: " if path is not None else ""
-    origin = f"--set {key}" if key in overridden else f"{file}{key}" if key else str(path)
+    written = _origin(values, error["loc"])
+    origin = written.of(key) if written else f"{file}{key}" if key else str(path)
     if error["type"] == "extra_forbidden" and key in RENAMED:
         return f"{origin}: this key is called {RENAMED[key]} now"
     if (value := f"{key}={error['input']}") in RENAMED:
@@ -44,7 +43,20 @@ def explain(
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{file}{message}"
-    return f"{origin}: {message[0].lower()}{message[1:]}, found {error['input']!r}"
+    found = str(error["input"]) if isinstance(error["input"], str) else error["input"]
+    return f"{origin}: {message[0].lower()}{message[1:]}, found {found!r:.100}"
+
+
+def _origin(values: Any, location: tuple[int | str, ...]) -> Origin | None:
+    """Where what is at this place of the values is written, if it comes from a text."""
+    for part in location:
+        try:
+            values = values[part]
+        except (LookupError, TypeError):  # a key that is missing, or a kind of value in pydantic's words
+            continue
+    while isinstance(values, (dict, list)) and values:
+        values = next(iter(values.values() if isinstance(values, dict) else values))
+    return values.origin if isinstance(values, Scalar) else None
 
 
 def _keys(location: tuple[int | str, ...], root: type[Section]) -> list[str]:

@@ -1,32 +1,49 @@
 """Section `model`: the T5 and its docid head."""
 
-from typing import Literal
+from typing import Any, Literal
 
+from pydantic import model_validator
+
+from dsi.config.scalars import PathOrName, typed
 from dsi.config.section import Count, Section, Share
+
+RANDOM_SIZES = {"d_model": 256, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 4, "d_kv": 64, "d_ff": 512}
+"""The sizes of a T5 from random weights, where the configuration has none. They suit two CPU cores: a second encoder
+layer costs more in steps than it brings."""
 
 
 class T5Sizes(Section):
-    """The sizes of a T5 that starts from random weights. The defaults suit two CPU cores: a second encoder layer costs
-    more in steps than it brings."""
+    """The sizes of a T5 that starts from random weights; a checkpoint has its own, and null stands for these."""
 
-    d_model: Count = 256
-    """Width of the hidden states. This and the next five keys are sizes of a T5 that starts from random weights."""
-    num_layers: Count = 1
+    d_model: Count | None = None
+    """Width of the hidden states. This and the next five keys are sizes of a T5 that starts from random weights; null
+    for those of a checkpoint. Given with a checkpoint, they must be its own."""
+    num_layers: Count | None = None
     """Encoder layers."""
-    num_decoder_layers: Count = 1
+    num_decoder_layers: Count | None = None
     """Decoder layers."""
-    num_heads: Count = 4
+    num_heads: Count | None = None
     """Attention heads per layer."""
-    d_kv: Count = 64
+    d_kv: Count | None = None
     """Width of an attention head."""
-    d_ff: Count = 512
+    d_ff: Count | None = None
     """Width of the feed-forward layers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_of_random_weights(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        checkpoint = values.get("checkpoint", cls.model_fields["checkpoint"].default)
+        if typed(checkpoint, str | None) is not None:
+            return values
+        return values | {key: size for key, size in RANDOM_SIZES.items() if typed(values.get(key), str | None) is None}
 
 
 class BackboneConfig(T5Sizes):
     """What an index and the dual encoder that it is compared with have in common."""
 
-    checkpoint: str | None = None
+    checkpoint: PathOrName | None = None
     """A T5, T5.1.1 or mT5 checkpoint, a name on the Hugging Face hub or a folder. Null starts from random weights with
     the sizes above. A trained index, runs/NAME/model, gives its backbone, whose document states start the rows."""
     dropout: Share = 0.0

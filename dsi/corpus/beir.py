@@ -5,16 +5,17 @@ queries.jsonl       {"_id": ..., "text": ...} per line, the queries of all split
 qrels/SPLIT.tsv     query-id, corpus-id, score, separated by tabs, under a header
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from dsi.config import CorpusConfig
-from dsi.corpus.files import Folder, json_records, parse_relevance, split_fields
+from dsi.corpus.files import Folder, json_records, parse_relevance
 from dsi.corpus.source import Source, Where, choose_splits
 from dsi.corpus.store import Document, Qrel, Query
+from dsi.corpus.tables import DOCUMENT_ID, QUERY_ID, RELEVANCE, Table
 from dsi.errors import DsiError
-
-QREL_FIELDS = ("query-id", "corpus-id", "score")
 
 
 def open_source(config: CorpusConfig) -> Source:
@@ -31,6 +32,15 @@ class Beir:
         self._corpus = folder.get("corpus.jsonl")
         self.splits = choose_splits(splits, lambda split: folder.present(f"qrels/{split}.tsv"))
         self._queries = folder.get("queries.jsonl") if self.splits else None
+        self._qrels = {
+            split: Table(folder.get(f"qrels/{name}.tsv"), (QUERY_ID, DOCUMENT_ID, RELEVANCE), headed=True)
+            for split, name in self.splits.items()
+        }
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        queries = [] if self._queries is None else [self._queries]
+        return self._folder.paths(self._corpus, *queries, *(table.file for table in self._qrels.values()))
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for where, record in json_records(self._corpus):
@@ -47,17 +57,13 @@ class Beir:
                 yield where, query
 
     def qrels(self, split: str) -> Iterator[tuple[Where, Qrel]]:
-        for where, line in self._folder.get(f"qrels/{self.splits[split]}.tsv").lines():
-            fields = split_fields(where, line, QREL_FIELDS)
-            if where.number > 1:
-                yield where, Qrel(fields[0], fields[1], parse_relevance(where, fields[2]))
-            elif tuple(fields) != QREL_FIELDS:
-                raise DsiError(f"{where}: expected the header {'<tab>'.join(QREL_FIELDS)}")
+        for where, (query_id, doc_id, relevance) in self._qrels[split].rows():
+            yield where, Qrel(query_id, doc_id, parse_relevance(where, relevance))
 
 
 def _string(where: Where, record: dict[str, Any], key: str, default: str | None = None) -> str:
     value = default if record.get(key) is None else record[key]
     if not isinstance(value, str):
-        found = f"found {value!r:.60}" if key in record else "there is none"
+        found = f"found {short(value)}" if key in record else "there is none"
         raise DsiError(f"{where}: {key} must be a string, {found}")
     return value

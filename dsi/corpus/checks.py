@@ -13,6 +13,8 @@ from dsi.corpus.source import Where
 from dsi.errors import DsiError
 
 MAX_SUSPECTS = 1_000
+INVISIBLE = {"\0": "NUL, which ends a string in other programs", "\ufeff": "a byte order mark"}
+"""Characters of ids that nobody sees, so that equal ids look different elsewhere."""
 
 
 def id_hash(identifier: str, seed: int = 0) -> int:
@@ -24,7 +26,8 @@ def check_text(where: Where, what: str, identifier: str, *texts: str) -> None:
     """Refuse ids that a TREC file cannot hold and strings that are not valid Unicode.
 
     Raises:
-        DsiError: the id is empty or contains white space, or a JSON escape has left half of a surrogate pair.
+        DsiError: the id is empty or contains white space, NUL or a byte order mark, or a JSON escape has left half of a
+            surrogate pair.
     """
     if not identifier:
         raise DsiError(f"{where}: the {what} id is empty; give it one")
@@ -32,13 +35,20 @@ def check_text(where: Where, what: str, identifier: str, *texts: str) -> None:
         raise DsiError(
             f"{where}: {what} id {identifier[:60]!r} contains white space, which TREC files cannot hold; rename it"
         )
-    for text in (identifier, *texts):
+    for character, name in INVISIBLE.items():
+        if character in identifier:
+            raise DsiError(f"{where}: {what} id {identifier[:60]!r} contains {name}; remove it")
+    check_unicode(where, f"{what} {identifier[:60]!r}", identifier, *texts)
+
+
+def check_unicode(where: Where, what: str, *texts: str) -> None:
+    """Refuse strings in which a JSON escape has left half of a surrogate pair, with a DsiError."""
+    for text in texts:
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise DsiError(
-                f"{where}: {what} {identifier[:60]!r} contains {text[error.start]!r}, half of a surrogate pair;"
-                " correct the text"
+                f"{where}: {what} contains {text[error.start]!r}, half of a surrogate pair; correct the text"
             ) from None
 
 

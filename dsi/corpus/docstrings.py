@@ -1,10 +1,12 @@
 """The source `pydoc`: the documentation of Python and of installed packages, read by `dsi.corpus.pydoc`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
 
 from dsi.config import DEV, TEST, CorpusConfig
 from dsi.corpus.checks import id_hash
-from dsi.corpus.pydoc import records
+from dsi.corpus.pydoc import records, versions
 from dsi.corpus.source import Source, Where, choose_splits
 from dsi.corpus.store import Document, Qrel, Query
 
@@ -12,7 +14,7 @@ SPLITS = (DEV, TEST)
 
 
 def open_source(config: CorpusConfig) -> Source:
-    """Read the documentation; DsiError if a package is not installed or a split is neither dev nor test."""
+    """The documentation; DsiError if a package is not installed or a split is neither dev nor test."""
     return Docstrings(config.packages, config.splits)
 
 
@@ -21,7 +23,16 @@ class Docstrings:
 
     def __init__(self, packages: list[str], splits: dict[str, str]) -> None:
         self.splits = choose_splits(splits, lambda split: {f"split {split!r} in pydoc": split in SPLITS})
-        self._records = list(records(packages))
+        versions(packages)  # which must be installed
+        self._packages = packages
+
+    @cached_property
+    def _records(self) -> list[tuple[Document, str]]:
+        return list(records(self._packages))
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        return {}
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for number, (document, _) in enumerate(self._records, start=1):

@@ -1,18 +1,20 @@
 """Writes the corpus of a source to disk: in one pass over the documents, or in two to choose a subset."""
 
 import importlib
+import sys
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
 from dsi.config import TRAIN, CorpusConfig
-from dsi.corpus.checks import check_unique
+from dsi.corpus.checks import check_text, check_unique
 from dsi.corpus.source import Source
 from dsi.corpus.splits import Split
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.subset import Survey
+from dsi.corpus.words import words_of
 from dsi.errors import DsiError
 from dsi.runtime.progress import progress
 
@@ -25,6 +27,16 @@ SOURCES = {
 """The module of each source, whose `open_source(config)` returns the `Source`."""
 
 
+CHECKED = 100
+"""The number of records of each file that `check` reads."""
+
+
+def open_source(corpus: CorpusConfig) -> Source:
+    """The source that the configuration names; DsiError if a file or split of it is missing."""
+    source: Source = importlib.import_module(SOURCES[corpus.source]).open_source(corpus)
+    return source
+
+
 def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     """Write the documents, queries and judgements (see `dsi.corpus.store`) and return their numbers.
 
@@ -33,7 +45,7 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     Raises:
         DsiError: the source is missing or faulty; the message names the place.
     """
-    source: Source = importlib.import_module(SOURCES[corpus.source]).open_source(corpus)
+    source = open_source(corpus)
     splits = [Split(source, name, None if name == TRAIN else corpus.evaluation_queries) for name in source.splits]
     judged = {split.name: split.judged_documents for split in splits}
     training = judged.pop(TRAIN, set())
@@ -64,16 +76,30 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
         name = corpus.path or corpus.dataset or corpus.source
         raise DsiError(f"{name}: the corpus is empty: none of its {in_source} documents has a title or text")
     if corpus.size is not None:
-        keep = survey.subset(corpus.size)
+        by_split = [split.ranks(corpus.seed) for split in splits if split.name != TRAIN]
+        ranks = {doc_id: min(each.get(doc_id, 1.0) for each in by_split) for doc_id in evaluation}
+        keep = survey.subset(corpus.size, ranks)
         chosen = compress(progress(source.documents(), "ingest", total=in_source), keep)
         written = write_rows(documents_file, Document, noted(document for _, document in chosen))
 
     for split in splits:
-        queries, qrels = split.restrict(survey.found, kept, corpus.max_unknown)
+        queries, qrels = split.restrict(survey.found.keys(), kept, corpus.max_unknown)
+        if split.name != TRAIN and (dropped := split.counts["queries_outside_subset"]):
+            what = (
+                f"corpus.size: {corpus.size} documents cannot hold the {survey.judged} that are judged for evaluation"
+            )
+            if not queries:
+                raise DsiError(
+                    f"{what} queries, not even those of one query of split {split.name}; set it to {survey.judged} or"
+                    " more"
+                )
+            total = len(queries) + dropped
+            kept_of = f"split {split.name} keeps {len(queries):,} of its {total:,} queries, drawn with corpus.seed"
+            print(f"{what} queries: {kept_of}", file=sys.stderr)
         write_rows(out_folder / f"queries.{split.name}.arrow", Query, queries)
         write_rows(out_folder / f"qrels.{split.name}.arrow", Qrel, qrels)
-    if corpus.has_identical_ids:
-        _write_identical(Corpus(out_folder))
+    if corpus.ignore_identical_ids is not False:
+        _write_identical(Corpus(out_folder), corpus.has_identical_ids)
     return {
         "documents": written,
         "documents_in_source": in_source,
@@ -83,10 +109,38 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
     }
 
 
-def _write_identical(corpus: Corpus) -> None:
-    """Note the queries whose id is a document's (see `Corpus.identical`)."""
-    ids = {split: [query.query_id for query in corpus.queries(split)] for split in corpus.splits}
-    documents = corpus.doc_indexes({query_id for of_split in ids.values() for query_id in of_split})
-    for split, of_split in ids.items():
-        if same := [query_id for query_id in of_split if query_id in documents]:
+def _write_identical(corpus: Corpus, ids_suffice: bool) -> None:
+    """Note the queries that are documents (see `Corpus.identical`): those whose id is a document's, unless that one is
+    relevant to them; if the id does not suffice, the document must have all words of the query, too."""
+    splits = [split for split in corpus.splits if ids_suffice or split != TRAIN]
+    queries = {split: {query.query_id: query.text for query in corpus.queries(split)} for split in splits}
+    documents = corpus.doc_indexes({query_id for of_split in queries.values() for query_id in of_split})
+    for split, texts in queries.items():
+        own = {qrel.query_id for qrel in corpus.qrels(split) if qrel.relevance > 0 and qrel.query_id == qrel.doc_id}
+        same = [
+            query_id
+            for query_id, text in texts.items()
+            if query_id in documents
+            and query_id not in own
+            and (ids_suffice or {*words_of(text)} <= {*words_of(corpus[documents[query_id]].content())})
+        ]
+        if same:
             (corpus.folder / f"identical.{split}.txt").write_text("\n".join(same) + "\n", encoding="utf-8")
+
+
+def check(corpus: CorpusConfig) -> None:
+    """Read the first records of every file of the source, as far as it has files.
+
+    Raises:
+        DsiError: a file or split is missing, or one of these records is faulty.
+    """
+    source = open_source(corpus)
+    if not source.files:
+        return
+    for where, document in islice(source.documents(), CHECKED):
+        check_text(where, "document", *document)
+    for split in source.splits:
+        for where, query in islice(source.queries(split), CHECKED):
+            check_text(where, "query", *query)
+        for _ in islice(source.qrels(split), CHECKED):
+            pass

@@ -1,11 +1,13 @@
 """The source `ir_datasets`: any dataset of that catalogue, which downloads what it needs on first use."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import ir_datasets
 
 from dsi.config import CorpusConfig
+from dsi.corpus.files import parse_relevance
 from dsi.corpus.source import Source, Where
 from dsi.corpus.store import Document, Qrel, Query
 from dsi.errors import DsiError
@@ -26,6 +28,10 @@ class IrDatasets:
         for split, name in splits.items():
             _load(f"corpus.splits.{split}", name, ["queries", "qrels"])
 
+    @property
+    def files(self) -> Mapping[str, Path]:
+        return {}
+
     def documents(self) -> Iterator[tuple[Where, Document]]:
         for where, record in _iterate(self._dataset, "document", lambda dataset: dataset.docs_iter()):
             title = getattr(record, "title", None) or ""
@@ -37,7 +43,7 @@ class IrDatasets:
 
     def qrels(self, split: str) -> Iterator[tuple[Where, Qrel]]:
         for where, record in _iterate(self.splits[split], "judgement", lambda dataset: dataset.qrels_iter()):
-            yield where, Qrel(record.query_id, record.doc_id, record.relevance)
+            yield where, Qrel(record.query_id, record.doc_id, parse_relevance(where, str(record.relevance)))
 
 
 def _load(key: str, name: str, parts: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from dsi.config import USUAL_SPLITS
@@ -32,6 +33,11 @@ class Source(Protocol):
     @property
     def splits(self) -> Collection[str]:
         """Our names of the splits to read."""
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """The files on disk that are read, by their names in the folder `corpus.path`, which are the same in any copy
+        of it; "." is an archive given as `corpus.path` itself. Empty for a source that is not read from files."""
 
     def documents(self) -> Iterator[tuple[Where, Document]]:
         """All documents with their places, always in the same order."""

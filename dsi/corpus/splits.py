@@ -6,6 +6,7 @@ from collections.abc import Set
 from itertools import islice
 from typing import NamedTuple
 
+from dsi.config import TRAIN
 from dsi.corpus.checks import check_text, check_unique, id_hash
 from dsi.corpus.source import Source, Where
 from dsi.corpus.store import Qrel, Query
@@ -62,8 +63,20 @@ class Split:
         """The ids of all documents that have a judgement for a query of this split."""
         return {doc_id for query_id, doc_id in self._judgements if query_id in self._queries}
 
+    def ranks(self, seed: int) -> dict[str, float]:
+        """The place of the first query of each judged document in a random order of the queries, from 0 to 1."""
+        order = sorted(self._queries, key=lambda query_id: id_hash(query_id, seed))
+        places = {query_id: place / len(order) for place, query_id in enumerate(order)}
+        ranks: dict[str, float] = {}
+        for query_id, doc_id in self._judgements:
+            if query_id in places:
+                ranks[doc_id] = min(places[query_id], ranks.get(doc_id, 1.0))
+        return ranks
+
     def restrict(self, known: Set[str], kept: Set[str], max_unknown: float) -> tuple[list[Query], list[Qrel]]:
         """The queries with a judgement on a document that is kept, and these judgements; all others are counted.
+
+        Queries to evaluate by are kept only if all documents that are judged for them are.
 
         Args:
             known: ids of the judged documents that exist and are not empty.
@@ -96,6 +109,10 @@ class Split:
                 f" document and {unknown_queries} an unknown query, a share of {unknown / total:.2g}; correct them, or"
                 f" raise corpus.max_unknown, now {max_unknown:g}, to drop them"
             )
+        if self.name != TRAIN:
+            whole = [qrel for qrel in qrels if qrel.query_id not in outside]
+            self.counts["qrels_outside_subset"] += len(qrels) - len(whole)
+            qrels = whole
         remaining = {qrel.query_id for qrel in qrels}
         if not remaining and not outside:
             raise DsiError(
@@ -120,6 +137,11 @@ class Split:
                     f"{where}: relevance of document {qrel.doc_id!r} to query {qrel.query_id!r} is {new.relevance}, but"
                     f" {old.relevance} before: {old.where}; remove one of the two"
                 )
+        if judgements and all(judgement.relevance <= 0 for judgement in judgements.values()):
+            raise DsiError(
+                f"{where.name}: none of the {len(judgements)} judgements of split {self.name} is above 0, so nothing is"
+                " relevant; is the relevance in its column?"
+            )
         return judgements
 
     def _read_queries(self, source: Source, judged: Set[str]) -> dict[str, str]:

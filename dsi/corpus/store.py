@@ -10,11 +10,10 @@ streams, so that `datasets.Dataset.from_file` opens each as a Hugging Face datas
 """
 
 from collections.abc import Iterable, Iterator, Set
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-import datasets
 import pyarrow as pa
 
 from dsi.config import DEV, TEST
@@ -24,6 +23,10 @@ from dsi.errors import DsiError
 ROWS_PER_BATCH = 1_000
 TEXTS = "title", "text"
 """The columns that are text rather than ids or numbers."""
+CHARACTERS_PER_BATCH = 1 << 26
+"""The number of characters at which a batch ends: Arrow's offsets end at 2 GiB, and a character has up to 4 bytes."""
+MAX_TEXT = 1 << 27
+"""The largest number of characters of a record: a text beyond is no document, and would not fit into a batch."""
 
 
 class Document(NamedTuple):
@@ -57,6 +60,8 @@ class Qrel(NamedTuple):
     relevance: int
 
 
+Record = TypeVar("Record", bound=NamedTuple)
+
 SCHEMAS: dict[type[NamedTuple], pa.Schema] = {
     Document: pa.schema({"doc_id": pa.string(), "title": pa.string(), "text": pa.string()}),
     Query: pa.schema({"query_id": pa.string(), "text": pa.string()}),
@@ -65,10 +70,14 @@ SCHEMAS: dict[type[NamedTuple], pa.Schema] = {
 
 
 def write_rows(path: Path, kind: type[NamedTuple], rows: Iterable[NamedTuple]) -> int:
-    """Write records of one kind, their texts in NFC, to an Arrow file, one batch at a time; return their number."""
-    schema, rows, count = SCHEMAS[kind], iter(rows), 0
+    """Write records of one kind, their texts in NFC, to an Arrow file, one batch at a time; return their number.
+
+    Raises:
+        DsiError: a record has more than `MAX_TEXT` characters.
+    """
+    schema, count = SCHEMAS[kind], 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        while batch := list(islice(rows, ROWS_PER_BATCH)):
+        for batch in _batches(rows):
             columns = zip(schema.names, zip(*batch, strict=True), strict=True)
             arrays = [list(map(nfc, values)) if name in TEXTS else values for name, values in columns]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
@@ -76,14 +85,30 @@ def write_rows(path: Path, kind: type[NamedTuple], rows: Iterable[NamedTuple]) -
     return count
 
 
+def _batches(rows: Iterable[NamedTuple]) -> Iterator[list[NamedTuple]]:
+    batch, characters = list[NamedTuple](), 0
+    for row in rows:
+        size = sum(len(value) for value in row if isinstance(value, str))
+        if size > MAX_TEXT:
+            name = f"{type(row).__name__.lower()} {row[0]!r:.60}"
+            raise DsiError(f"{name} has {size:,} characters, and the most are {MAX_TEXT:,}; shorten or divide it")
+        batch.append(row)
+        characters += size
+        if len(batch) == ROWS_PER_BATCH or characters >= CHARACTERS_PER_BATCH:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
 class Corpus:
     """Read access to the stage folder `corpus`: a sequence of documents by `doc_index`, their row number."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.documents = datasets.Dataset.from_file(str(folder / "documents.arrow"))
+        self.documents = _table(folder / "documents.arrow")
         """The memory-mapped columns doc_id, title and text."""
-        self._ids = self.documents.select_columns("doc_id")
+        self._columns = self.documents.columns  # held, as each column finds its batches when it is first read
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -92,14 +117,12 @@ class Corpus:
         return self.rows(0, len(self))
 
     def __getitem__(self, doc_index: int) -> Document:
-        return Document(**self.documents[doc_index])
+        return Document(*(column[doc_index].as_py() for column in self._columns))
 
     def rows(self, start: int, stop: int) -> Iterator[Document]:
-        """The documents from `start` up to, but not including, `stop`, read in batches."""
-        stop = min(stop, len(self))
-        for first in range(start, stop, ROWS_PER_BATCH):
-            columns = self.documents[first : min(first + ROWS_PER_BATCH, stop)]
-            yield from map(Document, columns["doc_id"], columns["title"], columns["text"])
+        """The documents from `start` up to, but not including, `stop`, read in the batches of the file."""
+        for batch in self.documents.slice(start, max(min(stop, len(self)) - start, 0)).to_batches():
+            yield from map(Document, *(batch[name].to_pylist() for name in Document._fields))
 
     def contents(self) -> Iterator[str]:
         """The content of every document in order."""
@@ -107,12 +130,11 @@ class Corpus:
 
     def doc_ids(self, numbers: Iterable[int]) -> list[str]:
         """The `doc_id` of the document in each of these rows."""
-        return self._ids[list(numbers)]["doc_id"]
+        return [self._columns[0][number].as_py() for number in numbers]
 
     def doc_indexes(self, doc_ids: Set[str]) -> dict[str, int]:
         """The `doc_index` of each of these ids that the corpus has."""
-        batches = self._ids.with_format("arrow").iter(ROWS_PER_BATCH)
-        rows = enumerate(chain.from_iterable(batch["doc_id"].to_pylist() for batch in batches))
+        rows = enumerate(chain.from_iterable(chunk.to_pylist() for chunk in self.documents["doc_id"].chunks))
         return {doc_id: number for number, doc_id in rows if doc_id in doc_ids}
 
     @property
@@ -122,7 +144,7 @@ class Corpus:
 
     def queries(self, split: str) -> list[Query]:
         """The queries of a split, in the order of the source."""
-        return [Query(**row) for row in self._split("queries", split)]
+        return list(_records(Query, _table(self.folder / f"queries.{split}.arrow")))
 
     def identical(self, split: str) -> set[str]:
         """The ids of the queries that are documents of the same id, which are left out of their rankings (BEIR's
@@ -132,7 +154,7 @@ class Corpus:
 
     def qrels(self, split: str) -> list[Qrel]:
         """The relevance judgements of a split, also those of relevance 0."""
-        return [Qrel(**row) for row in self._split("qrels", split)]
+        return list(_records(Qrel, _table(self.folder / f"qrels.{split}.arrow")))
 
     def relevant(self, split: str, limit: int | None = None) -> Iterator[tuple[Query, int]]:
         """Each query of the split, or of the first `limit`, with the `doc_index` of each of its relevant documents."""
@@ -157,5 +179,11 @@ class Corpus:
                 " (name one, or add it under corpus.splits)"
             )
 
-    def _split(self, what: str, split: str) -> datasets.Dataset:
-        return datasets.Dataset.from_file(str(self.folder / f"{what}.{split}.arrow"))
+
+def _table(path: Path) -> pa.Table:
+    """The rows of an Arrow file, memory-mapped."""
+    return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+
+
+def _records(kind: type[Record], table: pa.Table) -> Iterator[Record]:
+    return map(kind, *(column.to_pylist() for column in table.columns))

@@ -1,11 +1,12 @@
 """Nested subsets of a collection, chosen with nine bytes per document in memory.
 
-The documents are ordered: those judged for an evaluation query, then those judged for a training query, then the rest,
-and within each group by a hash of the id. A subset takes the first ones, so a smaller one is contained in a larger one.
+The documents are ordered: those judged for an evaluation query, in a random order of these queries, then those judged
+for a training query, then the rest, and within each group by a hash of the id. A subset takes the first ones, so a
+smaller one is contained in a larger one.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from dsi.corpus.checks import check_text, id_hash
 from dsi.corpus.source import Where
 from dsi.corpus.store import Document
-from dsi.errors import DsiError
 
 EVALUATION, TRAINING, OTHER, EMPTY = range(4)
 
@@ -27,8 +27,8 @@ class Survey:
         self._groups = array("B")
         self.hashes = array("Q")
         """The `id_hash` of every document, in the order of the source."""
-        self.found: set[str] = set()
-        """The ids of the judged documents that exist and are not empty."""
+        self.found: dict[str, int] = {}
+        """The judged documents that exist and are not empty: their ids, and their row numbers in the source."""
 
     def watch(self, documents: Iterable[tuple[Where, Document]]) -> Iterator[Document]:
         """Yield the documents that are not empty, and record all; DsiError if an id or text cannot be stored."""
@@ -38,7 +38,7 @@ class Survey:
             self.hashes.append(id_hash(document.doc_id, self._seed))
             self._groups.append(group)
             if group in (EVALUATION, TRAINING):
-                self.found.add(document.doc_id)
+                self.found[document.doc_id] = len(self._groups) - 1
             if group != EMPTY:
                 yield document
 
@@ -47,19 +47,22 @@ class Survey:
         """The number of documents without title and text."""
         return self._groups.count(EMPTY)
 
-    def subset(self, size: int) -> NDArray[np.bool_]:
+    @property
+    def judged(self) -> int:
+        """The number of documents that are judged for evaluation queries and not empty."""
+        return self._groups.count(EVALUATION)
+
+    def subset(self, size: int, ranks: Mapping[str, float]) -> NDArray[np.bool_]:
         """Whether each document of the source is in the subset of `size` documents: (documents,) in source order.
 
-        Raises:
-            DsiError: the subset cannot hold all documents that are judged for evaluation queries.
+        Args:
+            size: the number of documents.
+            ranks: the place, from 0 to 1, of the first query for which each document is judged for evaluation.
         """
-        judged = self._groups.count(EVALUATION)
-        if size < judged:
-            raise DsiError(
-                f"corpus.size: {size} documents cannot hold the {judged} that are judged for evaluation queries; set it"
-                f" to {judged} or more"
-            )
         order = np.lexsort((np.asarray(self.hashes), np.asarray(self._groups)))
+        if size < self.judged:
+            rows = [(ranks[doc_id], self.hashes[row], row) for doc_id, row in self.found.items() if doc_id in ranks]
+            order[: self.judged] = [row for *_, row in sorted(rows)]
         keep = np.zeros(len(order), dtype=np.bool_)
         keep[order[: min(size, len(order) - self.empty)]] = True
         return keep

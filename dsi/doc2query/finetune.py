@@ -20,7 +20,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     T5Config,
     T5ForConditionalGeneration,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
@@ -30,10 +29,10 @@ from dsi.config import CorpusConfig, GeneratorConfig, KnownItemConfig, T5Generat
 from dsi.corpus.ingest import ingest
 from dsi.corpus.store import Corpus, Document
 from dsi.doc2query.known_item import KnownItemGenerator, read_collection
-from dsi.doc2query.t5 import T5Generator, load_checkpoint
+from dsi.doc2query.t5 import T5Generator, check_generator, load_checkpoint
 from dsi.errors import DsiError
 from dsi.model.build import random_shape
-from dsi.model.checkpoints import last_checkpoint
+from dsi.model.checkpoints import ResumableTrainer, last_checkpoint
 from dsi.model.trainer_arguments import optimizer_of, trainer_arguments
 from dsi.runtime.device import is_bfloat16
 from dsi.runtime.processes import is_first_process, wait_until
@@ -165,6 +164,7 @@ def open_model(
     """The generator before training, from the checkpoint or with random weights, and its tokenizer."""
     set_seed(config.seed)
     if config.checkpoint is not None:
+        check_generator(config)
         return load_checkpoint(config.checkpoint, torch.float32, dropout_rate=config.dropout)
     assert tokenizer_folder is not None
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
@@ -203,7 +203,7 @@ class Pairs(Dataset[dict[str, list[int]]]):
         return {"input_ids": document["input_ids"], "attention_mask": document["attention_mask"], "labels": labels}
 
 
-class GeneratorTrainer(Trainer):
+class GeneratorTrainer(ResumableTrainer):
     """The Trainer over pairs in their given order, with a separate learning rate for the embeddings."""
 
     optimizer: torch.optim.Optimizer | None

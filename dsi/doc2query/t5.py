@@ -8,14 +8,23 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    AutoModelForSeq2SeqLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from dsi.config import T5GeneratorConfig
+from dsi.config import GeneratorConfig, T5GeneratorConfig
 from dsi.corpus.store import Document
 from dsi.doc2query.sampling import sample
-from dsi.errors import DsiError, first_line
+from dsi.errors import DsiError
+from dsi.model.loading import check_token_ids, check_weights, load_weights, read_config
 from dsi.runtime.device import compute_device, is_bfloat16
+from dsi.tokenizer import checkpoint_tokenizer
 
+KEY = "generator.checkpoint"
 OWN_LOOP = ("t5", "mt5")
 """The model types that `dsi.doc2query.sampling` supports; for others, `generate` of transformers samples."""
 
@@ -26,14 +35,38 @@ def load_checkpoint(
     """Load a sequence-to-sequence model, with `changes` to its configuration, and its tokenizer.
 
     Raises:
-        DsiError: there is no such model under the hub name or in the folder `checkpoint`.
+        DsiError: there is no such model under the hub name or in the folder `checkpoint`, or it lacks something.
     """
-    try:
-        config = AutoConfig.from_pretrained(checkpoint, **changes)
-        model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint, config=config, dtype=dtype)
-        return model, AutoTokenizer.from_pretrained(checkpoint)
-    except (OSError, ValueError) as error:
-        raise DsiError(f"generator.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
+    config, tokenizer = _described(checkpoint)
+    config.update(changes)
+    return load_weights(AutoModelForSeq2SeqLM, checkpoint, config, KEY, dtype), tokenizer
+
+
+def check_generator(config: GeneratorConfig) -> None:
+    """Check `generator.checkpoint`, if there is one, without reading its weights: files, sizes, whether all are there.
+
+    Raises:
+        DsiError: as `load_checkpoint`, or a size in the configuration is not that of the checkpoint.
+    """
+    if config.checkpoint is not None:
+        described, _ = _described(config.checkpoint)
+        check_weights(AutoModelForSeq2SeqLM, config.checkpoint, described, KEY, asked=config)
+
+
+def _described(checkpoint: str) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    """The configuration and the tokenizer of a sequence-to-sequence model, which fit each other."""
+    config = read_config(checkpoint, KEY)
+    if type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+        raise DsiError(f"{KEY}: {checkpoint!r} is a {config.model_type}; a sequence-to-sequence model is needed")
+    tokenizer = checkpoint_tokenizer(checkpoint, KEY)
+    if config.model_type in OWN_LOOP:
+        check_token_ids(config, checkpoint, KEY, "pad_token_id", "eos_token_id", "decoder_start_token_id")
+        if config.eos_token_id != tokenizer.eos_token_id:
+            raise DsiError(
+                f"{KEY}: {checkpoint!r}: the end piece is {tokenizer.eos_token_id} in the tokenizer, but"
+                f" {config.eos_token_id} in config.json (eos_token_id)"
+            )
+    return config, tokenizer
 
 
 class T5Generator:

@@ -45,8 +45,8 @@ class Trie:
 
     def prefixes(self, beam: int) -> int:
         """The largest number of prefixes that a search with this beam width extends, summed over all levels."""
-        levels, _ = np.histogram(self.inner_nodes, bins=self.level_start.astype(np.int64))
-        return int(np.minimum(levels, beam).sum())
+        levels = np.diff(np.searchsorted(self.inner_nodes, self.level_start))
+        return sum(min(level, beam) for level in levels.tolist())
 
     def documents_of(self, leaves: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The documents of the given leaf nodes, one leaf after another in corpus order, and their number per leaf."""

@@ -15,9 +15,19 @@ from numpy.lib.format import open_memmap
 from dsi.artifacts import WORK, write_json
 from dsi.config import BackboneConfig, EmbeddingsConfig
 from dsi.corpus.store import Corpus
-from dsi.corpus.vectors import SHARD, VECTORS, Encode, Vectors, encode_shards, join_shards, read_vectors
+from dsi.corpus.vectors import (
+    SHARD,
+    VECTORS,
+    Encode,
+    Vectors,
+    check_finite,
+    encode_shards,
+    join_shards,
+    read_vectors,
+)
 from dsi.embeddings.tfidf import Tfidf
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
+from dsi.runtime.checkpoint_files import check_whole
 from dsi.runtime.processes import rank
 from dsi.runtime.progress import progress
 
@@ -48,12 +58,15 @@ def embed(
         fitted.save(out_folder)
         np.save(out_folder / VECTORS, vectors)
     elif embeddings.kind == "file" and not this.process:
-        _copy(embeddings.file, out_folder / VECTORS, len(documents))
+        _copy(embeddings.file, out_folder / VECTORS, documents)
     elif embeddings.kind == "sentence_transformers":
-        from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder  # PyTorch takes seconds to import
+        from dsi.embeddings.sentence_encoder import (  # PyTorch takes seconds to import
+            document_encoder,
+            sentence_encoder,
+        )
 
         made["model"] = embeddings.model
-        encode = half_precision(sentence_encoder(embeddings.model, "embeddings.model"))
+        encode = document_encoder(sentence_encoder(embeddings.model, "embeddings.model"))
         shards = encode_shards(out_folder / WORK, documents, encode, "embed", this)
         if not this.process:
             join_shards(out_folder / VECTORS, shards)
@@ -71,7 +84,14 @@ def embed(
         return {}
     write_json(out_folder / MADE, made)
     vectors = read_vectors(out_folder)
-    return {"kind": embeddings.kind, "documents": len(vectors), "width": vectors.shape[1], "dtype": str(vectors.dtype)}
+    zero = sum(int((~vectors[start : start + SHARD].any(axis=1)).sum()) for start in range(0, len(vectors), SHARD))
+    return {
+        "kind": embeddings.kind,
+        "documents": len(vectors),
+        "width": vectors.shape[1],
+        "dtype": str(vectors.dtype),
+        "zero_vectors": zero,
+    }
 
 
 def encoder(folder: Path) -> Encode:
@@ -80,9 +100,9 @@ def encoder(folder: Path) -> Encode:
     if made["kind"] == "tfidf":
         return Tfidf.load(folder)
     if made["kind"] == "sentence_transformers":
-        from dsi.embeddings.sentence_encoder import half_precision, sentence_encoder
+        from dsi.embeddings.sentence_encoder import document_encoder, sentence_encoder
 
-        return half_precision(sentence_encoder(made["model"], "embeddings.model"))
+        return document_encoder(sentence_encoder(made["model"], "embeddings.model"))
     if made["kind"] == "document_states":
         from dsi.embeddings import states
 
@@ -90,27 +110,47 @@ def encoder(folder: Path) -> Encode:
     raise DsiError(f"{folder}: these vectors came from a file, so that there is no encoder for new texts")
 
 
-def _copy(source: str | None, path: Path, documents: int) -> None:
-    """Copy a .npy file, which may be larger than memory; DsiError unless it has a finite row per document."""
+def check_embeddings(embeddings: EmbeddingsConfig, documents: int | None = None) -> None:
+    """Check the sentence encoder or the file of vectors, if the section names one, without reading all of it.
+
+    Raises:
+        DsiError: it cannot be used; for a file, also if it does not have a row for each of so many `documents`, which
+            are not counted if this is None.
+    """
+    if embeddings.kind == "sentence_transformers":
+        from dsi.embeddings.sentence_encoder import check_encoder
+
+        check_encoder(embeddings.model, "embeddings.model")
+    elif embeddings.kind == "file":
+        _opened(embeddings.file, documents)
+
+
+def _opened(source: str | None, documents: int | None) -> Vectors:
+    """The vectors in a .npy file, memory-mapped; DsiError unless they have a row of numbers per document."""
     assert source is not None  # the configuration checks it
+    check_whole([Path(source)], "embeddings.file")
     try:
-        vectors: Vectors = open_memmap(source, mode="r")
+        vectors: Vectors = open_memmap(source, mode="r")  # which does not open pickled objects
     except (OSError, EOFError, ValueError) as error:
-        raise DsiError(f"embeddings.file: cannot read {source} as a .npy file: {error}") from None
-    has_rows = vectors.ndim == 2 and len(vectors) == documents and vectors.shape[1] > 0
+        raise DsiError(f"embeddings.file: cannot read {source} as a .npy file: {first_line(error)}") from None
+    has_rows = vectors.ndim == 2 and vectors.shape[1] > 0 and documents in (None, len(vectors))
     if not has_rows or not np.issubdtype(vectors.dtype, np.floating):
+        each = f"each of the {documents:,} documents" if documents is not None else "each document"
         raise DsiError(
             f"embeddings.file: {source} holds {vectors.dtype} of shape {vectors.shape}; expected is a row"
-            f" of floating-point numbers for each of the {documents:,} documents, in corpus order"
+            f" of floating-point numbers for {each}, in corpus order"
         )
+    return vectors
+
+
+def _copy(source: str | None, path: Path, corpus: Corpus) -> None:
+    """Copy a .npy file, which may be larger than memory; DsiError unless it has a finite row per document."""
+    vectors = _opened(source, len(corpus))
     dtype = np.float16 if vectors.dtype == np.float16 else np.float32
     copy = open_memmap(path, mode="w+", dtype=dtype, shape=vectors.shape)
-    for start in progress(range(0, documents, SHARD), "copy embeddings", unit=f"x {SHARD:,} docs"):
+    for start in progress(range(0, len(corpus), SHARD), "copy embeddings", unit=f"x {SHARD:,} docs"):
         with np.errstate(over="ignore"):
-            rows = vectors[start : start + SHARD].astype(dtype)
-        if not (finite := np.isfinite(rows).all(axis=1)).all():
-            raise DsiError(
-                f"embeddings.file: row {start + int(finite.argmin())} of {source} is not finite as {dtype.__name__}"
-            )
+            rows: Vectors = vectors[start : start + SHARD].astype(dtype)
+        check_finite(rows, start, corpus, f"embeddings.file: {source}")
         copy[start : start + SHARD] = rows
     copy.flush()

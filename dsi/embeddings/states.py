@@ -7,8 +7,7 @@ import torch
 
 from dsi.config import BackboneConfig
 from dsi.corpus.vectors import Encode, Vectors
-from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.build import build_backbone
+from dsi.model.build import build_backbone, open_index
 from dsi.model.document_states import StateEncoder, centred
 from dsi.runtime.device import compute_device
 from dsi.tokenizer import save_tokenizer
@@ -41,6 +40,6 @@ def save(folder: Path, encode: StateEncoder, mean: Vectors) -> None:
 
 def load(folder: Path, length: int) -> Encode:
     """The encoder that `save` wrote into the stage folder; it reads the first `length` tokens of a text."""
-    model = DifferentiableSearchIndex.from_pretrained(folder / BACKBONE, dtype=torch.float32)
-    encode, mean = StateEncoder(model.to(compute_device()), folder / BACKBONE, length), np.load(folder / MEAN)
+    model = open_index(folder / BACKBONE).to(compute_device())
+    encode, mean = StateEncoder(model, folder / BACKBONE, length), np.load(folder / MEAN)
     return lambda texts: centred(torch.from_numpy(encode(texts)), torch.from_numpy(mean)).numpy()

@@ -10,7 +10,7 @@ from dsi.config import EvaluationConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import by_kind, kinds
-from dsi.evaluation.measures import parse_measures, score_queries
+from dsi.evaluation.measures import check_judgements, parse_measures, score_queries
 from dsi.evaluation.significance import compare_all, interval
 from dsi.runtime.tsv import write_tsv
 from dsi.search.run_files import read_run
@@ -38,14 +38,14 @@ def evaluate(
         queries_without_relevant if there are queries none of whose judgements is above 0, which count as 0.
 
     Raises:
-        DsiError: a measure is unknown, the split has no judgements, or the baseline to compare with was not run.
+        DsiError: a measure is unknown or does not suit the judgements, the split has none above 0, or the baseline to
+            compare with was not run.
     """
     measures = parse_measures(evaluation.measures)
     corpus = Corpus(corpus_folder)
     split = corpus.evaluation_split(evaluation.split)
     qrels = corpus.qrels(split)
-    if not qrels:
-        raise DsiError(f"evaluation.split: split {split!r} has no judgements, so nothing can be measured")
+    check_judgements(measures, qrels, split)
     runs = {DSI: search_folder / "dsi.run"} | {path.stem: path for path in sorted(baselines_folder.glob("*.run"))}
     if evaluation.baseline not in (None, *runs):
         raise DsiError(f"evaluation.baseline: {evaluation.baseline!r} was not run; there are: {', '.join(runs)}")

@@ -1,14 +1,20 @@
-"""Measures of retrieval quality, all computed by ir-measures, over every judged query."""
+"""Measures of retrieval quality, all computed by ir-measures, over every judged query.
 
-import subprocess
+The programs behind ir-measures fail on judgements that they do not know, some without a word. So they only get what all
+of them read: no grade below 0, which means not relevant; grades 0 and 1 where a measure only asks whether a document is
+relevant; numbers for ids; one measure at a time.
+"""
+
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ir_measures
 
 from dsi.corpus.store import Qrel
 from dsi.errors import DsiError, first_line
+from dsi.evaluation.measure_names import LARGEST_GAIN, parse
 
 Measures = dict[str, Any]
 """The measures of ir-measures, by name as the user spells it."""
@@ -16,8 +22,8 @@ Measures = dict[str, Any]
 OWN: Measures = {}
 """The measures that ir-measures lacks, each made of a function by `ir_measures.define_byquery`."""
 
-GDEVAL_GRADES = 4
-"""The highest grade that gdeval, which computes ERR@k, takes."""
+LARGEST_GDEVAL = 4
+"""The largest grade that gdeval knows, which computes ERR and nDCG with exponential gains."""
 
 Run = Mapping[str, Mapping[str, float]]
 """The score of each document found, by query_id and doc_id. Scores of a query must differ: tools break ties
@@ -28,13 +34,34 @@ def parse_measures(names: Iterable[str]) -> Measures:
     """The measures with these names, in their order.
 
     Raises:
-        DsiError: no installed provider of ir-measures computes one of them.
+        DsiError: there is no such measure, a parameter is missing or wrong, or no installed package computes it.
     """
-    return {name: _parse(name) for name in names}
+    return {name: OWN[name] if name in OWN else parse(name) for name in names}
+
+
+def check_judgements(measures: Measures, qrels: Iterable[Qrel], split: str) -> None:
+    """Refuse judgements that cannot be measured, which may be known long before there is anything to measure.
+
+    Raises:
+        DsiError: no document is relevant, or a grade is too large for one of the measures.
+    """
+    qrels = list(qrels)
+    if not any(qrel.relevance > 0 for qrel in qrels):
+        raise DsiError(
+            f"evaluation.split: split {split!r} has no judgements above 0, so nothing can be measured; name another"
+        )
+    _check_grades(measures, qrels)
+
+
+def least_grade(measure: Any) -> int:
+    """The grade from which on a document is relevant for a measure."""
+    rel = measure["rel"] if "rel" in measure.SUPPORTED_PARAMS else 1
+    return rel if isinstance(rel, int) else 1
 
 
 def score_run(measures: Measures, qrels: Iterable[Qrel], run: Run) -> dict[str, float]:
-    """The mean of each measure over all queries in `qrels`; a query without results counts as 0."""
+    """The mean of each measure over all queries in `qrels`; a query without results, or without a relevant document,
+    counts as 0."""
     means, _ = score_queries(measures, qrels, run)
     return means
 
@@ -44,62 +71,81 @@ def score_queries(
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The means as `score_run` returns them, and the values of the measures by query_id, in the order of `qrels`.
 
-    A judgement below 0, TREC's junk, is as one of 0: not relevant.
-
     Raises:
-        DsiError: a tool that ir-measures uses cannot compute one of the measures from these judgements.
+        DsiError: a grade is too large for a measure, or the program behind it fails on these judgements.
     """
+    qrels = list(qrels)
+    _check_grades(measures, qrels)
     judgements: dict[str, dict[str, int]] = defaultdict(dict)
     for qrel in qrels:
-        judgements[qrel.query_id][qrel.doc_id] = max(qrel.relevance, 0)  # pytrec_eval crashes on numbers below 0
-    number_of = {query_id: str(number) for number, query_id in enumerate(judgements, start=1)}
-    try:
-        results = ir_measures.evaluator(
-            measures.values(), {number_of[query_id]: judged for query_id, judged in judgements.items()}
-        ).calc({number_of[query_id]: hits for query_id, hits in run.items() if query_id in number_of})
-    except (subprocess.CalledProcessError, FileNotFoundError):  # gdeval, a Perl script
-        highest = max(grade for judged in judgements.values() for grade in judged.values())
-        raise DsiError(
-            f"evaluation.measures: {_of_gdeval(measures)}: gdeval, which computes it, failed: it needs Perl, and grades"
-            f" up to {GDEVAL_GRADES} (here they go up to {highest})"
-        ) from None
-    values = {(metric.query_id, metric.measure): metric.value for metric in results.per_query}
-    by_query = {
-        query_id: {name: float(values[number, measure]) for name, measure in measures.items()}
-        for query_id, number in number_of.items()
-    }
-    return {name: float(results.aggregated[measure]) for name, measure in measures.items()}, by_query
+        judgements[qrel.query_id][qrel.doc_id] = max(qrel.relevance, 0)
+    numbered = _numbered(judgements, run)
+    means, by_query = {}, {query_id: dict[str, float]() for query_id in judgements}
+    for name, measure in measures.items():
+        values = _own(measure, judgements, run) if name in OWN else _values(name, measure, *numbered)
+        aggregate = measure.aggregator()
+        for number, (query_id, of_query) in enumerate(by_query.items()):
+            of_query[name] = values.get(query_id if name in OWN else str(number), float(measure.DEFAULT))
+            aggregate.add(of_query[name])
+        means[name] = float(aggregate.result())
+    return means, by_query
 
 
-def _parse(name: str) -> Any:
-    if name in OWN:
-        return OWN[name]
+def _own(measure: Any, judgements: dict[str, dict[str, int]], run: Run) -> dict[str, float]:
+    """The values of a measure of ours by query_id."""
+    metrics = ir_measures.evaluator([measure], judgements).iter_calc(run)
+    return {metric.query_id: float(metric.value) for metric in metrics}
+
+
+def _values(
+    name: str, measure: Any, judgements: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """The values of a measure of ir-measures by the number of a query."""
+    if "rel" in measure.SUPPORTED_PARAMS:
+        least = least_grade(measure)
+        judgements = {
+            query: {document: int(grade >= least) for document, grade in judged.items()}
+            for query, judged in judgements.items()
+        }
+        measure = measure(rel=1) if "rel" in measure.params else measure
     try:
-        measure = ir_measures.parse_measure(name)
-        missing = [key for key, of in measure.SUPPORTED_PARAMS.items() if of.required and key not in measure.params]
-        if missing:
-            example = ", ".join(f"{key}=3" for key in missing if key != "cutoff")
-            raise ValueError(
-                f"it needs {' and '.join(missing)}; write e.g. {type(measure).__name__.lstrip('_')}"
-                f"{f'({example})' if example else ''}{'@10' if 'cutoff' in measure.SUPPORTED_PARAMS else ''}"
+        metrics = list(ir_measures.evaluator([measure], judgements).iter_calc(run))
+    except Exception as error:  # of any kind: they are other people's programs, in three languages
+        raise DsiError(f"evaluation.measures: {name!r}: ir-measures fails on it: {first_line(error)}") from error
+    values = {metric.query_id: float(metric.value) for metric in metrics}
+    if not all(map(math.isfinite, values.values())):
+        raise DsiError(f"evaluation.measures: {name!r} is not a number for some query; take another measure")
+    return values
+
+
+def _numbered(
+    judgements: Mapping[str, Mapping[str, int]], run: Run
+) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:
+    """Judgements and run with numbers for ids, which gdeval wants (it takes q-1 for 1) and C (it cuts at a NUL)."""
+    judged: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, float]] = {}
+    for number, (query_id, grades) in enumerate(judgements.items()):
+        scores = run.get(query_id, {})
+        numbers = {doc_id: str(place) for place, doc_id in enumerate({**grades, **scores})}
+        judged[str(number)] = {numbers[doc_id]: grade for doc_id, grade in grades.items()}
+        if scores:
+            found[str(number)] = {numbers[doc_id]: score for doc_id, score in scores.items()}
+    return judged, found
+
+
+def _check_grades(measures: Measures, qrels: Sequence[Qrel]) -> None:
+    highest = max(qrels, key=lambda qrel: qrel.relevance, default=Qrel("", "", 0))
+    for name, measure in measures.items():
+        largest = _largest_grade(name, measure)
+        if highest.relevance > largest:
+            raise DsiError(
+                f"evaluation.measures: {name!r} is computed for grades up to {largest:,}, but the relevance of document"
+                f" {highest.doc_id!r} to query {highest.query_id!r} is {highest.relevance:,}; take"
+                " another measure, or scale the grades down"
             )
-        measure.validate_params()
-    except (ValueError, TypeError, NameError, AssertionError, OverflowError, RecursionError, MemoryError) as error:
-        raise DsiError(
-            f"evaluation.measures: {name!r:.80}: {first_line(error):.200}; examples: RR@10, R@100, nDCG@10, AP(rel=2)"
-        ) from None
-    for key in ("cutoff", "rel"):  # what is below 1 would make trec_eval end the process
-        value = measure.params.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
-            raise DsiError(f"evaluation.measures: {name!r:.80}: {key} must be a number of at least 1, found {value!r}")
-    providers = [provider for provider in ir_measures.DefaultPipeline.providers if provider.supports(measure)]
-    if not any(provider.is_available() for provider in providers):
-        hint = f"; pip install 'ir-measures[{providers[0].NAME}]' brings one that does" if providers else ""
-        raise DsiError(f"evaluation.measures: {name!r}: no installed provider of ir-measures computes it{hint}")
-    return measure
 
 
-def _of_gdeval(measures: Measures) -> str:
-    """The first of the measures that gdeval computes, by name."""
-    gdeval = next(provider for provider in ir_measures.DefaultPipeline.providers if provider.NAME == "gdeval")
-    return next(name for name, measure in measures.items() if gdeval.supports(measure))
+def _largest_grade(name: str, measure: Any) -> float:
+    if name in OWN or measure.NAME not in ("nDCG", "ERR"):
+        return math.inf
+    return LARGEST_GAIN if measure.NAME == "nDCG" and measure["dcg"] == "log2" else LARGEST_GDEVAL

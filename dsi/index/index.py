@@ -2,16 +2,18 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from dsi.artifacts import check_files, read_manifest
 from dsi.config import CONFIG, SearchConfig, describe, read_part
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
+from dsi.search.searcher import Ranking
 from dsi.search.text_searcher import TextSearcher
 
 SNIPPET = 160
@@ -58,21 +60,67 @@ class Index:
         """How the index searches by default."""
         return self.searcher.config
 
-    def search(self, texts: Sequence[str], k: int = 10, beam: int | None = None) -> list[list[Hit]]:
-        """The `k` best documents for each text, best first; fewer if the corpus is smaller.
+    @overload
+    def search(self, texts: str, k: int = 10, beam: int | None = None) -> list[Hit]: ...  # type: ignore[overload-overlap]
 
-        The beam is `beam`, by default that of the configuration, and at least `k`.
+    @overload
+    def search(self, texts: Iterable[str], k: int = 10, beam: int | None = None) -> list[list[Hit]]: ...
 
-        >>> dsi.load("runs/demo").search(["copy a directory tree"], k=10)  # doctest: +SKIP
+    def search(self, texts: str | Iterable[str], k: int = 10, beam: int | None = None) -> list[Hit] | list[list[Hit]]:
+        """The `k` best documents for a text, best first, or a list of them for each of several texts.
+
+        There are fewer if the corpus is smaller, and none for a text without a word, e.g. `""`. A text is cut to the
+        query length that the model was trained with. The beam is `beam`, by default that of the configuration, and at
+        least `k`. Several threads may search at the same time.
+
+        >>> dsi.load("runs/demo").search("copy a directory tree", k=10)  # doctest: +SKIP
+
+        Raises:
+            TypeError: `texts` has no order, or one of them is not a string.
+            ValueError: `k` or `beam` is not a whole number above 0, or a text has half a surrogate pair.
         """
+        queries = [texts] if isinstance(texts, str) else _listed(texts)
+        k = min(_above_0("k", k), len(self.corpus))
+        beam = max(k, self.config.beam if beam is None else _above_0("beam", beam))
+        _check(queries)
+        encoded = self.searcher.encode(queries) if queries else []
+        asked = [number for number, token_ids in enumerate(encoded) if token_ids != self.searcher.blank]
+        rankings = self.searcher.rank([encoded[number] for number in asked], beam)
+        hits: list[list[Hit]] = [[] for _ in queries]
+        for number, ranking in zip(asked, rankings, strict=True):
+            hits[number] = self._hits(ranking, k)
+        return hits[0] if isinstance(texts, str) else hits
+
+    def _hits(self, ranking: Ranking, k: int) -> list[Hit]:
         return [
-            [
-                Hit(rank, document.doc_id, float(score), document.title, document.text)
-                for rank, (doc_index, score) in enumerate(islice(ranking.hits(), k), start=1)
-                for document in [self.corpus[int(doc_index)]]
-            ]
-            for ranking in self.searcher.rank(self.searcher.encode(texts), max(beam or self.config.beam, k))
+            Hit(rank, document.doc_id, score, document.title, document.text)
+            for rank, (doc_index, score) in enumerate(islice(ranking.hits(), k), start=1)
+            for document in [self.corpus[doc_index]]
         ]
+
+
+def _listed(texts: Iterable[str]) -> list[str]:
+    """Several texts in order; TypeError for what has no order, or is a table, whose column names would be searched."""
+    is_table = getattr(texts, "ndim", 1) != 1
+    if is_table or isinstance(texts, bytes | Set | Mapping) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts must be a string, or a list or other sequence of strings, not {type(texts).__name__}")
+    return list(texts)
+
+
+def _check(texts: list[str]) -> None:
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{number}] must be a string, not {type(text).__name__}: {text!r:.80}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"texts[{number}] has half a surrogate pair at character {error.start}") from None
+
+
+def _above_0(name: str, value: int) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number above 0, not {value!r}")
+    return int(value)
 
 
 STAGES = ("corpus", "tokenizer", "docids", "model")
@@ -113,6 +161,8 @@ def export(run_folder: Path, folder: Path) -> None:
 
 def _folders(run_folder: Path) -> list[Path]:
     """The folders of STAGES in a run; DsiError if one is not finished."""
+    if not run_folder.is_dir():
+        raise DsiError(f"{run_folder}: there is no such folder; name that of a run, e.g. runs/demo")
     folders = [run_folder / stage for stage in STAGES]
     for folder in folders:
         if read_manifest(folder) is None:

@@ -2,26 +2,31 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, T5Config, set_seed
+from transformers import AutoConfig, AutoTokenizer, T5Config, set_seed
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from dsi.config import BackboneConfig, GeneratorConfig, ModelConfig, T5Sizes
 from dsi.docids.store import Docids
-from dsi.errors import DsiError, first_line
+from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
+from dsi.model.loading import DOCID_PARTS, check_token_ids, check_weights, load_weights, read_config
+from dsi.tokenizer import checkpoint_tokenizer
 
 OBSOLETE_KEYS = ("consistency", "docid_ranking")
 """Configuration keys of models that older versions trained, whose weights still load."""
 
-Model = TypeVar("Model", bound=PreTrainedModel)
+KEY = "model.checkpoint"
+NEW_PARTS = (DOCID_PARTS, "prefix_decoder")
+"""The parts of an index that a checkpoint need not have."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def build_model(
     """The model before training, in float32: random weights or those of the checkpoint.
 
     Raises:
-        DsiError: the checkpoint cannot be loaded or is not a T5.
+        DsiError: the checkpoint cannot be loaded, is not a T5, lacks weights or has other sizes than the configuration.
     """
     set_seed(seed)
     docid_keys = {
@@ -77,7 +82,7 @@ def build_model(
         model = DifferentiableSearchIndex(DsiConfig(**shape, **docid_keys))
     else:
         changes = {"dropout_rate": config.dropout, **docid_keys}
-        model = from_checkpoint(DifferentiableSearchIndex, DsiConfig, config.checkpoint, changes)
+        model = from_checkpoint(DifferentiableSearchIndex, DsiConfig, config, changes, NEW_PARTS)
     trained = _index_config(config.checkpoint)
     if trained is not None and trained.docid_inputs == model.config.docid_inputs:
         return model  # its docid embeddings came with the checkpoint
@@ -113,24 +118,48 @@ def build_backbone(config: BackboneConfig, tokenizer_folder: Path, seed: int) ->
 
 
 def from_checkpoint(
-    model_class: type[Model], config_class: type[T5Config], checkpoint: str, changes: dict[str, Any]
-) -> Model:
-    """A `model_class` with the weights of a T5 checkpoint, in float32, and with `changes` to its configuration.
+    model_class: Any, config_class: type[T5Config], start: BackboneConfig, changes: dict[str, Any], new: Sequence[str]
+) -> Any:
+    """A `model_class` with the weights of the T5 `start.checkpoint`, in float32, and `changes` to its configuration.
 
     Raises:
-        DsiError: the checkpoint cannot be loaded or is not a T5.
+        DsiError: the checkpoint cannot be loaded, is not a T5, has other sizes than `start` asks for, or lacks a weight
+            of a part that is not in `new`.
     """
-    try:
-        t5 = AutoConfig.from_pretrained(checkpoint)
-        for key in OBSOLETE_KEYS:
-            t5.__dict__.pop(key, None)
-        if t5.model_type not in ("t5", "mt5"):
-            raise DsiError(f"model.checkpoint: {checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
-        config = config_class(**{**t5.to_dict(), **changes})
-        # The docid rows of an index that was trained for other docids have other shapes; T5's parts all fit.
-        return model_class.from_pretrained(checkpoint, config=config, dtype=torch.float32, ignore_mismatched_sizes=True)
-    except (OSError, ValueError) as error:
-        raise DsiError(f"model.checkpoint: cannot load {checkpoint!r}: {first_line(error)}") from None
+    assert start.checkpoint is not None
+    config = _t5_config(start.checkpoint, config_class, changes)
+    return load_weights(model_class, start.checkpoint, config, KEY, new=new, asked=start)
+
+
+def check_checkpoint(config: ModelConfig) -> None:
+    """Check `model.checkpoint`, if there is one, without reading its weights: files, sizes, and that none is missing.
+
+    Raises:
+        DsiError: as `build_model`, and if its tokenizer does not fit.
+    """
+    if config.checkpoint is None:
+        return
+    head = {"docid_head": config.head, "pawa_layers": config.pawa_layers}
+    t5 = _t5_config(config.checkpoint, DsiConfig, head)
+    checkpoint_tokenizer(config.checkpoint, KEY)
+    check_weights(DifferentiableSearchIndex, config.checkpoint, t5, KEY, NEW_PARTS, config)
+
+
+def open_index(folder: Path) -> DifferentiableSearchIndex:
+    """The trained index that was saved in `folder`, in float32; DsiError if a file is damaged or a weight missing."""
+    config = DsiConfig(**read_config(str(folder), "index").to_dict())
+    return load_weights(DifferentiableSearchIndex, str(folder), config, "index")
+
+
+def _t5_config(checkpoint: str, config_class: type[T5Config], changes: dict[str, Any]) -> T5Config:
+    """The configuration of a T5 checkpoint, with `changes`; DsiError if it is none."""
+    t5 = read_config(checkpoint, KEY)
+    for key in OBSOLETE_KEYS:
+        t5.__dict__.pop(key, None)
+    if t5.model_type not in ("t5", "mt5"):
+        raise DsiError(f"{KEY}: {checkpoint!r} is a {t5.model_type}; T5, T5.1.1 or mT5 is needed")
+    check_token_ids(t5, checkpoint, KEY, "pad_token_id", "decoder_start_token_id")
+    return config_class(**{**t5.to_dict(), **changes})
 
 
 def _index_config(checkpoint: str | None) -> DsiConfig | None:

@@ -1,10 +1,28 @@
-"""The Trainer's checkpoints: which one to resume from, and how far training had come."""
+"""The Trainer's checkpoints: when they are whole, which one to resume from, and how far training had come."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from dsi.runtime.processes import wait_for_everyone
+
+
+class ResumableTrainer(Trainer):
+    """The Trainer, whose checkpoints are whole once their last file, the state, is written, and stay so."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, unless training resumed at this step: a kill would leave it half written anew."""
+        if not _state(Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")):
+            super()._save_checkpoint(model, trial)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Write the random states of every process before the first one writes the state: dropout goes on from them."""
+        super()._save_rng_state(output_dir)
+        wait_for_everyone()
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -33,6 +51,6 @@ def has_stopped(checkpoint: Path | None) -> bool:
 def _state(checkpoint: Path) -> dict[str, Any]:
     """The Trainer's state at a checkpoint; empty where a process ended before all of it was written."""
     try:
-        return json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
-    except ValueError:
+        return json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return {}

@@ -45,4 +45,5 @@ def encoder_flops(encoder: nn.Module, text_tokens: float) -> float:
 
 def _matrices(module: nn.Module) -> int:
     """The number of weights in the matrices of a module: its multiplications per token."""
-    return sum(part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))
+    linear = (nn.Linear, nn.quantized.dynamic.Linear)
+    return sum(part.in_features * part.out_features for part in module.modules() if isinstance(part, linear))

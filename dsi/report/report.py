@@ -1,13 +1,14 @@
 """The stage `report`: who wins, by how much, at what cost; for a terminal, in Markdown and as a page."""
 
 import json
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dsi.artifacts import read_manifest
-from dsi.config import DEV, ReportConfig
+from dsi.config import DEV, ReportConfig, cutoff_of
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
@@ -86,8 +87,8 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
     """What was indexed, searched and trained, in one line."""
     source = manifests["corpus"]["inputs"]["corpus"]
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
-    sections = manifests["model"]["inputs"]
-    uses_queries, checkpoint = sections["training"]["tasks"]["d2q"] > 0, sections["model"]["checkpoint"]
+    uses_queries = manifests["model"]["inputs"]["training"]["tasks"]["d2q"] > 0
+    checkpoint = manifests["model"].get("paths", {}).get("model.checkpoint")
     return (
         f"{source.get('dataset') or source['source']}, {count(metrics['documents'])} documents;"
         f" {count(metrics['queries'])} {metrics['split']} queries; {counts['docids'].get('kind', '-')} docids;"
@@ -97,6 +98,17 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
         + (f" from {checkpoint}" if checkpoint else "")
         + (", which did not better its warm start" if counts["model"].get("best_step") == 0 else "")
     )
+
+
+def shallow(metrics: dict[str, Any], manifests: Manifests) -> list[str]:
+    """The measures that look at more results than the rankings hold, in a sentence each."""
+    keys = {**manifests["search"]["inputs"].get("search", {}), **manifests["baselines"]["inputs"].get("baselines", {})}
+    depth = min((keys[key] for key in ("beam", "depth") if key in keys), default=metrics["documents"])
+    return [
+        f"{measure} is measured on rankings of no more than {depth} documents."
+        for measure in metrics["systems"][DSI]
+        if depth < min(cutoff_of(measure) or metrics["documents"], metrics["documents"])
+    ]
 
 
 def without_relevant(metrics: dict[str, Any]) -> str:
@@ -148,6 +160,7 @@ def markdown(
         " results counts as 0. The best value is in bold.",
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
         *([CHOSEN_ON_DEV] if metrics["split"] == DEV else []),
+        *shallow(metrics, manifests),
         *([without_relevant(metrics)] if "queries_without_relevant" in metrics else []),
         *([left_out] if (left_out := identical(manifests)) else []),
         "",
@@ -179,6 +192,11 @@ def _configuration(manifests: Manifests) -> str:
         sections |= {
             key: value for key, value in manifest["inputs"].items() if isinstance(value, dict) and "." not in key
         }
+        for key, path in manifest.get("paths", {}).items():
+            *above, last = key.split(".")
+            holder = reduce(lambda values, part: values.get(part, {}), above, sections)
+            if last in holder:
+                holder[last] = path
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 

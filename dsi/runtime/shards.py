@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from dsi.runtime.processes import ALONE, Rank, wait_until
@@ -64,8 +65,22 @@ class Shards:
 def published(path: Path) -> Iterator[Path]:
     """A temporary path to write to, renamed to `path` at the end of the block, so that `path` is never half written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    for leftover in path.parent.glob(f".{escape(path.name)}.*"):
+        if not _is_running(leftover.suffix[1:]):  # a process was killed before it could publish
+            leftover.unlink(missing_ok=True)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    """Whether a process with this number runs on this machine; True for what is not the number of a process."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError, OverflowError):
+        return True
+    return True

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.cost import forward_flops
 from dsi.model.length_batches import length_batches
+from dsi.runtime.threads import threads_for
 from dsi.search.atomic import top_documents
 from dsi.search.beam import DeviceTrie, UnconstrainedTrie, beam_search
 from dsi.search.exact import exact_search
@@ -55,6 +57,7 @@ class Searcher:
     ) -> None:
         self.model, self.docids = model, docids
         self.constrained, self.max_beam, self.ranking = constrained, max_beam, ranking
+        self._flops = forward_flops(model, 1, 0), forward_flops(model, 0, 1)  # of a token of text, of a prefix
         self.trie: DeviceTrie | None = None
         if not docids.is_atomic and constrained:
             self.trie = DeviceTrie(docids.trie, model.device)
@@ -70,8 +73,16 @@ class Searcher:
         self.model.eval()
         rankings: dict[int, Ranking] = {}
         for batch in length_batches(queries, batch_size):
-            rankings |= zip(batch, self._search([queries[number] for number in batch], beam), strict=True)
+            texts = [queries[number] for number in batch]
+            with threads_for(self._work(texts, beam)):
+                rankings |= zip(batch, self._search(texts, beam), strict=True)
         return [rankings[number] for number in range(len(queries))]
+
+    def _work(self, queries: list[Sequence[int]], beam: int) -> float:
+        """The FLOPs to search for a batch with full beams."""
+        of_text, of_prefix = self._flops
+        prefixes = 1 if self.docids.is_atomic else self.docids.trie.prefixes(beam)
+        return len(queries) * (max(map(len, queries)) * of_text + prefixes * of_prefix)
 
     def _search(self, queries: list[Sequence[int]], beam: int) -> list[Ranking]:
         length = max(map(len, queries))

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from transformers import AutoTokenizer
 
 from dsi.config import SearchConfig
 from dsi.corpus.words import nfc
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
-from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.build import open_index
 from dsi.model.precision import to_precision
 from dsi.runtime.device import compute_device
 from dsi.search.searcher import Ranking, Searcher
@@ -20,13 +19,14 @@ class TextSearcher:
     """Ranks the row numbers of documents for texts, with the stages in the given folders.
 
     Raises:
-        DsiError: the device cannot compute in the configured precision, or the head cannot be searched as configured.
+        DsiError: a file of the model is damaged, the device cannot compute in the configured precision, or the head
+            cannot be searched as configured.
     """
 
     def __init__(self, tokenizer_folder: Path, docids_folder: Path, model_folder: Path, search: SearchConfig) -> None:
         self.config = search
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-        model = DifferentiableSearchIndex.from_pretrained(model_folder, dtype=torch.float32).to(compute_device())
+        model = open_index(model_folder).to(compute_device())
         try:
             search.check_head(model.config.docid_head)
         except ValueError as error:
@@ -34,6 +34,8 @@ class TextSearcher:
         model = to_precision(model, search.precision, "search.precision")
         self.query_length: int = model.config.query_length
         max_beam = search.max_beam if search.exact else 0
+        self.blank = self.encode([""])[0]
+        """The token ids of a text without a word."""
         self.searcher = Searcher(model, Docids(docids_folder), search.constrained, max_beam, search.ranking)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dsi.errors import DsiError
 from dsi.model.architecture import part_of
+from dsi.model.checkpoints import ResumableTrainer
 from dsi.model.trainer_arguments import optimizer_of
 from dsi.training.batches import Batches
 
@@ -21,7 +22,7 @@ DEV_MEASURE = "RR@10"
 """The measure on dev queries that chooses among checkpoints and among rounds."""
 
 
-class BatchTrainer(Trainer):
+class BatchTrainer(ResumableTrainer):
     """Trains a model on batches that come ready-made.
 
     Args:
@@ -67,7 +68,8 @@ class BatchTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """The batches as they are: they are divided among the processes already, which accelerate must not do again."""
-        return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available())
+        own = torch.Generator()  # each start would draw a seed from the one that dropout goes on from
+        return DataLoader(self.train_dataset, batch_size=None, pin_memory=torch.cuda.is_available(), generator=own)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer, with a learning rate for each part: T5's embeddings need larger steps than its matrices."""

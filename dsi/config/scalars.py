@@ -1,0 +1,120 @@
+"""Scalars as they are written, with the place they come from; the type of a key says what one means."""
+
+import os
+import re
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+INTEGER = re.compile(r"[-+]?\d+(_\d+)*")
+FLOAT = re.compile(r"[-+]?(\d+(_\d+)*)?\.?\d*([eE][-+]?\d+)?(?<=[\d.])")
+NULL = ("", "null", "Null", "NULL", "~")
+BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file or the option in which something is written."""
+
+    name: str
+    folder: Path
+    """What relative paths are relative to."""
+    is_option: bool = False
+
+    def of(self, key: str) -> str:
+        """Where a key is, in words."""
+        return f"--set {key}" if self.is_option else f"{self.name}: {key}"
+
+
+class Scalar(str):
+    """A scalar as it is written, but for its quotes."""
+
+    origin: Origin
+    is_plain: bool
+    """Whether it is written without quotes, so that it may be a number, a boolean or null."""
+
+    def __new__(cls, text: str, origin: Origin, is_plain: bool = True) -> "Scalar":
+        """A scalar of this text."""
+        scalar = super().__new__(cls, text)
+        scalar.origin, scalar.is_plain = origin, is_plain
+        return scalar
+
+
+@dataclass(frozen=True)
+class PathMark:
+    """Marks the type of keys that hold a path, or, if `or_name`, a path or a name on the Hugging Face hub."""
+
+    or_name: bool = False
+
+    def resolve(self, scalar: Scalar) -> str:
+        """The path, or the name: that is what does not exist beside its file and does not begin with ./, ../, / or ~.
+
+        Where there may be names, a path is from the root, so that it cannot be taken for one.
+        """
+        text = os.path.expanduser(scalar)
+        path = os.path.normpath(os.path.join(scalar.origin.folder, text))
+        if not text or not self.or_name:
+            return path if text else text
+        is_path = text.startswith(("/", "./", "../")) or text in (".", "..") or os.path.exists(path)
+        return os.path.abspath(path) if is_path else str(scalar)
+
+
+FilePath = Annotated[str, PathMark()]
+PathOrName = Annotated[str, PathMark(or_name=True)]
+
+
+def path_mark(annotation: Any) -> PathMark | None:
+    """The mark in a type such as `FilePath | None` or `list[FilePath]`; None for a type without one."""
+    if get_origin(annotation) is Annotated:
+        marks = [mark for mark in annotation.__metadata__ if isinstance(mark, PathMark)]
+        return marks[0] if marks else path_mark(get_args(annotation)[0])
+    return next(filter(None, map(path_mark, get_args(annotation))), None)
+
+
+def typed(value: Any, annotation: Any) -> Any:
+    """The value that the scalars in `value` mean where this type is wanted. What cannot mean it is left as text, which
+    pydantic then refuses.
+
+    >>> text = Scalar("0100", Origin("a.yaml", Path()))
+    >>> typed(text, int), typed(text, str), typed(text, float | None), typed([text], list[int])
+    (100, '0100', 100.0, [100])
+    """
+    while get_origin(annotation) is Annotated and not isinstance(value, Scalar):
+        annotation = get_args(annotation)[0]
+    kinds = [kind for kind in _members(annotation) if not isinstance(value, Scalar)]
+    if isinstance(value, list):
+        of_list = next((get_args(kind) for kind in kinds if get_origin(kind) is list), None)
+        return [typed(each, of_list[0]) for each in value] if of_list else value
+    if isinstance(value, dict):
+        of_dict = next((get_args(kind) for kind in kinds if get_origin(kind) is dict), None)
+        return {key: typed(each, of_dict[1]) for key, each in value.items()} if of_dict else value
+    return _scalar(value, annotation) if isinstance(value, Scalar) else value
+
+
+def _scalar(value: Scalar, annotation: Any) -> Any:
+    mark, kinds = path_mark(annotation), _members(annotation)
+    names = {each for kind in kinds if get_origin(kind) is Literal for each in get_args(kind)}
+    if value in names or Any in kinds:
+        return value if Any in kinds else str(value)
+    if value.is_plain:
+        if value in NULL and types.NoneType in kinds and not (mark and value == "~"):
+            return None
+        if bool in kinds and value in BOOLEANS:
+            return BOOLEANS[value]
+        if int in kinds and INTEGER.fullmatch(value) and len(value) < 400:
+            return int(value)
+        if float in kinds and value not in (".", "") and FLOAT.fullmatch(value) and len(value) < 400:
+            return float(value)
+    if str in kinds:
+        return mark.resolve(value) if mark else str(value)
+    return value
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The types of which a value may be one, without annotations."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [kind for each in get_args(annotation) for kind in _members(each)]
+    return [annotation]
