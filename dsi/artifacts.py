@@ -112,7 +112,8 @@ def check_files(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON; at any time, the file is either the old one or the whole new one."""
     with published(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON's escape for a byte of a path
 
 
 class Store:

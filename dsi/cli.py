@@ -139,7 +139,7 @@ def _positive(text: str) -> int:
 def _open(options: argparse.Namespace) -> Run:
     """The experiment that the options of a command name."""
     config = load_config(options.config, options.set)
-    return Run(config, options.name or Path(options.config).stem, options.runs)
+    return Run(config, Path(options.config).stem if options.name is None else options.name, options.runs)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """The environment: variables of launchers and of Java, locales, bytes, names, environments of another Python."""
 
 import ast
+import json
 import os
 import socket
 import subprocess
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 from conftest import processes_command, run_processes, write_msmarco_folder
 
+from dsi.artifacts import write_json
 from dsi.baselines import java
 from dsi.cli import main
 from dsi.config import Config, CorpusConfig, describe, load_config
 from dsi.errors import DsiError
 from dsi.model.trainer_arguments import trainer_arguments
+from dsi.pipeline import Run
 from dsi.runtime import launcher
 from dsi.runtime.launcher import PLACE, meet, prepare_environment
 
@@ -200,3 +203,26 @@ def test_files_are_read_and_written_in_utf8_whatever_the_locale() -> None:
             as_text = name == "open" and any(mode[:1] in "rwax" and "b" not in mode for mode in modes if mode.isalpha())
             if as_text or name in ("read_text", "write_text") or ("text" in keywords and name in ("run", "Popen")):
                 assert keywords.get("encoding") == "utf-8", f"{path}, line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", ".", "..", ".store", "../x", "/x", "x/", "x//y", "a\nb", "b\udce9", "\x1b[31m", "x" * 300, "run/x"],
+)
+def test_a_name_that_would_leave_the_runs_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "runs/run").mkdir(parents=True)
+    (tmp_path / "runs/run/config.yaml").touch()
+    with pytest.raises(DsiError, match="--name .*; a name may hold letters") as error:
+        Run(Config(), name, tmp_path / "runs")
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["demo", "my tiny", "sweep/k1=0.9, b=[1]", "bücher", "it's $HOME", "x" * 200])
+def test_other_names_are_taken(tmp_path: Path, name: str) -> None:
+    assert Run(Config(), name, tmp_path).folder == tmp_path / name
+
+
+def test_a_manifest_keeps_the_bytes_of_a_path(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"path": "é b\udce9"})
+    assert "é b" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"path": "é b\udce9"}
