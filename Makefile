@@ -11,6 +11,10 @@ MAKEFLAGS += --no-builtin-rules
 
 CONFIG ?= configs/demo.yaml
 NAME ?= $(basename $(notdir $(CONFIG)))
+quoted = '$(subst ','\'',$(1))'
+ifneq ($(words $(NAME))$(shell printf %s $(call quoted,$(NAME)) | LC_ALL=C tr -d 'A-Za-z0-9._-'),1)
+$(error NAME=$(NAME): letters, digits, . _ and - only; give the run a name with NAME=...)
+endif
 SET ?=
 SCORES ?= configs/reproduce/cpu.yaml
 # e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi": several processes where a stage can use them
@@ -20,8 +24,15 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := runs/$(NAME)
 include scripts/stages.mk
+ifneq ($(wildcard $(VENV)/installed),)
+ifneq ($(shell $(VENV)/bin/python -c 'import dsi; print("works")' 2>&1),works)
+ifeq ($(filter clean help,$(MAKECMDGOALS)),)
+$(error $(VENV) was made by a Python that has gone or changed, or for another folder; remove it (rm -r $(VENV)) and give the same command again)
+endif
+endif
+endif
 DSI := $(VENV)/bin/dsi
-EXPERIMENT = '$(CONFIG)' --name '$(NAME)' $(if $(SET),--set $(SET))
+EXPERIMENT = $(call quoted,$(CONFIG)) --name '$(NAME)' $(if $(SET),--set $(SET))
 MANIFESTS := $(STAGES:%=$(RUN)/%/manifest.json)
 .PRECIOUS: $(MANIFESTS)
 PLANS := $(STAGES:%=$(RUN)/plan/%)

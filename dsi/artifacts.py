@@ -34,6 +34,8 @@ FORMAT = 4
 MANIFEST = "manifest.json"
 EDITABLE = {"README.md"}
 """Files that people may change without harm to what reads the folder."""
+LONGEST_NAME = 200
+"""The length in bytes of a folder's name, 255 less what temporary files add."""
 SMALL = 1 << 24
 """The size in bytes up to which a file's content is compared with the manifest, and not its size alone."""
 WORK = "work"
@@ -65,6 +67,20 @@ def fingerprint(inputs: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def check_name(name: str) -> None:
+    """Refuse names of runs that would leave the folder of runs, hide in it or be no names; parts are divided by `/`.
+
+    Raises:
+        DsiError: the name cannot be that of a folder of a run.
+    """
+    for part in name.split("/"):
+        if not part or part.startswith(".") or not part.isprintable() or len(part.encode()) > LONGEST_NAME:
+            raise DsiError(
+                f"--name {name!r:.80}: the name of a run has characters that can be printed, {LONGEST_NAME} bytes at"
+                " most, and does not begin with a dot or a slash"
+            )
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished stage folder, or None if there is no such folder or its manifest is damaged.
 
@@ -73,7 +89,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RecursionError):  # none, or damaged: text that is no JSON, a folder, a link to itself
         return None
     if not isinstance(manifest, dict):
         return None
@@ -109,11 +127,22 @@ def check_files(folder: Path) -> None:
             )
 
 
+def is_written(path: Path) -> bool:
+    """Whether a JSON file is there and whole; one that a power cut left cut or empty counts as not there."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON; at any time, the file is either the old one or the whole new one."""
-    with published(path) as temporary:
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON's escape for a byte of a path
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    with published(path) as temporary:  # JSON's escape for a byte of a path that is not UTF-8
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 class Store:
@@ -121,6 +150,20 @@ class Store:
 
     def __init__(self, runs_folder: Path) -> None:
         self.folder = runs_folder / ".store"
+
+    def prepare(self) -> None:
+        """Make the folder of the store.
+
+        Raises:
+            DsiError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DsiError(
+                f"{self.folder.parent}: the folder of runs cannot be made or written to ({error.strerror});"
+                " name another with --runs"
+            ) from None
 
     def path(self, stage: str, fingerprint: str) -> Path:
         """The folder of the stage with this fingerprint, which may not exist yet."""
@@ -155,7 +198,7 @@ class Store:
                     (partial / FINISHED / str(rank().process)).touch()
             wait_until(lambda: read_manifest(folder) is not None)
             return folder
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         with _lock(folder.with_name(folder.name + ".lock"), stage):
             is_built = read_manifest(folder) is not None
             if not is_built:
@@ -192,6 +235,8 @@ def link(folder: Path, path: Path) -> None:
     relative = os.path.relpath(folder, path.parent)
     if path.is_symlink() and os.readlink(path) == relative:
         return
+    if path.exists() and not path.is_symlink():
+        raise DsiError(f"{path}: it is no link that dsi made; move it away, or name the run otherwise with --name")
     path.parent.mkdir(parents=True, exist_ok=True)
     with published(path) as temporary:
         temporary.unlink(missing_ok=True)
@@ -216,7 +261,7 @@ def _seconds_before(partial: Path) -> float:
     """The seconds that earlier starts of a stage took, each up to the last file it wrote; notes the present start."""
     clock = partial / WORK / "clock.json"
     before = 0.0
-    if clock.exists():
+    if is_written(clock):
         earlier = json.loads(clock.read_text(encoding="utf-8"))
         before = earlier["before"] + max(map(_written, partial.rglob("*"))) - earlier["start"]
     write_json(clock, {"before": before, "start": time.time()})
@@ -240,6 +285,11 @@ def _lock(path: Path, stage: str) -> Iterator[None]:
         except BlockingIOError:
             print(f"{stage}: another process is building it, waiting", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            print(
+                f"dsi: warning: {path.parent} has no locks ({error.strerror}): let one process at a time work on it",
+                file=sys.stderr,
+            )
         yield
 
 

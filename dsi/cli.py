@@ -1,7 +1,6 @@
 """The command line: one command per stage, `run` for all of them, `query` to search, `config` to see every key."""
 
 import argparse
-import errno
 import gc
 import io
 import os
@@ -14,11 +13,14 @@ from pathlib import Path
 from dsi.config import describe, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
+from dsi.runtime.file_faults import file_fault
 from dsi.runtime.launcher import meet, prepare_environment
 from dsi.runtime.processes import is_first_process
 
 RENAMED = {"compare": "run-baselines"}
 """The present names of commands that had other names once."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Control characters, which may be commands to a terminal."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,9 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         _use_utf8()
         arguments = sys.argv[1:]
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows its number
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show ends no command
+            stream.reconfigure(errors="backslashreplace")
     try:
         if arguments and arguments[0] in RENAMED:
             raise DsiError(f"the command {arguments[0]} is called {RENAMED[arguments[0]]} now")
@@ -52,12 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
-        if not is_disk_full(error):
+        message = file_fault(error)
+        if message is None:
             raise
-        print(
-            "dsi: error: the disk is full; what is finished is kept: make room and give the same command again",
-            file=sys.stderr,
-        )
+        print(f"dsi: error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dsi: interrupted; the same command goes on from here", file=sys.stderr)
@@ -68,17 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _use_utf8() -> None:
     """Start again in Python's UTF-8 mode where names of files would be ASCII, as in the locale C without it."""
     if sys.getfilesystemencoding() == "ascii":
-        sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, is that no space is left on the disk."""
-    while error is not None:  # safetensors says so in words only
-        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -223,14 +213,14 @@ def _query(options: argparse.Namespace) -> None:
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
         as_text = text.encode(errors="surrogateescape").decode(errors="replace")  # bytes that are not UTF-8
         for hit in index.search(as_text.strip(), k=options.k):
-            print(f"{hit.rank:>3}  {hit.score:8.3f}  {_harmless(hit.doc_id)}\n     {_harmless(hit.snippet())}")
+            print(f"{hit.rank:>3}  {hit.score:8.3f}  {_printable(hit.doc_id)}\n     {_printable(hit.snippet())}")
         sys.stdout.flush()
 
 
-def _harmless(text: str) -> str:
-    """The text with control characters, which may be commands to a terminal, as escapes.
+def _printable(text: str) -> str:
+    """The text without what would steer a terminal, e.g. change its colours or title.
 
-    >>> _harmless("a \\x1b[31m title")
-    'a \\\\x1b[31m title'
+    >>> _printable("red: " + chr(27) + "[31m")
+    'red: �[31m'
     """
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: f"\\x{ord(control[0]):02x}", text)
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, fingerprint, link, read_manifest
+from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, check_name, fingerprint, link, read_manifest
 from dsi.check import find_faults, room_faults
 from dsi.config import CONFIG, DEV, TEST, Config, CorpusConfig, describe
 from dsi.errors import DsiError
@@ -244,6 +244,7 @@ class Run:
     """An experiment with its folder among all runs."""
 
     def __init__(self, config: Config, name: str, runs_folder: Path = Path("runs")) -> None:
+        check_name(name)
         self.config = config
         self.folder = runs_folder / name
         self.store = Store(runs_folder)
@@ -389,6 +390,7 @@ class Run:
             return
         for fault in self.config.too_deep:  # of the default measures, or it would have been refused
             print(f"dsi: warning: {fault}", file=sys.stderr, flush=True)
+        self.store.prepare()
         _write_if_changed(self.folder / CONFIG, describe(values=self.config) + "\n")
         for stage in STAGES.values():
             _write_if_changed(self.folder / "plan" / stage.name, self.fingerprint(stage) + "\n")

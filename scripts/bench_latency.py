@@ -4,11 +4,11 @@
 
 Every figure comes from processes of its own, started in turn and without any variable that says how many threads there
 are or how they wait. What else the machine does only adds to a time, so of several processes the fastest counts. A
-latency is the median of the queries that the run's own latency is measured with, one at a time; the last column divides
-it by the command line's. A cold start is compared with the import of torch and transformers alone, which loads hardly
-more than their names, and with that of the classes that every T5 needs. The last table shows from how much work on a
-batch gains by several threads, which `SMALL` in dsi/runtime/threads.py is chosen by: below it, the index computes with
-one.
+latency is the median of the first queries of the split that the run reports, one at a time; the last column divides it
+by that of the stage search, which also answers the whole split. A cold start is compared with the import of torch and
+transformers alone, which loads hardly more than their names, and with that of the classes that every T5 needs. The last
+table shows from how much work on a batch gains by several threads, which `SMALL` in dsi/runtime/threads.py is chosen
+by: below it, the index computes with one.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,11 +28,11 @@ from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.index.index import STAGES, load
 from dsi.report.tables import text_table
-from dsi.search.answering import Questions, ask
-from dsi.search.search import IndexSystem
+from dsi.search.search import search
 
 THREADS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
 """How variables begin that change the number of threads, or how they wait."""
+QUERIES = 100
 CLI = "command line"
 PYTHON = {
     "Python, torch imported first": "import torch, dsi",
@@ -82,16 +81,15 @@ def main() -> None:
     manifest = read_manifest(options.run / "search")
     if manifest is None:
         raise DsiError(f"{options.run}: no finished stage search there")
-    config = load(options.run).config
-    queries = Corpus(options.run / "corpus").queries(manifest["counts"]["split"])[: config.latency_queries or 100]
-    texts = [query.text for query in queries]
-    corpus, tokenizer, docids, model = (options.run / stage for stage in STAGES)
-    open_system = partial(IndexSystem, corpus, tokenizer, docids, model, config)
+    split = manifest["counts"]["split"]
+    config = load(options.run).config.model_copy(update={"error_queries": 0, "latency_queries": QUERIES})
+    texts = [query.text for query in Corpus(options.run / "corpus").queries(split)[:QUERIES]]
+    folders = {f"{stage}_folder": options.run / stage for stage in STAGES}
 
     def command_line() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            _, measured = ask(Path(folder), "dsi", open_system, config.beam, Questions(queries, timed=len(queries)))
-        p50: float = measured["latency_ms"]["p50"]
+            counts = search(Path(folder), search=config, split=split, **folders)
+        p50: float = counts["latency_ms"]["p50"]
         return p50
 
     def python(script: str) -> Any:

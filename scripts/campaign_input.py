@@ -313,7 +313,7 @@ KINDS = {
     "json lines": Kind([INGEST], ["beir/*.jsonl"], ["corpus.source=beir", "corpus.path=beir"]),
     "archive": Kind([INGEST], ["packed/*.tar.gz"], ["corpus.path=packed"]),
     "gzip": Kind([INGEST], ["packed/*.tsv.gz"], ["corpus.path=packed"]),
-    "yaml": Kind([("plan", "config.yaml")], ["config.yaml"], has_runs=True),
+    "yaml": Kind([("check", "config.yaml")], ["config.yaml"], has_runs=True),
     "sweep": Kind([("sweep", "sweep.yaml")], ["sweep.yaml"], has_runs=True),
     "scores": Kind([("reproduce", "scores.yaml")], ["scores.yaml"], has_runs=True),
     "predictions": Kind(

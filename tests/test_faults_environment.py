@@ -173,13 +173,13 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 def test_output_encoding(finished: Path) -> None:
     status, out, error = run_dsi("query", str(finished / "runs/b"), "héron", "-k", "21", PYTHONIOENCODING="ascii")
     assert (status, error) == (0, b"")
-    assert rb"un h\xe9ron\x1b[31m rouge\x9b dans" in out
+    assert rb"un h\xe9ron\ufffd[31m rouge\ufffd dans" in out
 
 
 def test_locale_without_utf8(finished: Path) -> None:
     status, out, error = run_dsi("query", str(finished / "runs/b"), "-k", "21", **ASCII)
     assert (status, error) == (0, b"")
-    assert "un héron\\x1b[31m rouge\\x9b dans".encode() in out, "the terminal takes no commands from a document"
+    assert "un héron�[31m rouge� dans".encode() in out, "the terminal takes no commands from a document"
     status, _, error = run_dsi("report", str(finished / "b.yaml"), "--runs", str(finished / "runs"), **ASCII)
     assert (status, error) == (0, b"")
 
@@ -206,14 +206,11 @@ def test_files_are_read_and_written_in_utf8_whatever_the_locale() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["", " ", ".", "..", ".store", "../x", "/x", "x/", "x//y", "a\nb", "b\udce9", "\x1b[31m", "x" * 300, "run/x"],
+    "name", ["", ".", "..", ".store", "../x", "/x", "x/", "x//y", "a\nb", "b\udce9", "\x1b[31m", "x" * 300]
 )
 def test_a_name_that_would_leave_the_runs_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "runs/run").mkdir(parents=True)
-    (tmp_path / "runs/run/config.yaml").touch()
-    with pytest.raises(DsiError, match="--name .*; a name may hold letters") as error:
-        Run(Config(), name, tmp_path / "runs")
+    with pytest.raises(DsiError, match=r"--name .*: the name of a run") as error:
+        Run(Config(), name, tmp_path)
     assert str(error.value).isprintable()
 
 

@@ -1,6 +1,7 @@
 """The Python API: what it accepts, what it refuses, and what it costs beside the model."""
 
 import gc
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from conftest import Stages
 from models import random_model
 
 import dsi
-from dsi.artifacts import write_manifest
+from dsi.artifacts import Store, link
 from dsi.cli import main
 from dsi.errors import DsiError
 from dsi.index.index import STAGES, Hit, Index
@@ -31,16 +32,20 @@ TEXTS = ["bade fido", "gulu mono ri"]
 @pytest.fixture(scope="module")
 def run(tiny: Stages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What dsi.load reads of a run, with a model that has learnt nothing."""
-    folder = tmp_path_factory.mktemp("run")
-    vocabulary = tiny.docids.vocabulary
-    sizes = {"vocab_size": len(tiny.text), "query_length": 8}
-    random_model(vocabulary.tokens, vocabulary.length, **sizes).save_pretrained(folder / "model")
-    for stage, made in (("corpus", tiny.corpus), ("tokenizer", tiny.tokenizer), ("docids", tiny.docids.folder)):
-        (folder / stage).mkdir()
-        for file in made.iterdir():
-            (folder / stage / file.name).symlink_to(file)
+    folder, store = tmp_path_factory.mktemp("run"), Store(tmp_path_factory.mktemp("runs"))
+    made = {"corpus": tiny.corpus, "tokenizer": tiny.tokenizer, "docids": tiny.docids.folder}
+
+    def make(out_folder: Path) -> dict[str, Any]:
+        stage = out_folder.name.split("-")[0]
+        if stage in made:
+            shutil.copytree(made[stage], out_folder, dirs_exist_ok=True)
+            return {}
+        vocabulary, sizes = tiny.docids.vocabulary, {"vocab_size": len(tiny.text), "query_length": 8}
+        random_model(vocabulary.tokens, vocabulary.length, **sizes).save_pretrained(out_folder)
+        return {}
+
     for stage in STAGES:
-        write_manifest(folder / stage, {})
+        link(store.build(stage, {"stage": stage}, make), folder / stage)
     (folder / "config.yaml").write_text("search: {beam: 5}\n")
     return folder
 

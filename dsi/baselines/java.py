@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
 
 OLDEST_JAVA = 21
 """The version that pyserini's classes are compiled for."""
@@ -45,6 +45,8 @@ def start_java() -> None:
         try:
             with _environment(JAVA_HOME=str(home), **dict.fromkeys(USERS_OPTIONS)):
                 import pyserini.index.lucene  # noqa: F401  (its first import starts the virtual machine)
+        except SystemError as error:
+            raise DsiError(f"baselines: the Java in {home} does not start here ({first_line(error)})") from None
         finally:
             jnius_config.add_options = add_options
     from pyserini.pyclass import autoclass

@@ -19,7 +19,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from dsi.artifacts import read_manifest
+from dsi.artifacts import is_written, read_manifest, write_json
 from dsi.corpus.checks import check_unicode
 from dsi.corpus.files import TextFile, json_records
 from dsi.corpus.source import Where
@@ -70,7 +70,7 @@ def read_predictions(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
             are not as many.
     """
     counts_file = path.with_suffix(".json")
-    if is_first_process() and not counts_file.exists():
+    if is_first_process() and not is_written(counts_file):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         counts = _gather(source, corpus, path)
@@ -85,8 +85,8 @@ def read_predictions(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
                 ids = ", ".join(counts[f"{key}_ids"])
                 print(f"{source}: {counts[key]:,} {what} predictions: {ids}, ...", file=sys.stderr)
         _warn_of_strangers(source, corpus, Predictions(path, CHECKED))
-        counts_file.write_text(json.dumps(counts), encoding="utf-8")
-    wait_until(counts_file.exists)
+        write_json(counts_file, counts)
+    wait_until(lambda: is_written(counts_file))
     return json.loads(counts_file.read_text(encoding="utf-8"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from dsi.config import T5Sizes
 from dsi.errors import DsiError, first_line
@@ -157,11 +158,16 @@ def _shape(sizes: Sequence[int]) -> str:
 
 @contextmanager
 def _no_report() -> Iterator[None]:
-    """Without transformers' table of the weights that are new, which `_fault` judges."""
-    logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Without what transformers says of new weights, which `_fault` judges, of parallel plans, and its progress bar."""
+    loggers = [logging.getLogger(f"transformers.{name}") for name in ("modeling_utils", "distributed.tensor_parallel")]
+    levels, has_bar = [logger.level for logger in loggers], transformers_logging.is_progress_bar_enabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if has_bar:
+            transformers_logging.enable_progress_bar()

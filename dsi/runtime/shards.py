@@ -70,9 +70,17 @@ def published(path: Path) -> Iterator[Path]:
             leftover.unlink(missing_ok=True)
     try:
         yield temporary
+        _to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Have the content of a file on the disk before its name, which a power cut would else leave on an empty file."""
+    if path.is_file() and not path.is_symlink():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _is_running(process: str) -> bool:

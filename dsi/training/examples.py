@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsi.artifacts import write_json
+from dsi.artifacts import is_written, write_json
 from dsi.errors import DsiError
 from dsi.runtime.processes import ALONE, Rank, wait_until
 from dsi.runtime.progress import progress
@@ -84,7 +84,7 @@ def write_examples(folder: Path, tasks: Mapping[str, Task], vocabulary: int, ran
     Raises:
         DsiError: a task has no pairs.
     """
-    if not (folder / LAST_WRITTEN).exists():
+    if not is_written(folder / LAST_WRITTEN):
         token_type = np.uint16 if vocabulary <= 1 << 16 else np.uint32
         shards = {name: Shards(folder / "shards" / name, task.shards, 1, ".npz", rank) for name, task in tasks.items()}
         for name, task in tasks.items():
@@ -96,7 +96,7 @@ def write_examples(folder: Path, tasks: Mapping[str, Task], vocabulary: int, ran
                     np.savez(file, tokens=tokens, lengths=lengths, doc_index=doc_index.astype(np.uint32))
         if rank.process == 0:
             _join(folder, {name: written.wait() for name, written in shards.items()})
-        wait_until((folder / LAST_WRITTEN).exists)
+        wait_until(lambda: is_written(folder / LAST_WRITTEN))
     return Examples(folder)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainingArguments
 
-from dsi.artifacts import write_json
+from dsi.artifacts import is_written, write_json
 from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import encode_shards
@@ -133,7 +133,7 @@ def train_round(folder: Path, number: int, before: Round | None, context: RoundC
     trained_folder, checkpoints_folder, states_folder = (
         folder.with_name(f"{name}-{number}") for name in ("trained", "checkpoints", "states")
     )
-    has_steps = (trained_folder / STEPS).exists()
+    has_steps = is_written(trained_folder / STEPS)
     wait_for_everyone()  # before the first process may remove it
     if not has_steps:
         _train(trained_folder, checkpoints_folder, before, context)

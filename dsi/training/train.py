@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from dsi.artifacts import WORK, read_manifest
+from dsi.artifacts import WORK, is_written, read_manifest
 from dsi.config import DEV, ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
@@ -57,11 +57,11 @@ def train(
     rounds: list[Round] = []
     for number in range(training.rounds):
         folder = work_folder / f"round-{number}"
-        if not (folder / ROUND).exists():
+        if not is_written(folder / ROUND):
             train_round(folder, number, rounds[-1] if rounds else None, context)
         rounds.append(read_round(folder))
     untrained = work_folder / UNTRAINED
-    candidates = [*([read_round(untrained)] if (untrained / ROUND).exists() else []), *rounds]
+    candidates = [*([read_round(untrained)] if is_written(untrained / ROUND) else []), *rounds]
     best = max(candidates, key=lambda done: done.measure if done.measure is not None else done.steps)
     counts = {
         "parameters": sum(best.parameters.values()),
