@@ -74,7 +74,7 @@ def check_name(name: str) -> None:
         DsiError: the name cannot be that of a folder of a run.
     """
     for part in name.split("/"):
-        if not part or part.startswith(".") or not part.isprintable() or len(os.fsencode(part)) > LONGEST_NAME:
+        if not part or part.startswith(".") or not part.isprintable() or len(part.encode()) > LONGEST_NAME:
             raise DsiError(
                 f"{name!r:.80} cannot be the name of a run: it has characters that can be printed, {LONGEST_NAME} bytes"
                 " at most, and no part of it begins with a dot or is empty"
@@ -140,8 +140,9 @@ def is_written(path: Path) -> bool:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON; at any time, the file is either the old one or the whole new one."""
-    with published(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    with published(path) as temporary:  # JSON's escape for a byte of a path that is not UTF-8
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 class Store:

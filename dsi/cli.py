@@ -4,6 +4,7 @@ import argparse
 import gc
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from dsi.runtime.processes import is_first_process
 
 RENAMED = {"compare": "run-baselines"}
 """The present names of commands that had other names once."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Control characters, which may be commands to a terminal."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow a busy machine 1.6 to 3 times
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        _use_utf8()
+        arguments = sys.argv[1:]
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -58,6 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
         print("dsi: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
+
+
+def _use_utf8() -> None:
+    """Start again in Python's UTF-8 mode where names of files would be ASCII, as in the locale C without it."""
+    if sys.getfilesystemencoding() == "ascii":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,7 +129,7 @@ def _positive(text: str) -> int:
 def _open(options: argparse.Namespace) -> Run:
     """The experiment that the options of a command name."""
     config = load_config(options.config, options.set)
-    return Run(config, options.name or Path(options.config).stem, options.runs)
+    return Run(config, Path(options.config).stem if options.name is None else options.name, options.runs)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -212,4 +223,4 @@ def _printable(text: str) -> str:
     >>> _printable("red: " + chr(27) + "[31m")
     'red: �[31m'
     """
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

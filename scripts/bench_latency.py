@@ -94,7 +94,9 @@ def main() -> None:
 
     def python(script: str) -> Any:
         command = [sys.executable, "-c", script, str(options.run)]
-        return json.loads(subprocess.run(command, input=json.dumps(texts), stdout=subprocess.PIPE, text=True).stdout)
+        return json.loads(
+            subprocess.run(command, input=json.dumps(texts), stdout=subprocess.PIPE, encoding="utf-8").stdout
+        )
 
     latencies: dict[str, list[float]] = {name: [] for name in (CLI, *PYTHON)}
     starts: dict[str, list[tuple[float, float]]] = {name: [] for name in (QUERY, *START)}

@@ -342,19 +342,23 @@ def write_inputs(folder: Path) -> None:
     for path in (data, beir / "qrels", packed, folder / "released", folder / "sampled"):
         path.mkdir(parents=True)
     texts = {str(n): " ".join(chance.sample(WORDS, 6)) for n in range(24)}
-    (data / "collection.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in texts.items()))
+    (data / "collection.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in texts.items()), encoding="utf-8")
     lines = (json.dumps({"_id": name, "title": "", "text": text}) + "\n" for name, text in texts.items())
-    (beir / "corpus.jsonl").write_text("".join(lines))
+    (beir / "corpus.jsonl").write_text("".join(lines), encoding="utf-8")
     queries = []
     for split, first in (("dev", 0), ("test", 3)):
         chosen = {f"{split}{n}": list(texts)[n] for n in range(first, 24, 6)}
         asked = {name: " ".join(texts[document].split()[1:3]) for name, document in chosen.items()}
         queries += [json.dumps({"_id": name, "text": text}) + "\n" for name, text in asked.items()]
-        (data / f"queries.{split}.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in asked.items()))
-        (data / f"qrels.{split}.tsv").write_text("".join(f"{name}\t0\t{each}\t1\n" for name, each in chosen.items()))
+        (data / f"queries.{split}.tsv").write_text(
+            "".join(f"{name}\t{text}\n" for name, text in asked.items()), encoding="utf-8"
+        )
+        (data / f"qrels.{split}.tsv").write_text(
+            "".join(f"{name}\t0\t{each}\t1\n" for name, each in chosen.items()), encoding="utf-8"
+        )
         judged = "".join(f"{name}\t{each}\t1\n" for name, each in chosen.items())
-        (beir / f"qrels/{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
-    (beir / "queries.jsonl").write_text("".join(queries))
+        (beir / f"qrels/{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged, encoding="utf-8")
+    (beir / "queries.jsonl").write_text("".join(queries), encoding="utf-8")
     with tarfile.open(packed / "collectionandqueries.tar.gz", "w:gz") as archive:
         for path in sorted(data.iterdir()):
             if "test" not in path.name:
@@ -362,16 +366,20 @@ def write_inputs(folder: Path) -> None:
     for path in sorted(data.glob("*test*")):
         (packed / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     released = ({"id": name, "predicted_queries": [text[:9], text[9:]]} for name, text in texts.items())
-    (folder / "released/queries.jsonl").write_text("".join(json.dumps(line) + "\n" for line in released))
+    (folder / "released/queries.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in released), encoding="utf-8"
+    )
     for sample in range(2):
-        (folder / f"sampled/predicted_queries_topk_sample0{sample}.txt000").write_text("two words\n" * 24)
+        (folder / f"sampled/predicted_queries_topk_sample0{sample}.txt000").write_text(
+            "two words\n" * 24, encoding="utf-8"
+        )
     np.save(folder / "vectors.npy", np.random.default_rng(0).normal(size=(24, 6)).astype("f4"))
-    (folder / "asked.txt").write_text("heron leg\nbrine kiln\n")
-    (folder / "config.yaml").write_text(yaml.dump(SETTINGS))
+    (folder / "asked.txt").write_text("heron leg\nbrine kiln\n", encoding="utf-8")
+    (folder / "config.yaml").write_text(yaml.dump(SETTINGS), encoding="utf-8")
     sweep = {"config": "config.yaml", "grid": {"training.seed": [0]}, "x": "training.seed"}
-    (folder / "sweep.yaml").write_text(yaml.dump(sweep))
+    (folder / "sweep.yaml").write_text(yaml.dump(sweep), encoding="utf-8")
     scores = {"ok": 1, "close": 1, "runs": {"config": {"config": "config.yaml", "expected": {"dsi": {"RR@10": 0.5}}}}}
-    (folder / "scores.yaml").write_text(yaml.dump(scores))
+    (folder / "scores.yaml").write_text(yaml.dump(scores), encoding="utf-8")
     os.chdir(folder)
     for command in (["run", "config.yaml"], ["sweep", "sweep.yaml"], ["reproduce", "scores.yaml"]):
         if dsi(command) != 0:

@@ -149,14 +149,18 @@ def write_data(folder: Path) -> None:
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
     words = ["".join(random.choice(syllables, size=size)) for size in random.integers(2, 4, size=400)]
     texts = [" ".join(random.choice(words, size=25)) for _ in range(DOCUMENTS)]
-    (folder / "collection.tsv").write_text("".join(f"{number}\t{text}\n" for number, text in enumerate(texts)))
+    (folder / "collection.tsv").write_text(
+        "".join(f"{number}\t{text}\n" for number, text in enumerate(texts)), encoding="utf-8"
+    )
     for number, split in enumerate(("train", "dev", "test")):
         chosen = range(number, DOCUMENTS, 4)
         queries = (f"{split}{row}\t{' '.join(texts[row].split()[3:6])}\n" for row in chosen)
-        (folder / f"queries.{split}.tsv").write_text("".join(queries))
-        (folder / f"qrels.{split}.tsv").write_text("".join(f"{split}{row}\t0\t{row}\t1\n" for row in chosen))
+        (folder / f"queries.{split}.tsv").write_text("".join(queries), encoding="utf-8")
+        (folder / f"qrels.{split}.tsv").write_text(
+            "".join(f"{split}{row}\t0\t{row}\t1\n" for row in chosen), encoding="utf-8"
+        )
     lines = [{"id": str(row), "predicted_queries": [" ".join(text.split()[7:9])]} for row, text in enumerate(texts)]
-    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 class Ended(NamedTuple):
@@ -349,7 +353,7 @@ def campaign(
     """Yield the part in which each of `kills` came; count what was killed, lost and wrong in `tally`."""
     folder.mkdir()
     config = folder / "killed.yaml"
-    config.write_text(CONFIG.format(data=folder.parent / "data", docids=DOCIDS[processes]))
+    config.write_text(CONFIG.format(data=folder.parent / "data", docids=DOCIDS[processes]), encoding="utf-8")
     whole = Life(folder / "undisturbed", config, processes, until)
     undisturbed = whole.start({})
     if undisturbed.failure:
@@ -398,7 +402,9 @@ def part_of(difference: str) -> str:
 def tail(life: Life) -> str:
     """The last lines that the processes of the last start printed."""
     logs = sorted(life.folder.glob(f"start-{life.starts - 1:03d}-*.log"))
-    return "\n".join(line for log in logs for line in log.read_text(errors="replace").splitlines()[-12:])
+    return "\n".join(
+        line for log in logs for line in log.read_text(errors="replace", encoding="utf-8").splitlines()[-12:]
+    )
 
 
 if __name__ == "__main__":

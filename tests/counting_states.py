@@ -15,7 +15,7 @@ compute = StateEncoder.__call__
 
 
 def counted(self: StateEncoder, texts: list[str]) -> NDArray[np.float32]:
-    with Path(os.environ["COUNTED"], f"process-{os.environ.get('RANK', '0')}").open("a") as file:
+    with Path(os.environ["COUNTED"], f"process-{os.environ.get('RANK', '0')}").open("a", encoding="utf-8") as file:
         file.write(f"{len(texts)}\n")
     return compute(self, texts)
 

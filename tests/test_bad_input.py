@@ -45,7 +45,7 @@ def fault(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
         text = config if isinstance(config, str) else yaml.safe_dump({"corpus": config})
-        Path("bad.yaml").write_text(text)
+        Path("bad.yaml").write_text(text, encoding="utf-8")
         arguments = ["ingest", "bad.yaml", "--runs", "runs", *(f"--set={value}" for value in overrides or [])]
         assert main(arguments) == 2
         return one_line(capsys.readouterr().err)
@@ -316,8 +316,8 @@ def test_missing_configuration_from_a_shell(tmp_path: Path, monkeypatch: pytest.
 
 def test_fault_in_a_file_from_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("collection.tsv").write_text("d1\tone\nd2\n")
-    Path("bad.yaml").write_text(json.dumps({"corpus": {"source": "msmarco", "path": "."}}))
+    Path("collection.tsv").write_text("d1\tone\nd2\n", encoding="utf-8")
+    Path("bad.yaml").write_text(json.dumps({"corpus": {"source": "msmarco", "path": "."}}), encoding="utf-8")
     done = subprocess.run([sys.executable, "-m", "dsi", "ingest", "bad.yaml"], capture_output=True, text=True)
     assert done.returncode == 2
     assert one_line(done.stderr).startswith("collection.tsv, line 2: expected 2 fields")

@@ -1,16 +1,25 @@
 """The environment: variables of launchers and of Java, locales, bytes, names, environments of another Python."""
 
+import ast
+import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import processes_command, run_processes
+from conftest import processes_command, run_processes, write_msmarco_folder
 
+from dsi.artifacts import write_json
+from dsi.baselines import java
+from dsi.cli import main
+from dsi.config import Config, CorpusConfig, describe, load_config
 from dsi.errors import DsiError
 from dsi.model.trainer_arguments import trainer_arguments
+from dsi.pipeline import Run
 from dsi.runtime import launcher
 from dsi.runtime.launcher import PLACE, meet, prepare_environment
 
@@ -98,3 +107,119 @@ def test_processes_of_a_launcher_meet(tmp_path: Path) -> None:
     script = tmp_path / "meeting.py"
     script.write_text("from dsi.runtime.launcher import meet\nmeet()\n", encoding="utf-8")
     run_processes(processes_command(2, [], script))
+
+
+def a_java(folder: Path, script: str | None) -> Path:
+    """The home folder of a Java whose command is this shell script, if any."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "release").write_text('JAVA_VERSION="21.0.1"\n', encoding="utf-8")
+    if script is not None:
+        (folder / "bin/java").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (folder / "bin/java").chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("script", [None, "exit 127", "echo broken >&2; exit 1", "kill -9 $$"])
+def test_a_java_that_does_not_start_is_told_before_the_work(tmp_path: Path, script: str | None) -> None:
+    os.environ["JAVA_HOME"] = str(a_java(tmp_path, script))
+    with pytest.raises(DsiError, match=rf"the Java in {tmp_path} does not start .*JAVA_HOME"):
+        java.check_java()
+
+
+@pytest.mark.parametrize("name", java.USERS_OPTIONS)
+def test_wrong_options_of_java_are_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.undo()  # what Java is started with is the environment itself
+    monkeypatch.setenv(name, "-Xbogus")
+    with pytest.raises(DsiError, match=rf"Xbogus.*; mend or unset {name}=-Xbogus"):
+        java.check_java()
+
+
+def test_java_says_nothing_of_the_options_that_it_took_over() -> None:
+    program = (
+        "from dsi.baselines.java import start_java; start_java()\n"
+        "from pyserini.pyclass import autoclass; import os\n"
+        "print(autoclass('java.lang.Runtime').getRuntime().maxMemory() >> 20, os.environ['JAVA_TOOL_OPTIONS'])\n"
+    )
+    options = {"JAVA_TOOL_OPTIONS": "-Xmx64m -Da='b c'", "JDK_JAVA_OPTIONS": "-Xbogus"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **options}, capture_output=True, encoding="utf-8"
+    )
+    assert done.stdout == "64 -Xmx64m -Da='b c'\n", done.stderr
+    assert "Picked up" not in done.stderr
+
+
+def run_dsi(*arguments: str | bytes, **variables: str) -> tuple[int, bytes, bytes]:
+    """The exit status, the output and the errors of `dsi ARGUMENTS` with variables beside those of this process."""
+    command = [sys.executable, "-m", "dsi", *arguments]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, input="héron\n".encode())
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an experiment, `b.yaml`, that is finished in `runs/b`, on a corpus of names and texts with é."""
+    folder = tmp_path_factory.mktemp("finished")
+    corpus = write_msmarco_folder(folder / "bücher", count=20)
+    with (corpus / "collection.tsv").open("a", encoding="utf-8") as collection:
+        collection.write("Dé\tun héron\x1b[31m rouge\x9b dans le øresund\n")
+    (folder / "b.yaml").write_text(CONFIG.replace("path: data", f"path: {corpus}"), encoding="utf-8")
+    assert main(["run", str(folder / "b.yaml"), "--runs", str(folder / "runs")]) == 0
+    return folder
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_output_encoding(finished: Path) -> None:
+    status, out, error = run_dsi("query", str(finished / "runs/b"), "héron", "-k", "21", PYTHONIOENCODING="ascii")
+    assert (status, error) == (0, b"")
+    assert rb"un h\xe9ron\ufffd[31m rouge\ufffd dans" in out
+
+
+def test_locale_without_utf8(finished: Path) -> None:
+    status, out, error = run_dsi("query", str(finished / "runs/b"), "-k", "21", **ASCII)
+    assert (status, error) == (0, b"")
+    assert "un héron�[31m rouge� dans".encode() in out, "the terminal takes no commands from a document"
+    status, _, error = run_dsi("report", str(finished / "b.yaml"), "--runs", str(finished / "runs"), **ASCII)
+    assert (status, error) == (0, b"")
+
+
+def test_query_bytes(finished: Path, tmp_path: Path) -> None:
+    assert run_dsi("query", str(finished / "runs/b"), b"h\xe9ron")[::2] == (0, b"")
+    config = Config(corpus=CorpusConfig(source="msmarco", path=os.fsdecode(b"b\xe9")))
+    (tmp_path / "config.yaml").write_text(describe(values=config), encoding="utf-8")
+    assert os.fsencode(load_config(tmp_path / "config.yaml").corpus.path or "").endswith(b"b\xe9")
+
+
+def test_files_are_read_and_written_in_utf8_whatever_the_locale() -> None:
+    root = Path(__file__).parent.parent
+    for path in [*root.glob("dsi/**/*.py"), *root.glob("scripts/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            keywords = {keyword.arg: ast.unparse(keyword.value).strip("'") for keyword in node.keywords}
+            modes = [value for value in (ast.unparse(argument).strip("'") for argument in node.args) if len(value) < 4]
+            as_text = name == "open" and any(mode[:1] in "rwax" and "b" not in mode for mode in modes if mode.isalpha())
+            if as_text or name in ("read_text", "write_text") or ("text" in keywords and name in ("run", "Popen")):
+                assert keywords.get("encoding") == "utf-8", f"{path}, line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".store", "../x", "/x", "x/", "x//y", "a\nb", "b\udce9", "\x1b[31m", "x" * 300]
+)
+def test_a_name_that_would_leave_the_runs_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DsiError, match=r"--name .*: the name of a run") as error:
+        Run(Config(), name, tmp_path)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["demo", "my tiny", "sweep/k1=0.9, b=[1]", "bücher", "it's $HOME", "x" * 200])
+def test_other_names_are_taken(tmp_path: Path, name: str) -> None:
+    assert Run(Config(), name, tmp_path).folder == tmp_path / name
+
+
+def test_a_manifest_keeps_the_bytes_of_a_path(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"path": "é b\udce9"})
+    assert "é b" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"path": "é b\udce9"}

@@ -6,10 +6,11 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
 
 OLDEST_JAVA = 21
 """The version that pyserini's classes are compiled for."""
@@ -17,13 +18,13 @@ OLDEST_JAVA = 21
 VECTOR_MODULE = "--add-modules=jdk.incubator.vector"
 """An option that pyserini adds for dense vectors; a Java without that module does not start with it."""
 
-JVM_VARIABLES = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
-"""The variables whose options every Java virtual machine takes."""
-
 OPTIONS = (
     "-Xrs",  # leaves SIGINT and SIGTERM to Python, so that an interrupted stage cleans up
     "-Dsun.misc.unsafe.memory.access=allow",  # Java 24 and later warn of Lucene's memory-mapped files
 )
+
+USERS_OPTIONS = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+"""Variables whose options every Java machine takes over, and says so among the results."""
 
 
 @cache
@@ -32,28 +33,22 @@ def start_java() -> None:
     imported; one that runs already is left as it is.
 
     Raises:
-        DsiError: there is no Java, or only an old one.
+        DsiError: there is no Java, only an old one, or one that does not start.
     """
     import jnius_config
 
     if not jnius_config.vm_running:
-        home, home_before, add_options = find_java(), os.environ.get("JAVA_HOME"), jnius_config.add_options
-        add_options(*OPTIONS)
+        home, add_options = check_java(), jnius_config.add_options
+        users = [option for name in USERS_OPTIONS for option in shlex.split(os.environ.get(name, ""))]
+        add_options(*OPTIONS, *users)
         jnius_config.add_options = lambda *options: add_options(*(o for o in options if o != VECTOR_MODULE))
-        os.environ["JAVA_HOME"] = str(home)
-        given = {name: os.environ.pop(name) for name in JVM_VARIABLES if name in os.environ}
-        for options in given.values():  # Java would say on stderr that it has picked them up
-            add_options(*shlex.split(options))
         try:
-            import pyserini.index.lucene  # noqa: F401  (its first import starts the virtual machine)
-        except (SystemError, OSError, ValueError) as error:
-            raise DsiError(_does_not_start(home, str(error))) from None
+            with _environment(JAVA_HOME=str(home), **dict.fromkeys(USERS_OPTIONS)):
+                import pyserini.index.lucene  # noqa: F401  (its first import starts the virtual machine)
+        except SystemError as error:
+            raise DsiError(f"baselines: the Java in {home} does not start here ({first_line(error)})") from None
         finally:
             jnius_config.add_options = add_options
-            os.environ.update(given)
-            del os.environ["JAVA_HOME"]
-            if home_before is not None:
-                os.environ["JAVA_HOME"] = home_before
     from pyserini.pyclass import autoclass
 
     # Anserini logs to stdout, Lucene to stderr; only Anserini's errors are news to a user.
@@ -63,28 +58,44 @@ def start_java() -> None:
     autoclass("java.util.logging.LogManager").getLogManager().reset()
 
 
-def _does_not_start(java: Path, said: str) -> str:
-    """The message for a Java that does not start, with what it said and the variables that change it."""
-    lines = [line for line in said.splitlines() if line.strip() and not line.startswith("Picked up")]
-    names = [name for name in (*JVM_VARIABLES, "JDK_JAVA_OPTIONS", "JAVA_HOME") if name in os.environ]
-    hint = f"; see {', '.join(f'{name}={os.environ[name]}' for name in names)} in the environment" if names else ""
-    return f"baselines: {java} does not start: {lines[0] if lines else 'it says nothing'}{hint}"
-
-
-def check_java() -> None:
-    """See that a Java is there that Lucene can run on, and that it starts.
+def check_java() -> Path:
+    """The home folder of the Java that `find_java` finds, after it has started once, with the user's options.
 
     Raises:
-        DsiError: there is none, or it does not start.
+        DsiError: no Java is new enough, or it does not start.
     """
-    java = find_java() / "bin" / "java"
+    home = find_java()
+    command = [str(home / "bin/java"), *OPTIONS, "-version"]
     try:
-        done = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace", timeout=60)
-        said = "" if done.returncode == 0 else done.stderr
-    except (OSError, subprocess.TimeoutExpired) as error:
-        said = str(error)
-    if said:
-        raise DsiError(_does_not_start(java, said))
+        with _environment(JDK_JAVA_OPTIONS=None):  # of the command `java` only, which is not used else
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
+        failed, lines = done.returncode != 0, (done.stdout + done.stderr).splitlines()
+    except OSError as error:
+        failed, lines = True, [str(error)]
+    if failed:
+        said = next((line for line in lines if line.strip() and not line.startswith("Picked up")), "no message")
+        options = " ".join(f"{name}={os.environ[name]}" for name in USERS_OPTIONS if os.environ.get(name))
+        advice = f"mend or unset {options}" if options else "set JAVA_HOME to another one or unset it"
+        raise DsiError(f"baselines: the Java in {home} does not start ({said}); {advice}")
+    return home
+
+
+@contextmanager
+def _environment(**changes: str | None) -> Iterator[None]:
+    """The environment with some variables changed, or None for removed ones, and then as it was."""
+    before = {name: os.environ.get(name) for name in changes}
+    _set_environment(changes)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def find_java() -> Path:
@@ -108,7 +119,7 @@ def find_java() -> Path:
 def java_version(home: Path) -> int | None:
     """The major version of the Java installed in the folder `home`, from its `release` file; None without a Java."""
     try:
-        release = (home / "release").read_text(encoding="utf-8")
+        release = (home / "release").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     version = re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', release, re.MULTILINE)  # Java 8 calls itself 1.8

@@ -51,6 +51,6 @@ def has_stopped(checkpoint: Path | None) -> bool:
 def _state(checkpoint: Path) -> dict[str, Any]:
     """The Trainer's state at a checkpoint; empty where a process ended before all of it was written."""
     try:
-        return json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
+        return json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
