@@ -12,8 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 CONFIG ?= configs/demo.yaml
 NAME ?= $(basename $(notdir $(CONFIG)))
 quoted = '$(subst ','\'',$(1))'
-ifneq ($(words $(NAME))$(shell printf %s $(call quoted,$(NAME)) | LC_ALL=C tr -d 'A-Za-z0-9._-'),1)
-$(error NAME=$(NAME): letters, digits, . _ and - only; give the run a name with NAME=...)
+ifneq ($(words $(NAME:.%=. %))$(shell printf %s $(call quoted,$(NAME)) | LC_ALL=C tr -d 'A-Za-z0-9._-'),1)
+$(error NAME=$(NAME): letters, digits, . _ and - only, no dot first; give the run a name with NAME=...)
 endif
 SET ?=
 SCORES ?= configs/reproduce/cpu.yaml
@@ -25,9 +25,9 @@ VENV ?= .venv
 RUN := runs/$(NAME)
 include scripts/stages.mk
 ifneq ($(wildcard $(VENV)/installed),)
-ifneq ($(shell $(VENV)/bin/python -c 'import dsi; print("works")' 2>&1),works)
+ifneq ($(shell $(VENV)/bin/pip --version >/dev/null 2>&1 && echo works),works)
 ifeq ($(filter clean help,$(MAKECMDGOALS)),)
-$(error $(VENV) was made by a Python that has gone or changed, or for another folder; remove it (rm -r $(VENV)) and give the same command again)
+$(error $(VENV) was made by a Python that has gone or changed, or moved, or has no pip; remove it (rm -r $(VENV)) and give the same command again)
 endif
 endif
 endif
@@ -53,7 +53,7 @@ plan: $(VENV)/installed
 
 install: $(VENV)/installed  ## create the environment in .venv
 $(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $$(test ! -e $(VENV)/pyvenv.cfg || $(VENV)/bin/pip --version >/dev/null 2>&1 || echo --clear) $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -70,10 +70,10 @@ stages: install  ## write scripts/stages.mk after a change of the table in dsi/p
 	$(VENV)/bin/python -c 'from dsi.pipeline import make_rules; print(make_rules(), end="")' > scripts/stages.mk
 
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
-	$(DSI) sweep '$(SWEEP)' $(if $(SET),--set $(SET))
+	$(DSI) sweep $(call quoted,$(SWEEP)) $(if $(SET),--set $(SET))
 
 reproduce: install  ## run experiments and compare their scores with those measured (SCORES, default configs/reproduce/cpu.yaml)
-	$(DSI) reproduce '$(SCORES)' $(if $(SET),--set $(SET))
+	$(DSI) reproduce $(call quoted,$(SCORES)) $(if $(SET),--set $(SET))
 
 bench-doc2query: $(RUN)/tokenizer/manifest.json  ## queries a second against Hugging Face generate, on CONFIG's passages
 	$(VENV)/bin/python scripts/bench_doc2query.py $(RUN)

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -223,3 +224,56 @@ def test_a_manifest_keeps_the_bytes_of_a_path(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"path": "é b\udce9"})
     assert "é b" in (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"path": "é b\udce9"}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout in a folder with blanks, an apostrophe and a dollar, whose environment only shows its arguments."""
+    folder, root = tmp_path / "it's a $HOME", Path(__file__).parent.parent
+    for name in ("Makefile", "scripts/stages.mk", "pyproject.toml", "constraints.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, folder / name)
+    (folder / ".venv/bin").mkdir(parents=True)
+    for name in ("dsi", "pip"):
+        script = folder / ".venv/bin" / name
+        script.write_text("#!/bin/sh\nprintf '[%s]' \"$@\"\n", encoding="utf-8")
+        script.chmod(0o755)
+    (folder / ".venv/installed").touch()
+    return folder
+
+
+def make(checkout: Path, *arguments: str) -> tuple[int, str, str]:
+    """The exit status, the output and the errors of `make ARGUMENTS`."""
+    done = subprocess.run(["make", *arguments], cwd=checkout, capture_output=True, encoding="utf-8")
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["my run", "it's", "a$$b", "../x", "..", ".x", "", "x;y", '"q"', "a:b", "%", "#x", "ü", "x\ny", "CONFIG"]
+)
+def test_make_and_blanks(checkout: Path, name: str) -> None:
+    given = "CONFIG=my tiny.yaml" if name == "CONFIG" else f"NAME={name}"
+    status, out, error = make(checkout, "plan", given)
+    assert (status, out) == (2, "")
+    assert "letters, digits, . _ and - only" in error
+    assert "multiple target" not in error
+
+
+@pytest.mark.parametrize("config", ["my tiny.yaml", "it's.yaml", 'a "b" $$HOME `c`;#.yaml', "configs/demo.yaml"])
+def test_a_configuration_of_any_name_has_a_run_of_a_plain_name(checkout: Path, config: str) -> None:
+    status, out, error = make(checkout, "plan", f"CONFIG={config}", "NAME=a.b_c-1")
+    assert (status, error) == (0, "")
+    assert out.startswith(f"[plan][{config.replace('$$', '$')}][--name][a.b_c-1]")
+
+
+@pytest.mark.parametrize("broken", ["gone", "no pip"])
+def test_environment_of_another_python(checkout: Path, broken: str) -> None:
+    for script in (checkout / ".venv/bin").iterdir():
+        script.write_text("#!/nonexistent/python3.9\n", encoding="utf-8")
+    if broken == "no pip":
+        (checkout / ".venv/bin/pip").unlink()
+    status, out, error = make(checkout, "corpus")
+    assert (status, out) == (2, "")
+    assert ".venv was made by a Python that has gone" in error
+    assert len(error.splitlines()) == 1
+    assert make(checkout, "help")[0] == 0
