@@ -147,6 +147,10 @@ def _check(options: argparse.Namespace) -> None:
     run.check(documents=options.documents)
     speed = options.speed / EFFICIENCY if options.speed else multiplication_speed(compute_device())
     scale = run.scale(options.documents, speed)
+    if scale is None:
+        raise DsiError(
+            "no fault was found; for an estimate of the cost, say how many documents there are (--documents)"
+        )
     missing = {stage.name for stage in run.missing()}
     costs = {name: cost for name, cost in estimate(scale).items() if STAGES[name].asked(run.config)}
     print(cost_table(scale, costs, missing))

@@ -27,7 +27,6 @@ COMPRESSION = 3
 """The size of texts in a compressed file, divided by that of the file."""
 PYDOC_DOCUMENTS = 1_250
 """The documents that the standard library gives, and roughly each large package."""
-UNKNOWN_DOCUMENTS = 1_000_000
 UNKNOWN_QUERIES = 1_000
 """The number of evaluation queries where the configuration does not say."""
 QUERY_TOKENS = 8.0
@@ -214,24 +213,19 @@ def estimate(scale: Scale) -> dict[str, Cost]:
     return {stage: cost(scale) for stage, cost in _COSTS.items()}
 
 
-def count_documents(corpus: CorpusConfig) -> int:
-    """The number of documents of a corpus, roughly: none but the first ones are read.
+def count_documents(corpus: CorpusConfig) -> int | None:
+    """The number of documents of a corpus, roughly: none but the first ones are read. None if that does not tell.
 
     Raises:
         DsiError: the source is missing or faulty.
     """
     if corpus.source == "pydoc":
         return PYDOC_DOCUMENTS * (1 + len(corpus.packages))
-    if corpus.source == "ir_datasets":
-        import ir_datasets
-
-        known = ir_datasets.load(corpus.dataset).docs_count()
-        return min(known or corpus.size or UNKNOWN_DOCUMENTS, corpus.size or known or UNKNOWN_DOCUMENTS)
     from dsi.corpus.ingest import open_source
 
     source = open_source(corpus)
     if not source.files:
-        return corpus.size or UNKNOWN_DOCUMENTS
+        return corpus.size
     first = [len(document.content().encode()) for _, document in islice(source.documents(), 1_000)]
     largest = max(source.files.values(), key=lambda path: path.stat().st_size)
     texts = largest.stat().st_size * (COMPRESSION if largest.suffix in (".gz", ".tgz") else 1)

@@ -318,17 +318,22 @@ class Run:
             splits = Corpus(corpus).splits
         if faults := find_faults(self.config, missing, splits):
             raise DsiError(*faults)
+        scale = self.scale(documents)
+        if scale is None:
+            return
         fresh = [name for name in missing if not self.store.partial(name, self.fingerprint(STAGES[name])).exists()]
-        costs = estimate(self.scale(documents))
+        costs = estimate(scale)
         if faults := room_faults({name: costs[name] for name in fresh if name in costs}, self.folder.parent):
             raise DsiError(*faults)
 
-    def scale(self, documents: int | None = None, speed: float = 1.0) -> Scale:
-        """What the estimate of the experiment is made from. Documents that are not given are counted, roughly; `speed`
-        is in FLOPs a second."""
+    def scale(self, documents: int | None = None, speed: float = 1.0) -> Scale | None:
+        """What the estimate of the experiment is made from. Documents that are not given are counted, roughly; None
+        where that is not possible. `speed` is in FLOPs a second."""
         manifest = read_manifest(self.stored(STAGES["corpus"]))
         if documents is None:
             documents = manifest["counts"]["documents"] if manifest else count_documents(self.config.corpus)
+        if documents is None:
+            return None
         return Scale(self.config, documents, self.config.corpus.evaluation_queries or UNKNOWN_QUERIES, speed)
 
     def build(self, stage: Stage) -> None:

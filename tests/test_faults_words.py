@@ -232,7 +232,7 @@ def test_tuning_without_dev_queries_is_refused_before_the_work(tmp_path: Path) -
         "baselines": {"bm25": {"tune": True}},
     }
     with pytest.raises(DsiError, match=r"baselines\.bm25\.tune"):
-        Run(Config.model_validate(values), "x", tmp_path / "runs").build(STAGES["corpus"])
+        Run(Config.model_validate(values), "x", tmp_path / "runs").check()
     with pytest.raises(ValueError, match=r"baselines\.bm25\.tune needs a split dev"):
         Config.model_validate(
             {**values, "corpus": {"source": "ir_datasets", "dataset": "x", "splits": {"test": "x/test"}}}

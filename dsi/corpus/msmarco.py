@@ -8,7 +8,6 @@ Each is read as it is, with .gz added, or inside a .tar.gz, as MS MARCO publishe
 dev and dev.small, a part of dev; where the queries of dev.small are not there by themselves, those of dev are read.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from dsi.config import USUAL_SPLITS, CorpusConfig
 from dsi.corpus.files import Folder, TextFile, parse_relevance
 from dsi.corpus.source import Source, Where, choose_splits
 from dsi.corpus.store import Document, Qrel, Query
-from dsi.corpus.tables import DOCUMENT_ID, ITERATION, QUERY_ID, RELEVANCE, TEXT, Table
+from dsi.corpus.tables import DOCUMENT_ID, ITERATION, QUERY_ID, RELEVANCE, TEXT, Table, say
 from dsi.errors import DsiError
 
 
@@ -33,12 +32,12 @@ class MsMarco:
         self._folder = folder
         self._collection = Table(folder.get("collection.tsv"), (DOCUMENT_ID, TEXT))
         named = dict(splits)
-        self._untold = set[str]()  # splits that are read from their small parts, which nobody has been told yet
+        self._small = set[str]()  # splits that are read from their small parts
         for split in USUAL_SPLITS:
             small = f"{split}.small"
             if split not in named and not all(self._parts(split).values()) and all(self._parts(small).values()):
                 named[split] = small
-                self._untold.add(split)
+                self._small.add(split)
         self.splits = choose_splits(named, self._parts)
         self._queries, self._qrels = dict[str, Table](), dict[str, Table]()
         for split, name in self.splits.items():
@@ -57,9 +56,8 @@ class MsMarco:
             yield where, Document(doc_id, "", text)
 
     def queries(self, split: str) -> Iterator[tuple[Where, Query]]:
-        if split in self._untold:
-            self._untold.remove(split)
-            print(f"{self._folder.path}: split {split} is {split}.small, whose files are all there", file=sys.stderr)
+        if split in self._small:
+            say(f"{self._folder.path}: split {split} is {split}.small, whose files are all there")
         for where, (query_id, text) in self._queries[split].rows():
             yield where, Query(query_id, text)
 

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from dsi.corpus.files import TextFile, split_fields
 from dsi.corpus.source import Where
@@ -32,7 +33,6 @@ class Table:
         """
         self.file = file
         self._columns, self._separator, self._headed = columns, separator, headed
-        self._said = set[int]()  # numbers of lines
 
     def rows(self) -> Iterator[tuple[Where, list[str]]]:
         """The fields of each row, with its place.
@@ -70,9 +70,13 @@ class Table:
         return False
 
     def _say(self, where: Where, what: str) -> None:
-        if where.number not in self._said:
-            self._said.add(where.number)
-            print(f"{where}: {what}", file=sys.stderr)
+        say(f"{where}: {what}")
+
+
+@cache
+def say(message: str) -> None:
+    """Print a line on stderr, once however often the file that it is about is read."""
+    print(message, file=sys.stderr)
 
 
 def _has_digit(text: str) -> bool:
