@@ -148,9 +148,7 @@ def _check(options: argparse.Namespace) -> None:
     speed = options.speed / EFFICIENCY if options.speed else multiplication_speed(compute_device())
     scale = run.scale(options.documents, speed)
     if scale is None:
-        raise DsiError(
-            "no fault was found; for an estimate of the cost, say how many documents there are (--documents)"
-        )
+        raise DsiError("no fault was found; for an estimate, say how many documents there are with --documents")
     missing = {stage.name for stage in run.missing()}
     costs = {name: cost for name, cost in estimate(scale).items() if STAGES[name].asked(run.config)}
     print(cost_table(scale, costs, missing))

@@ -139,4 +139,4 @@ def test_documents_are_counted_roughly(project: Path) -> None:
     assert count_documents(load_config("a.yaml", ["corpus.size=7"]).corpus) == 7
     lines = "".join(f"D{n}\tsome text of a document that is {n} words long\n" for n in range(20_000))
     (project / "corpus/collection.tsv").write_text(lines)
-    assert 15_000 < count_documents(load_config("a.yaml").corpus) < 25_000
+    assert 15_000 < (count_documents(load_config("a.yaml").corpus) or 0) < 25_000
