@@ -76,8 +76,8 @@ def check_name(name: str) -> None:
     for part in name.split("/"):
         if not part or part.startswith(".") or not part.isprintable() or len(part.encode()) > LONGEST_NAME:
             raise DsiError(
-                f"--name {name!r:.80}: the name of a run has characters that can be printed, {LONGEST_NAME} bytes at"
-                " most, and does not begin with a dot or a slash"
+                f"{name!r:.80} cannot be the name of a run: it has characters that can be printed, {LONGEST_NAME} bytes"
+                " at most, and no part of it begins with a dot or is empty"
             )
 
 

@@ -12,6 +12,8 @@ from dsi.config import Config, CorpusConfig, Section
 from dsi.runtime.contents import Contents
 
 CONTENT = "content"
+CHECKPOINT_FILES = ("config.json", "modules.json")
+"""Files of which every checkpoint has one: T5's and sentence-transformers'."""
 NO_CONTENT = {MANIFEST, *EDITABLE}
 """Files of a stage's folder that change without its content."""
 
@@ -58,6 +60,8 @@ def _content(key: str, value: Any, contents: Contents, recorded: Any, source: Co
         from dsi.doc2query.predictions import files_of
 
         return {CONTENT: contents.of_all({file.name: file for file in files_of(value)})}
+    if path.is_dir() and not any((path / name).exists() for name in CHECKPOINT_FILES):
+        return value  # which is no checkpoint, and may be a folder of anything: the check before the work refuses it
     return {CONTENT: contents.of(path, NO_CONTENT)}
 
 

@@ -293,12 +293,15 @@ class Run:
 
     def missing(self, goals: Iterable[str] = ()) -> list[Stage]:
         """The stages that are not built yet of those that the goals need, names of stages; by default of all."""
+        return [stage for stage in self._needed(goals) if read_manifest(self.stored(stage)) is None]
+
+    def _needed(self, goals: Iterable[str]) -> list[Stage]:
+        """The stages with these names, by default all, and those that they need."""
         needed = {*goals} or {*STAGES}
         for stage in reversed(STAGES.values()):
             if stage.name in needed:
                 needed |= {upstream.name for upstream in self.reads(stage)}
-        asked = [stage for stage in STAGES.values() if stage.name in needed and stage.asked(self.config)]
-        return [stage for stage in asked if read_manifest(self.stored(stage)) is None]
+        return [stage for stage in STAGES.values() if stage.name in needed and stage.asked(self.config)]
 
     def check(self, goals: Iterable[str] = (), documents: int | None = None) -> None:
         """See that the stages that these goals need, by default all, can be made as far as that is known before.
@@ -308,7 +311,11 @@ class Run:
         """
         if not is_first_process():
             return
-        missing = [stage.name for stage in self.missing(goals)]
+        try:
+            missing = [stage.name for stage in self.missing(goals)]
+        except DsiError as error:  # of the corpus's files, without which there is no fingerprint
+            found = find_faults(self.config, [stage.name for stage in self._needed(goals)])
+            raise DsiError(*dict.fromkeys([*error.faults, *found])) from None
         if not missing:
             return
         corpus, splits = self.stored(STAGES["corpus"]), None

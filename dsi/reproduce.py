@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dsi.config import Override, Rate, Section, load_config, read_section
+from dsi.config import FilePath, Override, Rate, Section, load_config, overlaps, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
 from dsi.report.tables import text_table
@@ -30,7 +30,7 @@ Scores = dict[str, dict[str, float]]
 class Experiment(Section):
     """One of the runs, as above."""
 
-    config: str
+    config: FilePath
     set: dict[str, Any] = Field(default_factory=dict)
     given: list[str] = Field(default_factory=list)
     expected: Annotated[Scores, Field(min_length=1)]
@@ -44,6 +44,31 @@ class Reproduction(Section):
     runs: Annotated[dict[str, Experiment], Field(min_length=1)]
 
 
+def planned(path: Path, overrides: list[str], runs_folder: Path) -> dict[str, Run]:
+    """The experiments of the file `path` by name, of which nothing is run; without those that lack a `given` key.
+
+    Raises:
+        DsiError: the file or a configuration is faulty; with all faults found, each once.
+    """
+    wanted = read_section(path, Reproduction)
+    given = {override.partition("=")[0]: override for override in overrides}
+    shared = given.keys() - {key for experiment in wanted.runs.values() for key in experiment.given}
+    experiments: dict[str, Run] = {}
+    faults: dict[str, None] = {}
+    for name, experiment in wanted.runs.items():
+        passed = [key for key in given if key in shared or key in experiment.given]
+        settings: list[Override] = [*(given[key] for key in passed), *experiment.set.items()]
+        faults |= {f"--set {key}: runs.{name} of {path} sets it": None for key in overlaps(passed, experiment.set)}
+        if given.keys() >= set(experiment.given):
+            try:
+                experiments[name] = Run(load_config(experiment.config, settings), name, runs_folder)
+            except DsiError as error:
+                faults |= dict.fromkeys(error.faults)
+    if faults:
+        raise DsiError(*faults)
+    return experiments
+
+
 def reproduce(path: Path, overrides: list[str], runs_folder: Path) -> bool:
     """Run the experiments of the file `path`, print the verdicts, and return whether none of them is FAIL.
 
@@ -52,14 +77,7 @@ def reproduce(path: Path, overrides: list[str], runs_folder: Path) -> bool:
             an error.
     """
     wanted = read_section(path, Reproduction)
-    given = {override.partition("=")[0]: override for override in overrides}
-    shared = given.keys() - {key for experiment in wanted.runs.values() for key in experiment.given}
-    experiments: dict[str, Run] = {}
-    for name, experiment in wanted.runs.items():
-        passed = [override for key, override in given.items() if key in shared or key in experiment.given]
-        settings: list[Override] = [*passed, *experiment.set.items()]
-        if given.keys() >= set(experiment.given):
-            experiments[name] = Run(load_config(path.parent / experiment.config, settings), name, runs_folder)
+    experiments = planned(path, overrides, runs_folder)
     rows = []
     for name, experiment in wanted.runs.items():
         run = experiments.get(name)

@@ -16,13 +16,13 @@ Combinations share the stages that are the same for them (the store is content-a
 done again: interrupted, the same command goes on.
 """
 
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from dsi.config import Config, Override, Section, load_config, read_section
+from dsi.config import Config, FilePath, Override, Section, load_config, overlaps, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
 from dsi.report.comparison import Result, read_results, write_comparison
@@ -37,7 +37,7 @@ Choice = tuple[str, dict[str, Any]]
 class SweepConfig(Section):
     """The file of a sweep, as above."""
 
-    config: str
+    config: FilePath
     set: dict[str, Any] = Field(default_factory=dict)
     grid: Annotated[dict[str, list[Any] | dict[str, dict[str, Any]]], Field(min_length=1)]
     x: str
@@ -45,10 +45,23 @@ class SweepConfig(Section):
     """The measure in the table and the plots."""
 
     @model_validator(mode="after")
-    def _axis_exists(self) -> Self:
-        if self.x not in self.grid:
-            raise ValueError(f"x: {self.x} is not in the grid; it has: {', '.join(self.grid)}")
+    def _axes_are_apart(self) -> Self:
+        faults = [] if self.x in self.grid else [f"x: {self.x} is not in the grid; it has: {', '.join(self.grid)}"]
+        faults += [f"grid: {axis} has no values" for axis, values in self.grid.items() if not values]
+        for (axis, keys), (other, others) in combinations(self.axis_keys().items(), 2):
+            faults += [f"grid: {axis} and {other} both set {key}" for key in overlaps(keys, others)]
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
+
+    def axis_keys(self) -> dict[str, list[str]]:
+        """The keys that the values of each axis set."""
+        return {
+            axis: list(dict.fromkeys(key for keys in values.values() for key in keys))
+            if isinstance(values, dict)
+            else [axis]
+            for axis, values in self.grid.items()
+        }
 
     def combinations(self) -> list[dict[str, Choice]]:
         """Every combination, as the choice on each axis."""
@@ -61,6 +74,35 @@ class SweepConfig(Section):
         return [dict(zip(self.grid, chosen, strict=True)) for chosen in product(*axes)]
 
 
+def planned(path: Path, overrides: list[str], runs_folder: Path) -> list[tuple[dict[str, Choice], Run]]:
+    """Every combination of the sweep in the file `path`, with its experiment, of which nothing is run.
+
+    Raises:
+        DsiError: the file or a configuration is faulty; with all faults found, each once.
+    """
+    config = read_section(path, SweepConfig)
+    in_grid = [key for keys in config.axis_keys().values() for key in keys]
+    options = [override.partition("=")[0] for override in overrides]
+    faults = {f"--set {key}: the grid of {path} sets it": None for key in overlaps(options, in_grid)}
+    runs: dict[str, tuple[dict[str, Choice], Run]] = {}
+    for chosen in config.combinations():
+        own = [item for _, values in chosen.values() for item in values.items()]
+        settings: list[Override] = [*config.set.items(), *overrides, *own]
+        name = "/".join([path.stem, "_".join(label.replace("/", "-") for label, _ in chosen.values())])
+        if name in runs:
+            faults[f"{path}: grid: two combinations would be the run {name}; give the values names"] = None
+        try:
+            experiment = load_config(config.config, settings)
+            if config.measure not in experiment.evaluation.measures:
+                raise DsiError(f"{path}: measure: {config.measure} is not among evaluation.measures of the experiment")
+            runs[name] = chosen, Run(experiment, name, runs_folder)
+        except DsiError as error:
+            faults |= dict.fromkeys(error.faults)
+    if faults:
+        raise DsiError(*faults)
+    return list(runs.values())
+
+
 def sweep(path: Path, overrides: list[str], runs_folder: Path) -> Path:
     """Run every combination of the sweep NAME.yaml; write `sweep.tsv`, `sweep.md` and plots into the folder NAME below
     that of all runs, and return it. `overrides`, `section.key=value`, are for all combinations.
@@ -69,18 +111,9 @@ def sweep(path: Path, overrides: list[str], runs_folder: Path) -> Path:
         DsiError: the file or a configuration is faulty, in which case nothing is run, or a stage fails.
     """
     config = read_section(path, SweepConfig)
-    combinations = config.combinations()
-    experiments = []
-    for chosen in combinations:  # all are read before the first is run, so that a mistake shows now
-        own = [item for _, values in chosen.values() for item in values.items()]
-        settings: list[Override] = [*config.set.items(), *overrides, *own]
-        name = "/".join([path.stem, "_".join(label.replace("/", "-") for label, _ in chosen.values())])
-        experiment = load_config(path.parent / config.config, settings)
-        if config.measure not in experiment.evaluation.measures:
-            raise DsiError(f"{path}: measure: {config.measure} is not among evaluation.measures of the experiment")
-        experiments.append(Run(experiment, name, runs_folder))
+    experiments = planned(path, overrides, runs_folder)
     results: list[Result] = []
-    for number, (chosen, run) in enumerate(zip(combinations, experiments, strict=True), start=1):
+    for number, (chosen, run) in enumerate(experiments, start=1):
         print(f"==== {number} of {len(experiments)}: {run.folder.name}", flush=True)
         run.run()
         if is_first_process():

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsi import reproduce, sweep
 from dsi.cli import main
 from dsi.config import Config, describe, load_config, read_part, read_section
 from dsi.config.search import SearchConfig
 from dsi.errors import DsiError
+from dsi.pipeline import Run
 from dsi.reproduce import Reproduction
 from dsi.sweep import SweepConfig
 
@@ -227,3 +229,136 @@ def test_null_written_in_a_file_is_null(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("generator: {checkpoint: null, d_model: null, steps: 3}\nmodel: {checkpoint: ~}")
     config = load_config(tmp_path / "a.yaml")
     assert (config.generator.checkpoint, config.generator.d_model, config.generator.num_layers) == (None, 256, 1)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("model.checkpoint=", "--set model.checkpoint: there is no value; write null"),
+        ("corpus.size= ", "--set corpus.size: there is no value; write null"),
+        ("search=", "--set search: there is no value; write null"),
+        ("evaluation.measures=[RR@10] # x", "not valid YAML"),
+        ("doc2query.t5.prefix='a' # x", "not valid YAML"),
+        ("doc2query.t5.prefix='a', 'b'", "expected one value, found 2"),
+        ("training.learning_rate=e5", "--set training.learning_rate: input should be a valid number, found 'e5'"),
+        ("training.learning_rate=.e5", "found '.e5'"),
+        ("training.learning_rate=+.", "found '+.'"),
+        ("training.steps=१२", "--set training.steps: input should be a valid integer"),
+        ("baselines.bm25.k1=1e999", "--set baselines.bm25.k1: input should be a finite number"),
+        ("training.consistency=1e999", "--set training.consistency: input should be a finite number"),
+        ("search..beam=3", "expected section.key=value"),
+        (".beam=3", "expected section.key=value"),
+        ("search.=3", "expected section.key=value"),
+        (" search.beam=3", "expected section.key=value"),
+        ("search\n.beam=3", "expected section.key=value"),
+        ("search.beam.x=3", "--set search.beam: input should be a valid integer"),
+        (".".join("a" * 3_000) + "=1", "--set a: unknown key"),
+        ("corpus.path=''", "--set corpus.path: expected a path, found ''"),
+        ('model.checkpoint="a\\0b"', "--set model.checkpoint: expected a path"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(override: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(DsiError) as error:
+        value_of(override, tmp_path)
+    (fault,) = error.value.faults
+    assert says in fault
+    assert "\n" not in fault
+
+
+def test_an_option_for_a_section_changes_its_keys_only(tmp_path: Path) -> None:
+    text = "docids: {kind: semantic, clusters: 80}\ncorpus: {splits: {train: a}}"
+    docids = value_of("docids={leaf_size: 5}", tmp_path, text)
+    assert (docids.kind, docids.clusters, docids.leaf_size) == ("semantic", 80, 5)
+    assert value_of("corpus.splits={dev: b}", tmp_path, text) == {"dev": "b"}  # a key of the user's own names
+    assert value_of("search.beam= 20", tmp_path) == 20
+
+
+def test_a_heading_with_nothing_below_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("search: {beam: 200}\nextends:\n")
+    for section, beam in (("search:", 200), ("search: {}", 200), ("search: null", SearchConfig().beam)):
+        (tmp_path / "a.yaml").write_text(f"extends: base.yaml\n{section}\n")
+        assert load_config(tmp_path / "a.yaml").search.beam == beam
+    (tmp_path / "a.yaml").write_text("search: ~")
+    assert read_part(tmp_path / "a.yaml", "search", SearchConfig, {"beam": 7}).beam == 7
+    (tmp_path / "a.yaml").write_text("null")
+    assert load_config(tmp_path / "a.yaml") == Config()
+
+
+def test_a_path_beside_the_shell_but_not_beside_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("configs", "runs/x/model", "t5-small", "data"):
+        Path(folder).mkdir(parents=True)
+    for text, path in (
+        ("model: {checkpoint: runs/x/model}", "runs/x/model"),
+        ("model: {checkpoint: t5-small}", "t5-small"),  # transformers would take the folder, too
+        ("corpus: {source: beir, path: data}", "data"),
+    ):
+        Path("configs/a.yaml").write_text(text)
+        with pytest.raises(DsiError, match=rf"configs/a\.yaml: .*relative to their file.* write \.\./{path}$"):
+            load_config("configs/a.yaml")
+    Path("configs/a.yaml").write_text("model: {checkpoint: runs/later/model}")  # no name on the hub has three parts
+    assert load_config("configs/a.yaml").model.checkpoint == str(tmp_path / "configs/runs/later/model")
+    assert load_config("configs/a.yaml", ["model.checkpoint=t5-small"]).model.checkpoint == str(tmp_path / "t5-small")
+
+
+def test_paths_beside_a_linked_folder(tmp_path: Path) -> None:
+    for folder in ("real/configs", "real/data", "data"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "configs").symlink_to("real/configs")
+    text = "corpus: {source: beir, path: ../data}\nmodel: {checkpoint: ../data}"
+    (tmp_path / "configs/a.yaml").write_text(text)
+    config = load_config(tmp_path / "configs/a.yaml")
+    assert config.corpus.path is not None
+    assert Path(config.corpus.path).resolve() == tmp_path / "real/data"  # as extends and the shell find it
+    assert config.model.checkpoint == str(tmp_path / "real/data")
+
+
+def test_all_combinations_that_are_impossible_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("model: {head: pawa}\ntraining: {dev_ranking: leaf}\nevaluation: {baseline: x}")
+    with pytest.raises(DsiError) as error:
+        load_config(tmp_path / "a.yaml")
+    assert len(error.value.faults) == 3
+    (tmp_path / "a.yaml").write_text('"a\\nb": 1')
+    with pytest.raises(DsiError, match=r"a\.yaml: 'a\\nb': unknown key"):
+        load_config(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../b", "/tmp/x", "", "a//b", ".store", "x" * 256, "a\0b"])
+def test_names_stay_among_the_runs(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DsiError, match="cannot be the name of a run"):
+        Run(Config(), name, tmp_path)
+    (tmp_path / "base.yaml").write_text("")
+    expected = {"config": "base.yaml", "expected": {"dsi": {"RR@10": 0.5}}}
+    (tmp_path / "scores.yaml").write_text(json.dumps({"runs": {f"x/{name}": expected}}))
+    with pytest.raises(DsiError, match="cannot be the name of a run"):
+        reproduce.planned(tmp_path / "scores.yaml", [], tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("grid", "options", "faults"),
+    [
+        ("{a: {..: {search.beam: 5}}}", [], ["'grid/..' cannot be the name of a run"]),
+        ("{a: {x/y: {}, x-y: {}}}", [], ["grid: two combinations would be the run grid/x-y"]),
+        ("{a: {b: {search.beam: 5}}, search.beam: [5]}", [], ["grid: a and search.beam both set search.beam"]),
+        ("{a: {b: {docids.kind: naive}}}", ["docids={seed: 1}"], ["--set docids: the grid of"]),
+        ("{a: []}", [], ["grid: a has no values"]),
+        ("{a: {b: {search.beam: x}, c: {search.beem: 1}}}", ["search.max_beam"], ["--set 'search", "beam", "beem"]),
+    ],
+)
+def test_faults_of_a_sweep_are_told_together(grid: str, options: list[str], faults: list[str], tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("")
+    (tmp_path / "grid.yaml").write_text(f"config: base.yaml\ngrid: {grid}\nx: a")
+    with pytest.raises(DsiError) as error:
+        sweep.planned(tmp_path / "grid.yaml", options, tmp_path / "runs")
+    assert len(error.value.faults) == len(faults)
+    assert all(expected in fault for expected, fault in zip(faults, sorted(error.value.faults), strict=True))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_option_that_scores_set_themselves_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("")
+    scores = tmp_path / "scores.yaml"
+    scores.write_text("runs: {a: {config: base.yaml, set: {search.beam: 5}, expected: {dsi: {RR@10: 0.5}}}}")
+    with pytest.raises(DsiError, match=r"--set search\.beam: runs\.a of .* sets it"):
+        reproduce.planned(scores, ["search.beam=9"], tmp_path)
+    assert reproduce.planned(scores, ["search.max_beam=99"], tmp_path)["a"].config.search.beam == 5

@@ -223,7 +223,7 @@ def test_files_are_read_and_written_in_utf8_whatever_the_locale() -> None:
     "name", ["", ".", "..", ".store", "../x", "/x", "x/", "x//y", "a\nb", "b\udce9", "\x1b[31m", "x" * 300]
 )
 def test_a_name_that_would_leave_the_runs_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DsiError, match=r"--name .*: the name of a run") as error:
+    with pytest.raises(DsiError, match=r"cannot be the name of a run") as error:
         Run(Config(), name, tmp_path)
     assert str(error.value).isprintable()
 

@@ -14,9 +14,10 @@ from dsi.config.embeddings import EmbeddingsConfig
 from dsi.config.evaluation import EvaluationConfig, cutoff_of
 from dsi.config.experiment import Config
 from dsi.config.generator import GeneratorConfig
-from dsi.config.load import CONFIG, Override, load_config, read_part, read_section
+from dsi.config.load import CONFIG, Override, load_config, overlaps, read_part, read_section
 from dsi.config.model import BackboneConfig, ModelConfig, T5Sizes
 from dsi.config.report import ReportConfig
+from dsi.config.scalars import FilePath
 from dsi.config.search import Ranking, SearchConfig
 from dsi.config.section import Rate, Section
 from dsi.config.tokenizer import TokenizerConfig

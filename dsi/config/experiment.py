@@ -1,5 +1,6 @@
 """The whole configuration of an experiment, and which of its keys do not go together."""
 
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, Self
 
@@ -38,45 +39,38 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
-    def _head_suits_the_docids(self) -> Self:
+    def _keys_go_together(self) -> Self:
+        if faults := [*self._head_faults(), *self._generator_faults(), *self._evaluation_faults()]:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _head_faults(self) -> Iterator[str]:
         kind, head = self.docids.kind, self.model.head
         if head == "pawa" and kind not in ("semantic_2d", "residual"):
-            raise ValueError(f"model.head=pawa needs docids.kind semantic_2d or residual, not {kind}")
+            yield f"model.head=pawa needs docids.kind semantic_2d or residual, not {kind}"
         if head == "hierarchical_softmax" and kind == "atomic":
-            raise ValueError(
+            yield (
                 "model.head=hierarchical_softmax needs docids of several tokens; atomic ones have none above the leaves"
             )
         if self.training.dev_ranking == "leaf" and head != "hierarchical_softmax":
-            raise ValueError("training.dev_ranking=leaf needs model.head=hierarchical_softmax")
-        self.search.check_head(head)
-        return self
+            yield "training.dev_ranking=leaf needs model.head=hierarchical_softmax"
+        try:
+            self.search.check_head(head)
+        except ValueError as error:
+            yield str(error)
 
-    @model_validator(mode="after")
-    def _generator_exists(self) -> Self:
+    def _generator_faults(self) -> Iterator[str]:
         if self.doc2query.t5.queries and self.generator.checkpoint is None and not self.generator.is_trained:
-            raise ValueError("doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0")
-        return self
+            yield "doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0"
 
-    @model_validator(mode="after")
-    def _baseline_is_run(self) -> Self:
+    def _evaluation_faults(self) -> Iterator[str]:
         systems = ["dsi", *self.baselines.systems]
         if self.evaluation.baseline is not None and self.evaluation.baseline not in systems:
-            raise ValueError(
-                f"evaluation.baseline={self.evaluation.baseline} is not run; there are: {', '.join(systems)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _rankings_are_deep_enough(self) -> Self:
-        if self.evaluation.measures != EvaluationConfig().measures and self.too_deep:
-            raise ValueError(self.too_deep[0])
-        return self
-
-    @model_validator(mode="after")
-    def _tuning_has_queries(self) -> Self:
+            yield f"evaluation.baseline={self.evaluation.baseline} is not run; there are: {', '.join(systems)}"
+        if self.evaluation.measures != EvaluationConfig().measures:
+            yield from self.too_deep
         if self.baselines.bm25.tune and self.corpus.source == "ir_datasets" and DEV not in self.corpus.splits:
-            raise ValueError("baselines.bm25.tune needs a split dev; name one under corpus.splits")
-        return self
+            yield "baselines.bm25.tune needs a split dev; name one under corpus.splits"
 
     @model_validator(mode="after")
     def _evaluation_split_is_read(self) -> Self:

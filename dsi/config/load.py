@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from dsi.config.experiment import Config
 from dsi.config.messages import explain
-from dsi.config.scalars import NULL, Origin
+from dsi.config.scalars import Origin, is_null
 from dsi.config.section import Section
 from dsi.config.yaml_text import parse_option, parse_yaml
 from dsi.errors import DsiError
@@ -45,6 +45,16 @@ def load_config(path: str | Path, overrides: Iterable[Override] = ()) -> Config:
     return config
 
 
+def overlaps(keys: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those of the dotted keys that are one of the others, lie in it or hold it.
+
+    >>> overlaps(["docids", "search.beam", "training.seed"], ["docids.kind", "training.seed"])
+    ['docids', 'training.seed']
+    """
+    others = [f"{other}." for other in others]
+    return [key for key in keys if any(f"{key}.".startswith(other) or other.startswith(f"{key}.") for other in others)]
+
+
 def read_section(path: Path, kind: type[AnySection]) -> AnySection:
     """Read a YAML file that is one section of its own.
 
@@ -60,7 +70,8 @@ def read_part(path: Path, name: str, kind: type[AnySection], changes: dict[str, 
     Raises:
         DsiError: the file cannot be read, or a key of the section is wrong.
     """
-    values = _read(path).get(name) or {}
+    values: Any = _read(path).get(name)
+    values = {} if is_null(values) else values
     section = _validated(kind, values, str(path), name=name)
     return _validated(kind, {**values, **changes}, None, name=name) if changes else section
 
@@ -73,7 +84,8 @@ def _validated(kind: type[AnySection], values: Any, path: str | None, name: str 
         root, above = (Config, [name]) if name else (kind, [])
         faults: list[ErrorDetails] = [{**wrong, "loc": (*above, *wrong["loc"])} for wrong in error.errors()]
         written = {name: values} if name else values
-        raise DsiError(*(explain(wrong, path, written, root) for wrong in faults)) from None
+        explained = [explain(wrong, path, written, root) for wrong in faults]
+        raise DsiError(*(line for fault in explained for line in fault.splitlines())) from None
     except RecursionError:
         raise DsiError(f"{path}: nested too deeply") from None
 
@@ -89,12 +101,12 @@ def _parsed(path: Path) -> Any:
 def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The values in a file and in those that it extends, of which `extended_by` are open."""
     values = _parsed(path)
-    if values is None:
+    if is_null(values):
         values = {}
     if not isinstance(values, dict):
         raise DsiError(f"{path}: a configuration is a mapping of sections, found {str(values)!r:.60}")
     base = values.pop("extends", None)
-    if base is None:
+    if is_null(base):
         return values
     if not isinstance(base, str) or not base:
         raise DsiError(f"{path}: extends: expected the path of a file")
@@ -104,19 +116,31 @@ def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-        for key, value in values.items()
-    }
-    return {**base, **both}
+    """The values, and those of `base` for keys that they lack: all of a section that is left empty."""
+    both = dict(base)
+    for key, value in values.items():
+        is_section = isinstance(base.get(key), dict)
+        if is_section and isinstance(value, dict):
+            both[key] = _merged(base[key], value)
+        elif not (is_section and value == ""):
+            both[key] = value
+    return both
 
 
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    """Give a dotted key a value; a mapping for a section changes the keys in it only."""
     *sections, last = key.split(".")
     for section in sections:
-        if values.get(section) is None or values[section] in NULL:  # a section that is left empty
+        if not isinstance(values.get(section), dict):  # left empty, or at fault
             values[section] = {}
         values = values[section]
-        if not isinstance(values, dict):
-            raise DsiError(f"--set {key}: {section} is a value, not a section")
+    if isinstance(value, dict) and isinstance(values.get(last), dict) and _is_section(key):
+        value = _merged(values[last], value)
     values[last] = value
+
+
+def _is_section(key: str) -> bool:
+    try:
+        return isinstance(Config()[key], Section)
+    except AttributeError:
+        return False

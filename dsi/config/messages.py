@@ -1,12 +1,13 @@
 """What is wrong with a configuration, in words: the file or the option, the key, and what is allowed."""
 
 import difflib
+import reprlib
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from dsi.config.experiment import Config
-from dsi.config.scalars import Origin, Scalar
+from dsi.config.scalars import MISREAD, Origin, Scalar
 from dsi.config.section import Section
 
 RENAMED = {
@@ -20,6 +21,8 @@ RENAMED = {
     "docids.alphabet=pieces": "tokens",
 }
 """The present names of keys, and of values of keys, that had other names once."""
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 100
 
 
 def explain(error: ErrorDetails, path: str | None, values: Any, root: type[Section] = Config) -> str:
@@ -27,13 +30,13 @@ def explain(error: ErrorDetails, path: str | None, values: Any, root: type[Secti
 
     It names the file or the option in which the value is written; `path` if that is not known.
     """
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) if str(part).isprintable() else ascii(part) for part in error["loc"])
     file = f"{path}: " if path is not None else ""
     written = _origin(values, error["loc"])
     origin = written.of(key) if written else f"{file}{key}" if key else str(path)
     if error["type"] == "extra_forbidden" and key in RENAMED:
         return f"{origin}: this key is called {RENAMED[key]} now"
-    if (value := f"{key}={error['input']}") in RENAMED:
+    if isinstance(error["input"], str) and (value := f"{key}={error['input']}") in RENAMED:
         return f"{origin}: {error['input']} is called {RENAMED[value]} now"
     if error["type"] == "extra_forbidden":
         siblings = _keys(error["loc"][:-1], root)
@@ -42,9 +45,11 @@ def explain(error: ErrorDetails, path: str | None, values: Any, root: type[Secti
         return f"{origin}: unknown key; {hint}allowed here: {', '.join(siblings)}"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{file}{message}"
+        return "\n".join(f"{file}{fault}" for fault in message.splitlines())
+    if error["type"] == MISREAD:
+        return f"{origin}: {message}"
     found = str(error["input"]) if isinstance(error["input"], str) else error["input"]
-    return f"{origin}: {message[0].lower()}{message[1:]}, found {found!r:.100}"
+    return f"{origin}: {message[0].lower()}{message[1:]}, found {_SHOWN.repr(found)}"
 
 
 def _origin(values: Any, location: tuple[int | str, ...]) -> Origin | None:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from dsi.config.scalars import PathOrName, typed
+from dsi.config.scalars import PathOrName, is_null
 from dsi.config.section import Count, Section, Share
 
 RANDOM_SIZES = {"d_model": 256, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 4, "d_kv": 64, "d_ff": 512}
@@ -35,9 +35,9 @@ class T5Sizes(Section):
         if not isinstance(values, dict):
             return values
         checkpoint = values.get("checkpoint", cls.model_fields["checkpoint"].default)
-        if typed(checkpoint, str | None) is not None:
+        if not is_null(checkpoint):
             return values
-        return values | {key: size for key, size in RANDOM_SIZES.items() if typed(values.get(key), str | None) is None}
+        return values | {key: size for key, size in RANDOM_SIZES.items() if is_null(values.get(key))}
 
 
 class BackboneConfig(T5Sizes):

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-INTEGER = re.compile(r"[-+]?\d+(_\d+)*")
-FLOAT = re.compile(r"[-+]?(\d+(_\d+)*)?\.?\d*([eE][-+]?\d+)?(?<=[\d.])")
+from pydantic_core import PydanticCustomError
+
+INTEGER = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
+FLOAT = re.compile(r"[-+]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 NULL = ("", "null", "Null", "NULL", "~")
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(/[\w.-]+)?", re.ASCII)
+MISREAD = "misread"
+"""The type of the errors that this module raises within pydantic."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +53,46 @@ class PathMark:
     or_name: bool = False
 
     def resolve(self, scalar: Scalar) -> str:
-        """The path, or the name: that is what does not exist beside its file and does not begin with ./, ../, / or ~.
+        """The path, or the name: `name` or `owner/name` where nothing of that name exists beside its file.
 
         Where there may be names, a path is from the root, so that it cannot be taken for one.
+
+        Raises:
+            PydanticCustomError: it is no path, or is there beside the shell but not beside its file.
         """
         text = os.path.expanduser(scalar)
-        path = os.path.normpath(os.path.join(scalar.origin.folder, text))
-        if not text or not self.or_name:
-            return path if text else text
-        is_path = text.startswith(("/", "./", "../")) or text in (".", "..") or os.path.exists(path)
-        return os.path.abspath(path) if is_path else str(scalar)
+        if not text or "\0" in text:
+            raise _misread(f"expected a path, found {str(scalar)!r:.100}")
+        path = os.path.join(scalar.origin.folder, text)
+        if os.path.realpath(tidy := os.path.normpath(path)) == os.path.realpath(path):  # no `..` leaves a linked folder
+            path = tidy
+        if not os.path.exists(path) and os.path.exists(text):
+            instead = os.path.relpath(os.path.realpath(text), os.path.realpath(scalar.origin.folder))
+            raise _misread(
+                f"paths are relative to their file, and there is no {path}; to mean ./{text}, write {instead}"
+            )
+        if self.or_name and (os.path.exists(path) or not HUB_NAME.fullmatch(text)):
+            return os.path.abspath(path) if path == tidy else os.path.realpath(path)
+        return str(scalar) if self.or_name else path
+
+
+def is_null(value: Any) -> bool:
+    """Whether a value is null where null is allowed."""
+    return value is None or (isinstance(value, Scalar) and value.is_plain and value.strip() in NULL)
+
+
+def check_given(value: Any) -> None:
+    """See that an option has a value; it has none, say, where a variable of the shell is not set.
+
+    Raises:
+        PydanticCustomError: it has none.
+    """
+    if isinstance(value, Scalar) and value.origin.is_option and value.is_plain and not value.strip():
+        raise _misread("there is no value; write null to mean none")
+
+
+def _misread(fault: str) -> PydanticCustomError:
+    return PydanticCustomError(MISREAD, "{fault}", {"fault": fault})
 
 
 FilePath = Annotated[str, PathMark()]
@@ -79,6 +114,9 @@ def typed(value: Any, annotation: Any) -> Any:
     >>> text = Scalar("0100", Origin("a.yaml", Path()))
     >>> typed(text, int), typed(text, str), typed(text, float | None), typed([text], list[int])
     (100, '0100', 100.0, [100])
+
+    Raises:
+        PydanticCustomError: an option has no value, or a path is none.
     """
     while get_origin(annotation) is Annotated and not isinstance(value, Scalar):
         annotation = get_args(annotation)[0]
@@ -98,14 +136,16 @@ def _scalar(value: Scalar, annotation: Any) -> Any:
     if value in names or Any in kinds:
         return value if Any in kinds else str(value)
     if value.is_plain:
-        if value in NULL and types.NoneType in kinds and not (mark and value == "~"):
+        if types.NoneType in kinds and is_null(value) and not (mark and value == "~"):
+            check_given(value)
             return None
-        if bool in kinds and value in BOOLEANS:
-            return BOOLEANS[value]
-        if int in kinds and INTEGER.fullmatch(value) and len(value) < 400:
-            return int(value)
-        if float in kinds and value not in (".", "") and FLOAT.fullmatch(value) and len(value) < 400:
-            return float(value)
+        text = value.strip()  # an option keeps its blanks
+        if bool in kinds and text in BOOLEANS:
+            return BOOLEANS[text]
+        if int in kinds and INTEGER.fullmatch(text) and len(text) < 400:
+            return int(text)
+        if float in kinds and FLOAT.fullmatch(text) and len(text) < 400:
+            return float(text)
     if str in kinds:
         return mark.resolve(value) if mark else str(value)
     return value

@@ -33,16 +33,17 @@ class _Reader:
         return self.mapping(node) if isinstance(node, yaml.MappingNode) else list(map(self.value, node.value))
 
     def mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
-        values, merged = dict[str, Any](), dict[str, Any]()
+        values, merged, is_merged = dict[str, Any](), dict[str, Any](), False
         for key_node, value_node in node.value:
             key = self.value(key_node)
             if not isinstance(key, Scalar) or not key:
                 found = "a list" if isinstance(key, list) else "a mapping" if isinstance(key, dict) else "nothing"
                 raise _fault(f"a key is a word, found {found}; put text with brackets in quotes", key_node)
-            if key in values or (key == "<<" and merged):
+            if key in values or (key == "<<" and is_merged):
                 raise _fault(f"key {str(key)!r:.80} is given twice", key_node)
             value = self.value(value_node)
             if key == "<<" and key.is_plain:
+                is_merged = True
                 for other in reversed(value if isinstance(value, list) else [value]):
                     if not isinstance(other, dict):
                         raise _fault("<< takes over a mapping or a list of them", key_node)
@@ -87,11 +88,15 @@ def parse_option(override: str) -> tuple[str, Any]:
     (('evaluation.measures', ['RR@10', 'AP']), ('doc2query.t5.prefix', 'a: b #2'))
 
     Raises:
-        DsiError: there is no key or no value, or the value is not valid YAML.
+        DsiError: there is no key, or the value is not valid YAML.
     """
     key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise DsiError(f"--set {override!r}: expected section.key=value")
+    if not equals or not all(key.split(".")) or key.strip() != key or not key.isprintable():
+        raise DsiError(f"--set {override!r:.100}: expected section.key=value")
     if text.lstrip().startswith(STRUCTURED):
-        return key, parse_yaml(text, Origin(f"--set {override}", Path(), is_option=True))
+        # within brackets a comment, which is none in an option, lacks the closing one
+        values = parse_yaml(f"[{text}]", Origin(f"--set {override}", Path(), is_option=True))
+        if len(values) != 1:
+            raise DsiError(f"--set {override}: expected one value, found {len(values)}")
+        return key, values[0]
     return key, Scalar(text, Origin(f"--set {key}", Path(), is_option=True))
