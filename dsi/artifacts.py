@@ -81,6 +81,16 @@ def check_name(name: str) -> None:
             )
 
 
+def check_path(path: Path) -> None:
+    """Refuse a folder whose path has bytes that are not UTF-8: readers of Arrow files and of weights cannot open it.
+
+    Raises:
+        DsiError: the path has such bytes.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in str(path)):
+        raise DsiError(f"{path}: the path of this folder is not UTF-8; rename it or choose another")
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished stage folder, or None if there is no such folder or its manifest is damaged.
 

@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow a busy machine 1.6 to 3 times
+    os.environ["MPLBACKEND"] = "agg"  # plots are files, whatever a notebook or a desktop says
     if arguments is None:
         _use_utf8()
         arguments = sys.argv[1:]

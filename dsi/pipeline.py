@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, check_name, fingerprint, link, read_manifest
+from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, check_name, check_path, fingerprint, link, read_manifest
 from dsi.check import find_faults, room_faults
 from dsi.config import CONFIG, DEV, TEST, Config, CorpusConfig, describe
 from dsi.errors import DsiError
@@ -241,13 +241,20 @@ def make_rules() -> str:
 
 
 class Run:
-    """An experiment with its folder among all runs."""
+    """An experiment with its folder among all runs.
+
+    Raises:
+        DsiError: no folder of a run can have that name or path.
+    """
 
     def __init__(self, config: Config, name: str, runs_folder: Path = Path("runs")) -> None:
         check_name(name)
+        check_path(runs_folder)
         self.config = config
         self.folder = runs_folder / name
         self.store = Store(runs_folder)
+        if self.store.folder.resolve() in self.folder.resolve().parents:
+            raise DsiError(f"--name {name!r}: {self.folder} would lie in a stage of another run; choose another name")
         self.contents = Contents(self.store.folder / "contents.json")
         self._inputs: dict[str, dict[str, Any]] = {}
 

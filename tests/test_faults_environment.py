@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import processes_command, run_processes, write_msmarco_folder
 
 from dsi.artifacts import write_json
@@ -19,9 +21,11 @@ from dsi.baselines import java
 from dsi.cli import main
 from dsi.config import Config, CorpusConfig, describe, load_config
 from dsi.errors import DsiError
+from dsi.index.index import export, load
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.pipeline import Run
 from dsi.runtime import launcher
+from dsi.runtime.device import compute_device
 from dsi.runtime.launcher import PLACE, meet, prepare_environment
 
 CONFIG = """
@@ -102,6 +106,15 @@ def test_launcher_variables(monkeypatch: pytest.MonkeyPatch, variables: str) -> 
 def test_variables_of_a_single_process_do_no_harm(variables: str) -> None:
     os.environ |= dict(pair.split("=") for pair in variables.split())
     meet()
+
+
+def test_a_gpu_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert compute_device() == torch.device("cuda", 0)
+    os.environ["LOCAL_RANK"] = "1"
+    with pytest.raises(DsiError, match="LOCAL_RANK=1: there are 1 GPUs"):
+        compute_device()
 
 
 def test_processes_of_a_launcher_meet(tmp_path: Path) -> None:
@@ -213,6 +226,21 @@ def test_a_name_that_would_leave_the_runs_is_refused(tmp_path: Path, name: str) 
     with pytest.raises(DsiError, match=r"cannot be the name of a run") as error:
         Run(Config(), name, tmp_path)
     assert str(error.value).isprintable()
+
+
+def test_a_run_cannot_lie_in_a_stage_of_another(tmp_path: Path) -> None:
+    (tmp_path / ".store/corpus-1").mkdir(parents=True)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/corpus").symlink_to(tmp_path / ".store/corpus-1")
+    with pytest.raises(DsiError, match=r"--name 'demo/corpus/x': .* in a stage of another run"):
+        Run(Config(), "demo/corpus/x", tmp_path)
+
+
+def test_a_folder_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"b\xe9")
+    for opened in (partial(Run, Config(), "demo", folder), partial(load, folder), partial(export, tmp_path, folder)):
+        with pytest.raises(DsiError, match="not UTF-8; rename it"):
+            opened()
 
 
 @pytest.mark.parametrize("name", ["demo", "my tiny", "sweep/k1=0.9, b=[1]", "bücher", "it's $HOME", "x" * 200])

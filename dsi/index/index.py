@@ -9,7 +9,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
-from dsi.artifacts import check_files, read_manifest
+from dsi.artifacts import check_files, check_path, read_manifest
 from dsi.config import CONFIG, SearchConfig, describe, read_part
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
@@ -147,6 +147,7 @@ def export(run_folder: Path, folder: Path) -> None:
     Raises:
         DsiError: the run has no finished model, or the folder is there already.
     """
+    check_path(folder)
     if folder.exists():
         raise DsiError(f"{folder} exists already; name a new folder")
     folders = _folders(run_folder)
@@ -161,6 +162,7 @@ def export(run_folder: Path, folder: Path) -> None:
 
 def _folders(run_folder: Path) -> list[Path]:
     """The folders of STAGES in a run; DsiError if one is not finished."""
+    check_path(run_folder)
     if not run_folder.is_dir():
         raise DsiError(f"{run_folder}: there is no such folder; name that of a run, e.g. runs/demo")
     folders = [run_folder / stage for stage in STAGES]

@@ -9,8 +9,17 @@ from dsi.runtime.processes import local_process_index
 
 
 def compute_device() -> torch.device:
-    """This process's own GPU, or the CPU. Works without a process group, which not all processes may join."""
-    return torch.device("cuda", local_process_index()) if torch.cuda.is_available() else torch.device("cpu")
+    """This process's own GPU, or the CPU. Works without a process group, which not all processes may join.
+
+    Raises:
+        DsiError: the machine has no GPU of that number.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    number, gpus = local_process_index(), torch.cuda.device_count()
+    if not 0 <= number < gpus:
+        raise DsiError(f"LOCAL_RANK={number}: there are {gpus} GPUs; start as many processes, or `unset LOCAL_RANK`")
+    return torch.device("cuda", number)
 
 
 def is_bfloat16(precision: str, key: str) -> bool:
