@@ -16,7 +16,7 @@ class DsiError(Exception):
         return "; ".join(self.faults)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, the useful one of Hugging Face's.
 
     >>> first_line(OSError("There is no such model.\\nMake sure that ...")), first_line(KeyError())

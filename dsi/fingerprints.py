@@ -3,7 +3,9 @@
 So a folder that is moved, copied, touched or written in another way is the same, and a changed file is not.
 """
 
+import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,10 @@ def _content(key: str, value: Any, contents: Contents, recorded: Any, source: Co
         return None
     path = Path(value)
     if not path.exists():  # a name of the hub, or what has been removed
-        return recorded if isinstance(recorded, dict) and CONTENT in recorded else value
+        if not isinstance(recorded, dict) or CONTENT not in recorded:
+            return value
+        _say(f"dsi: warning: {key}: {value} does not exist; it counts as what the run was made from")
+        return recorded
     if key == "generator.extra":
         source = CorpusConfig(source="beir", path=value)
     if source is not None:
@@ -63,6 +68,11 @@ def _content(key: str, value: Any, contents: Contents, recorded: Any, source: Co
     if path.is_dir() and not any((path / name).exists() for name in CHECKPOINT_FILES):
         return value  # which is no checkpoint, and may be a folder of anything: the check before the work refuses it
     return {CONTENT: contents.of(path, NO_CONTENT)}
+
+
+@cache
+def _say(warning: str) -> None:
+    print(warning, file=sys.stderr)
 
 
 def _source_files(corpus: CorpusConfig, path: Path, contents: Contents) -> Mapping[str, Path]:

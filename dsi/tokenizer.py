@@ -66,7 +66,9 @@ def checkpoint_tokenizer(checkpoint: str, key: str) -> PreTrainedTokenizerBase:
         names = [*tokenizer.vocab_files_names.values(), *SENTENCEPIECE] if tokenizer.vocab_files_names else []
         has_vocabulary = not names or any(cached_file(checkpoint, name, **ABSENT) for name in names)
         file = cached_file(checkpoint, CONFIG_FILE, **ABSENT)
-    except Exception as error:  # of many kinds, according to what is wrong with the files
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # of many kinds, according to what is wrong with the files; Rust's are no Exception
         raise DsiError(f"{key}: cannot load a tokenizer from {checkpoint!r}: {first_line(error)}") from None
     if not has_vocabulary:  # transformers makes one up
         raise DsiError(f"{key}: {checkpoint!r} has no tokenizer: there is no {' or '.join(dict.fromkeys(names))}")

@@ -6,6 +6,7 @@ other files     what `encoder` needs to give a later text its vector
 """
 
 import json
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def _opened(source: str | None, documents: int | None) -> Vectors:
     check_whole([Path(source)], "embeddings.file")
     try:
         vectors: Vectors = open_memmap(source, mode="r")  # which does not open pickled objects
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, SyntaxError, tokenize.TokenError) as error:  # the header is Python's text
         raise DsiError(f"embeddings.file: cannot read {source} as a .npy file: {first_line(error)}") from None
     has_rows = vectors.ndim == 2 and vectors.shape[1] > 0 and documents in (None, len(vectors))
     if not has_rows or not np.issubdtype(vectors.dtype, np.floating):
