@@ -19,7 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,10 @@ class Store:
                 wait_for_everyone()
                 if read_manifest(folder) is None:
                     make(partial)
-                    (partial / FINISHED / str(rank().process)).touch()
+                    with suppress(
+                        FileNotFoundError
+                    ):  # published already: a killed start left a process that did this part
+                        (partial / FINISHED / str(rank().process)).touch()
             wait_until(lambda: read_manifest(folder) is not None)
             return folder
         self.prepare()

@@ -66,6 +66,7 @@ def checkpoint_tokenizer(checkpoint: str, key: str) -> PreTrainedTokenizerBase:
         names = [*tokenizer.vocab_files_names.values(), *SENTENCEPIECE] if tokenizer.vocab_files_names else []
         has_vocabulary = not names or any(cached_file(checkpoint, name, **ABSENT) for name in names)
         file = cached_file(checkpoint, CONFIG_FILE, **ABSENT)
+        ends = tokenizer.eos_token_id in tokenizer("a")["input_ids"]
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # of many kinds, according to what is wrong with the files; Rust's are no Exception
@@ -75,7 +76,7 @@ def checkpoint_tokenizer(checkpoint: str, key: str) -> PreTrainedTokenizerBase:
     for name, token_id in (("end", tokenizer.eos_token_id), ("padding", tokenizer.pad_token_id)):
         if token_id is None:
             raise DsiError(f"{key}: the tokenizer of {checkpoint!r} has no {name} piece; T5's has </s> and <pad>")
-    if tokenizer.eos_token_id not in tokenizer("a")["input_ids"]:
+    if not ends:
         raise DsiError(f"{key}: the tokenizer of {checkpoint!r} does not end texts with its end piece, as T5's does")
     rows = read_object(Path(file), key).get("vocab_size") if file else None
     pieces = max(tokenizer.get_vocab().values()) + 1
