@@ -205,9 +205,7 @@ class Store:
                 wait_for_everyone()
                 if read_manifest(folder) is None:
                     make(partial)
-                    with suppress(
-                        FileNotFoundError
-                    ):  # published already: a killed start left a process that did this part
+                    with suppress(FileNotFoundError):  # published: a killed start left one that did this
                         (partial / FINISHED / str(rank().process)).touch()
             wait_until(lambda: read_manifest(folder) is not None)
             return folder
