@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from dsi.baselines.dual_encoder import DualEncoder
-from dsi.config import Config, GeneratorConfig, ModelConfig, TokenizerConfig, describe
+from dsi.config import Config, GeneratorConfig, ModelConfig, TokenizerConfig, describe, load_config
 from dsi.doc2query.t5 import check_generator, load_checkpoint
 from dsi.errors import DsiError
 from dsi.model.build import DocidShape, build_model, check_checkpoint, from_checkpoint, open_index
@@ -324,3 +324,10 @@ def test_layers_of_pawa_come_with_the_index_or_are_all_new(tiny: Stages, tmp_pat
     build_model(ModelConfig(checkpoint=str(tmp_path)), tmp_path, 1, shape)
     with pytest.raises(DsiError, match=r"lacks the weight prefix_decoder\.block\.1"):
         check_checkpoint(again.model_copy(update={"pawa_layers": 2}))
+
+
+def test_a_folder_that_is_not_there_is_no_name_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("model: {checkpoint: ../runs/later/model}")
+    config = load_config(tmp_path / "a.yaml")
+    with pytest.raises(DsiError, match=r"model\.checkpoint: there is no folder .*/runs/later/model"):
+        check_checkpoint(config.model)

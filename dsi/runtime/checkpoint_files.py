@@ -78,6 +78,8 @@ def check_checkpoint_files(checkpoint: str, key: str) -> set[str] | None:
             run code.
     """
     folder = Path(checkpoint)
+    if folder.is_absolute() and not folder.exists():
+        raise DsiError(f"{key}: there is no folder {folder}; a run's model is there once `dsi train` is done")
     if not folder.exists():
         return None
     if not folder.is_dir():
