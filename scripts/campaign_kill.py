@@ -60,6 +60,8 @@ DOCIDS = {1: "{kind: semantic, clusters: 3, leaf_size: 4}", 2: "{kind: residual,
 """The docids of the experiment for one process and for two."""
 DOCUMENTS, VECTORS_PER_SHARD = 48, 16
 
+SPARED = 10
+"""The most runs in a row that may end without a kill."""
 PARTS = [START, *STAGES]
 SIGNALS = {signal.SIGKILL: 0.9, signal.SIGTERM: 0.05, signal.SIGINT: 0.05}
 """The share of each signal among the kills."""
@@ -362,6 +364,7 @@ def campaign(
     parts = PARTS[: PARTS.index(until) + 1]
     order = [parts[number] for number in random.permutation(len(parts))]
     due = Counter(dict(zip(order, spread(kills, len(parts)), strict=True)))
+    spared = 0  # runs in a row without a kill: its moment may come after a short stage on a busy machine
     while due.total():
         before = due.total()
         life = Life(folder / f"life-{tally.lives}", config, processes, until)
@@ -381,8 +384,9 @@ def campaign(
         else:
             for difference in differences(whole.runs, life.runs):
                 tally.add(tally.wrong, part_of(difference), f"{difference} ({life.folder.name})")
-        if due.total() == before:
-            raise RuntimeError(f"a whole run gave no occasion to kill in {', '.join(due)}")
+        spared = spared + 1 if due.total() == before else 0
+        if spared == SPARED:
+            raise RuntimeError(f"{SPARED} whole runs gave no occasion to kill in {', '.join(+due)}")
 
 
 def usual_parts(began: float, changes: list[Change]) -> dict[str, tuple[float, int]]:

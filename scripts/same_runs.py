@@ -10,7 +10,7 @@ from typing import Any
 from dsi.artifacts import MANIFEST
 from dsi.runtime.tsv import read_tsv
 
-FILES = {"training_args.bin", "summary.txt", "report.md", "report.html"}
+FILES = {"training_args.bin", "summary.txt", "report.md", "report.html", "contents.json"}
 """Files of which only the name is compared: they hold paths, or show seconds."""
 COLUMNS = {"seconds", "milliseconds", "examples_per_second", "tokens_per_second", "share_of_bound"}
 """The columns of tables that are left out."""
