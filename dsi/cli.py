@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dsi.artifacts import check_files
 from dsi.config import describe, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _check, "find what would fail, and estimate time, memory and disk of every stage")
     experiment(check)
     check.add_argument("--documents", type=_positive, help="number of documents, where the configuration does not say")
-    check.add_argument("--speed", type=float, help="FLOPs a second of another machine (40 %% of an A100: 125e12)")
+    check.add_argument("--speed", type=_speed, help="FLOPs a second of another machine (40 %% of an A100: 125e12)")
     plan = command("plan", _plan, "check, and write the fingerprint of every stage, for make")
     experiment(plan)
     plan.add_argument("--goals", nargs="*", default=[], choices=STAGES, help="stages wanted (default: all)")
@@ -120,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not 0 < speed < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return speed
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -137,6 +145,7 @@ def _run(options: argparse.Namespace) -> None:
     run = _open(options)
     run.run()
     if is_first_process():
+        check_files(run.folder / "report")
         print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
 
 

@@ -140,3 +140,28 @@ def test_documents_are_counted_roughly(project: Path) -> None:
     lines = "".join(f"D{n}\tsome text of a document that is {n} words long\n" for n in range(20_000))
     (project / "corpus/collection.tsv").write_text(lines)
     assert 15_000 < (count_documents(load_config("a.yaml").corpus) or 0) < 25_000
+
+
+@pytest.mark.parametrize("speed", ["-5", "0", "nan", "1e400"])
+def test_speeds_that_there_are_not(speed: str, project: Path) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["check", "a.yaml", "--speed", speed])
+    assert end.value.code == 2
+
+
+def test_a_report_that_was_changed_is_not_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "a.yaml"]) == 0
+    summary = project / "runs/a/report/summary.txt"
+    summary.write_text(summary.read_text().replace("0.", "9."))
+    assert main(["run", "a.yaml"]) == 2
+    assert "summary.txt: this file is damaged" in capsys.readouterr().err
+    summary.unlink()
+    assert main(["run", "a.yaml"]) == 2
+
+
+def test_a_row_of_values_is_no_header(project: Path) -> None:
+    path = project / "corpus/qrels.dev.tsv"
+    (project / "corpus/queries.dev.tsv").open("a").write("q0\twords\n")
+    (project / "corpus/collection.tsv").open("a").write("0\tsome text\n")
+    path.write_text("q0\t0\t0\t0\n" + path.read_text())
+    assert main(["ingest", "a.yaml"]) == 0

@@ -65,7 +65,9 @@ class Table:
         known = [set(NAMES[column].split()) for column in self._columns]
         if all(name in allowed for name, allowed in zip(names, known, strict=True)):
             return True
-        if all(any(name in allowed for allowed in known) for name in names):
+        # "q0" and "0" are values of a row, too: without the name of an id or a text it is no header
+        is_named = any(name in NAMES[column].split() for name in names for column in (DOCUMENT_ID, QUERY_ID, TEXT))
+        if is_named and all(any(name in allowed for allowed in known) for name in names):
             raise DsiError(f"{where}: the columns must be {', '.join(self._columns)}, but the header is {fields}")
         return False
 
