@@ -263,7 +263,7 @@ class Run:
         if stage.name in self._inputs:
             return self._inputs[stage.name]
         inputs: dict[str, Any] = {"stage": stage.name, "format": FORMAT, "version": stage.version}
-        recorded = (read_manifest(self.folder / stage.name) or {"inputs": {}})["inputs"]
+        recorded = self._recorded(stage) if self._paths(stage) else {}
         for key in self.sections(stage):
             inputs[key] = with_contents(self.config, key, self.contents, recorded.get(key))
         inputs |= {f"{upstream.name}/": self.fingerprint(upstream) for upstream in self.reads(stage)}
@@ -271,6 +271,14 @@ class Run:
             inputs["outside"] = outside
         self._inputs[stage.name] = inputs
         return inputs
+
+    def _recorded(self, stage: Stage) -> dict[str, Any]:
+        """The inputs of the stage that the run has; none if it has none, or one of another format, to be made again."""
+        try:
+            manifest = read_manifest(self.folder / stage.name)
+        except DsiError:
+            manifest = None
+        return manifest["inputs"] if manifest else {}
 
     def fingerprint(self, stage: Stage) -> str:
         """The hash of the inputs of a stage."""

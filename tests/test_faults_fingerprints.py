@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import write_msmarco_folder
 
+from dsi.artifacts import FORMAT, link, read_manifest
 from dsi.config import load_config
 from dsi.pipeline import STAGES, Run
 from dsi.runtime import contents
@@ -83,6 +84,21 @@ def test_what_is_built_goes_on_without_its_source(project: Path) -> None:
     assert prints(project)["corpus"] == before["corpus"]
     run().plan()
     run().build(STAGES["corpus"])  # and is not built again
+
+
+def test_a_run_of_another_format_is_made_again(project: Path) -> None:
+    def run() -> Run:
+        return Run(load_config(project / "a.yaml"), "a", project / "runs")
+
+    run().plan()
+    run().build(STAGES["corpus"])
+    manifest = project / "runs/a/corpus/manifest.json"
+    manifest.write_text(manifest.read_text().replace(f'"format": {FORMAT}', '"format": 3'))
+    (project / "runs/a/corpus").resolve().rename(project / "runs/.store/corpus-older")
+    link(project / "runs/.store/corpus-older", project / "runs/a/corpus")
+    run().plan()
+    run().build(STAGES["corpus"])
+    assert read_manifest(project / "runs/a/corpus") is not None
 
 
 def test_hashes_are_remembered_by_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
