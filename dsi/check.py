@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from dsi.config import DEV, TEST, Config
+from dsi.config import DEV, Config, reported_split
 from dsi.errors import DsiError
 from dsi.estimate import Cost
 from dsi.report.quantities import size
@@ -45,7 +45,7 @@ def check_splits(config: Config, splits: Collection[str] | None = None) -> None:
         from dsi.corpus.ingest import open_source
 
         splits = open_source(config.corpus).splits
-    split = config.evaluation.split or (TEST if TEST in splits else DEV)
+    split = reported_split(config.evaluation.split, splits)
     there = f"the corpus has {', '.join(sorted(splits)) or 'no queries with judgements'}"
     if split not in splits:
         raise DsiError(

@@ -16,7 +16,7 @@ from typing import Any
 
 from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, check_name, check_path, fingerprint, link, read_manifest
 from dsi.check import find_faults, room_faults
-from dsi.config import CONFIG, DEV, TEST, Config, CorpusConfig, describe
+from dsi.config import CONFIG, Config, CorpusConfig, describe, reported_split
 from dsi.errors import DsiError
 from dsi.estimate import UNKNOWN_QUERIES, Scale, count_documents, estimate
 from dsi.fingerprints import with_contents
@@ -384,7 +384,7 @@ class Run:
                 from dsi.evaluation.measures import check_judgements, parse_measures
 
                 documents, evaluation = Corpus(folder), self.config.evaluation
-                split = evaluation.split or (TEST if TEST in documents.splits else DEV)
+                split = reported_split(evaluation.split, documents.splits)
                 if split in documents.splits:
                     check_judgements(parse_measures(evaluation.measures), documents.qrels(split), split)
                 warn_of_language(documents, self.config.corpus.language)

@@ -6,7 +6,7 @@ In: one YAML file, which names only what differs from the defaults, and override
 """
 
 from dsi.config.baselines import BaselinesConfig, Bm25Config, EncoderConfig
-from dsi.config.corpus import DEV, TEST, TRAIN, USUAL_SPLITS, CorpusConfig
+from dsi.config.corpus import DEV, TEST, TRAIN, USUAL_SPLITS, CorpusConfig, reported_split
 from dsi.config.describe import describe
 from dsi.config.doc2query import Doc2QueryConfig, KnownItemConfig, PredictionsConfig, T5GeneratorConfig
 from dsi.config.docids import DocidsConfig

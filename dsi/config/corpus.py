@@ -1,5 +1,6 @@
 """Section `corpus`: documents, queries and judgements."""
 
+from collections.abc import Collection
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +18,15 @@ Language = Literal[
     "no", "pl", "pt", "ru", "sv", "te", "th", "tr", "uk", "zh", "other",
 ]
 # fmt: on
+
+
+def reported_split(split: str | None, splits: Collection[str]) -> str:
+    """The split to report of those that a corpus has: `split` if given, else test, else dev, which it may lack.
+
+    >>> reported_split(None, ["dev", "train"])
+    'dev'
+    """
+    return split or (TEST if TEST in splits else DEV)
 
 
 class CorpusConfig(Section):

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
-from dsi.config import DEV, TEST
+from dsi.config import reported_split
 from dsi.corpus.words import nfc
 from dsi.errors import DsiError
 
@@ -166,8 +166,7 @@ class Corpus:
 
     def evaluation_split(self, split: str | None) -> str:
         """The split to report: `split` if given, else test if it exists, else dev; DsiError if there is none."""
-        if split is None:
-            split = TEST if TEST in self.splits else DEV
+        split = reported_split(split, self.splits)
         self.check_split("evaluation.split", split)
         return split
 
