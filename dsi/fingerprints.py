@@ -3,15 +3,14 @@
 So a folder that is moved, copied, touched or written in another way is the same, and a changed file is not.
 """
 
-import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dsi.artifacts import EDITABLE, MANIFEST
 from dsi.config import Config, CorpusConfig, Section
 from dsi.runtime.contents import Contents
+from dsi.runtime.progress import say
 
 CONTENT = "content"
 CHECKPOINT_FILES = ("config.json", "modules.json")
@@ -55,7 +54,7 @@ def _content(key: str, value: Any, contents: Contents, recorded: Any, source: Co
     if not path.exists():  # a name of the hub, or what has been removed
         if not isinstance(recorded, dict) or CONTENT not in recorded:
             return value
-        _say(f"dsi: warning: {key}: {value} does not exist; it counts as what the run was made from")
+        say(f"dsi: warning: {key}: {value} does not exist; it counts as what the run was made from")
         return recorded
     if key == "generator.extra":
         source = CorpusConfig(source="beir", path=value)
@@ -70,19 +69,15 @@ def _content(key: str, value: Any, contents: Contents, recorded: Any, source: Co
     return {CONTENT: contents.of(path, NO_CONTENT)}
 
 
-@cache
-def _say(warning: str) -> None:
-    print(warning, file=sys.stderr)
-
-
 def _source_files(corpus: CorpusConfig, path: Path, contents: Contents) -> Mapping[str, Path]:
-    """The files that a source reads, by name; archives are listed once, as that takes as long as to unpack them."""
+    """The files that a source reads, by name, remembered as long as the files where it looks for them are the same."""
 
     def names() -> list[str]:
         from dsi.corpus.ingest import open_source
 
         return sorted(open_source(corpus).files)
 
-    seen = [path, *(sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [])]
+    below = [*path.glob("*"), *path.glob("qrels/*")] if path.is_dir() else []
+    seen = [path, *(each for each in sorted(below) if each.is_file())]
     key = f"{corpus.source} {corpus.splits} {path.resolve()}"
     return {name: path / name if name != "." else path for name in contents.remember(key, seen, names)}

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -344,12 +345,16 @@ class Run:
     def scale(self, documents: int | None = None, speed: float = 1.0) -> Scale | None:
         """What the estimate of the experiment is made from. Documents that are not given are counted, roughly; None
         where that is not possible. `speed` is in FLOPs a second."""
-        manifest = read_manifest(self.stored(STAGES["corpus"]))
-        if documents is None:
-            documents = manifest["counts"]["documents"] if manifest else count_documents(self.config.corpus)
+        documents = documents or self._documents
         if documents is None:
             return None
         return Scale(self.config, documents, self.config.corpus.evaluation_queries or UNKNOWN_QUERIES, speed)
+
+    @cached_property
+    def _documents(self) -> int | None:
+        """The number of documents, counted roughly where the corpus is not built yet."""
+        manifest = read_manifest(self.stored(STAGES["corpus"]))
+        return manifest["counts"]["documents"] if manifest else count_documents(self.config.corpus)
 
     def build(self, stage: Stage) -> None:
         """Make the folder of a stage unless it exists, and link it into the run.

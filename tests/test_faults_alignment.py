@@ -302,6 +302,15 @@ def test_same_name_deeper_in_an_archive(tmp_path: Path) -> None:
         assert read(path.parent)[0][0].text == TEXTS[0]
 
 
+def test_an_archive_is_listed_once_and_again_when_it_has_changed(tmp_path: Path) -> None:
+    path = pack(tmp_path / "all.tar.gz", members(FILES))
+    before = files_module._list_archive.cache_info().misses
+    assert read(path)[0][0].text == read(path)[0][0].text == TEXTS[0]
+    assert files_module._list_archive.cache_info().misses == before + 1
+    pack(path, members({name: text.replace("heron", "other") for name, text in FILES.items()}))
+    assert read(path)[0][0].text == TEXTS[0].replace("heron", "other")
+
+
 def test_several_files_that_could_be_meant(tmp_path: Path) -> None:
     old = {name: text.replace("heron", "older") for name, text in FILES.items()}
     path = pack(tmp_path / "one" / "all.tar.gz", members(old, "a/") + members(FILES, "b/"))

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -171,7 +171,8 @@ class Folder:
             paths = [self.path] if self.path.is_file() else sorted(self.path.iterdir())
         except OSError as error:
             raise DsiError(f"{self.path}: cannot be read: {_reason(error)}") from None
-        return {path: _list_archive(path) for path in paths if path.is_file() and path.name.endswith(ARCHIVES)}
+        archives = [path for path in paths if path.is_file() and path.name.endswith(ARCHIVES)]
+        return {path: _list_archive(path, path.stat().st_size, path.stat().st_mtime_ns) for path in archives}
 
 
 def json_records(file: TextFile) -> Iterator[tuple[Where, dict[str, Any]]]:
@@ -261,8 +262,13 @@ def _entries(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield entry
 
 
-def _list_archive(path: Path) -> list[tuple[str, bool]]:
-    """The names of all members but folders, and whether each is a regular file; DsiError if the archive is damaged."""
+@cache
+def _list_archive(path: Path, size: int, time: int) -> list[tuple[str, bool]]:
+    """The names of all members but folders, and whether each is a regular file; DsiError if the archive is damaged.
+
+    To list one takes as long as to unpack it, and a source is opened several times, so that is done once for an archive
+    of this size and time of change.
+    """
     names = []
     try:
         with _open_archive(path) as archive:

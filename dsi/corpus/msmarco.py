@@ -15,8 +15,9 @@ from dsi.config import USUAL_SPLITS, CorpusConfig
 from dsi.corpus.files import Folder, TextFile, parse_relevance
 from dsi.corpus.source import Source, Where, choose_splits
 from dsi.corpus.store import Document, Qrel, Query
-from dsi.corpus.tables import DOCUMENT_ID, ITERATION, QUERY_ID, RELEVANCE, TEXT, Table, say
+from dsi.corpus.tables import DOCUMENT_ID, ITERATION, QUERY_ID, RELEVANCE, TEXT, Table
 from dsi.errors import DsiError
+from dsi.runtime.progress import say
 
 
 def open_source(config: CorpusConfig) -> Source:

@@ -1,13 +1,12 @@
 """Tables of a source: fields separated by tabs or white space, under a header that most of them do not have."""
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 from dsi.corpus.files import TextFile, split_fields
 from dsi.corpus.source import Where
 from dsi.errors import DsiError
+from dsi.runtime.progress import say
 
 DOCUMENT_ID, QUERY_ID, TEXT, ITERATION, RELEVANCE = "document id", "query id", "text", "iteration", "relevance"
 NAMES = {
@@ -73,12 +72,6 @@ class Table:
 
     def _say(self, where: Where, what: str) -> None:
         say(f"{where}: {what}")
-
-
-@cache
-def say(message: str) -> None:
-    """Print a line on stderr, once however often the file that it is about is read."""
-    print(message, file=sys.stderr)
 
 
 def _has_digit(text: str) -> bool:

@@ -83,7 +83,7 @@ def load_weights(
     faults = [fault] if (fault := _fault(model, found, new) or _lost_head(model, checkpoint, names, key)) else []
     faults = [f"{key}: {checkpoint!r} {fault}" for fault in faults] + _other_sizes(asked, config, key)
     if faults:
-        raise DsiError("; ".join(faults))
+        raise DsiError(*faults)
     if not only_check and not local_process_index():  # under FSDP, other processes may not have the weights yet
         for name, parameter in model.named_parameters():
             if parameter.numel() and not all(bound.isfinite() for bound in parameter.aminmax()):
@@ -103,7 +103,7 @@ def check_weights(
     if Path(checkpoint).exists():
         load_weights(model_class, checkpoint, config, key, new=new, asked=asked, only_check=True)
     elif faults := _other_sizes(asked, config, key):
-        raise DsiError("; ".join(faults))
+        raise DsiError(*faults)
 
 
 def _other_sizes(asked: T5Sizes | None, found: PreTrainedConfig, key: str) -> list[str]:

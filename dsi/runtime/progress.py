@@ -1,8 +1,11 @@
-"""The progress of long work, on stderr: a bar on a terminal, elsewhere a line of text from time to time."""
+"""What a person is told on stderr: the progress of long work, by a bar on a terminal, elsewhere by a line of text from
+time to time; and what is worth saying once.
+"""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
+from functools import cache
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -10,6 +13,12 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 30.0
+
+
+@cache
+def say(message: str) -> None:
+    """Print a line on stderr, once a process, however often what it is about is read."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "docs") -> Iterator[T]:
