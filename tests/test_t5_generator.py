@@ -259,7 +259,7 @@ def test_other_models_go_through_the_library(tiny: Stages, tmp_path: Path) -> No
 
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DsiError, match=r"generator\.checkpoint: cannot load .*nowhere"):
+    with pytest.raises(DsiError, match=r"generator\.checkpoint: there is no folder .*nowhere"):
         T5Generator.load(T5GeneratorConfig(queries=1), str(tmp_path / "nowhere"))
 
 
