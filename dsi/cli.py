@@ -223,8 +223,10 @@ def _query(options: argparse.Namespace) -> None:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
-        as_text = text.encode(errors="surrogateescape").decode(errors="replace")  # bytes that are not UTF-8
-        for hit in index.search(as_text.strip(), k=options.k):
+        as_text = text.encode(errors="surrogateescape").decode(errors="replace").strip()  # bytes that are not UTF-8
+        if options.text is None:
+            print(f"== {_printable(as_text)}")
+        for hit in index.search(as_text, k=options.k):
             print(f"{hit.rank:>3}  {hit.score:8.3f}  {_printable(hit.doc_id)}\n     {_printable(hit.snippet())}")
         sys.stdout.flush()
 

@@ -271,7 +271,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(checkout: Path, *arguments: str) -> tuple[int, str, str]:
-    """The exit status, the output and the errors of `make ARGUMENTS`, as in a shell of its own, not within `make test`."""
+    """The exit status, the output and the errors of `make ARGUMENTS`, in a shell of its own, not in `make test`."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(["make", *arguments], cwd=checkout, env=environment, capture_output=True, encoding="utf-8")
     return done.returncode, done.stdout, done.stderr

@@ -56,14 +56,16 @@ def test_topics_that_are_no_numbers_and_graded_gains() -> None:
 def test_grades_beyond_trec_eval_count_or_are_refused() -> None:
     """Of 2^31-1, trec_eval makes 0 without a word, of somewhat less it takes all memory."""
     qrels, run = [Qrel("q", "a", 2**31 - 1), Qrel("q", "b", 1)], {"q": {"x": 3.0, "a": 2.0, "b": 1.0}}
-    binary = parse_measures(["RR@10", "RR", "P@2", "AP(rel=3)", "R(rel=1000000000000)@10", "NumRet", "Success@2"])
+    binary = parse_measures(["RR@10", "RR", "P@2", "AP(rel=3)", "R(rel=1000000000)@10", "NumRet", "Success@2"])
     check_judgements(binary, qrels, "test")
-    assert list(score_run(binary, qrels, run).values()) == [1 / 2, 1 / 2, 1 / 2, 1 / 2, 0, 3, 1]
+    assert list(score_run(binary, qrels, run).values()) == [1 / 2, 1 / 2, 1 / 2, 1 / 2, 1, 3, 1]
     for name in ("nDCG@10", "ERR@10", "nDCG(dcg='exp-log2')@10"):
         with pytest.raises(DsiError, match=r"is computed for grades up to .* 'a' to query 'q'.*2,147,483,647"):
             check_judgements(parse_measures([name]), qrels, "test")
     million = score_run(parse_measures(["nDCG@10"]), [Qrel("q", "a", 10**6), Qrel("q", "b", 1)], run)["nDCG@10"]
     assert million == pytest.approx((10**6 / math.log2(3) + 1 / 2) / (10**6 + 1 / math.log2(3)))
+    with pytest.raises(DsiError, match=r"'AP\(rel=3\)' asks for grades from 3 on, .* split 'test' is 2, so .* be 0"):
+        check_judgements(parse_measures(["AP(rel=2)", "AP(rel=3)"]), [Qrel("q", "a", 2)], "test")
     with pytest.raises(DsiError, match="split 'test' has no judgements above 0"):
         check_judgements(binary, [Qrel("q", "a", 0), Qrel("q", "b", -2)], "test")
 

@@ -17,7 +17,7 @@ from conftest import Stages
 from models import random_model
 
 import dsi
-from dsi.artifacts import Store, link
+from dsi.artifacts import Store, link, write_manifest
 from dsi.cli import main
 from dsi.errors import DsiError
 from dsi.index.index import STAGES, Hit, Index
@@ -132,6 +132,14 @@ def test_what_cannot_be_loaded_is_said(run: Path) -> None:
     with pytest.raises(DsiError, match="unknown key; did you mean beam"):
         dsi.load(run, beem=3)
     assert dsi.load(str(run), beam=7).config.beam == 7
+
+
+def test_stages_of_two_runs_are_no_index(run: Path, tmp_path: Path) -> None:
+    for stage in STAGES:
+        shutil.copytree(run / stage, tmp_path / stage)
+    write_manifest(tmp_path / "docids", {"stage": "docids", "fingerprint": "a", "inputs": {"corpus/": "another"}})
+    with pytest.raises(DsiError, match="its docids was not made from its corpus; copy all stages of"):
+        dsi.load(tmp_path)
 
 
 def test_query_command(run: Path, index: Index, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,7 +232,8 @@ def test_the_model_comes_with_a_card_and_a_record(project: Path) -> None:
 def test_query_reads_lines_until_the_end_of_input(project: Path) -> None:
     command = [*DSI, "query", str(project / "runs/tiny"), "-k", "1"]
     done = subprocess.run(command, input="bado gemi\n\nkulo\n", capture_output=True, text=True, check=True)
-    assert len([line for line in done.stdout.splitlines() if line.startswith("  1  ")]) == 2
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("== ", "  1  "))]
+    assert [line[:5] for line in lines] == ["== ba", "  1  ", "== ku", "  1  "]
 
 
 def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:

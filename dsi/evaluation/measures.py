@@ -43,13 +43,20 @@ def check_judgements(measures: Measures, qrels: Iterable[Qrel], split: str) -> N
     """Refuse judgements that cannot be measured, which may be known long before there is anything to measure.
 
     Raises:
-        DsiError: no document is relevant, or a grade is too large for one of the measures.
+        DsiError: no document is relevant, or none for one of the measures, or a grade is too large for one.
     """
     qrels = list(qrels)
-    if not any(qrel.relevance > 0 for qrel in qrels):
+    highest = max((qrel.relevance for qrel in qrels), default=0)
+    if highest <= 0:
         raise DsiError(
             f"evaluation.split: split {split!r} has no judgements above 0, so nothing can be measured; name another"
         )
+    for name, measure in measures.items():
+        if (least := least_grade(measure)) > highest:
+            raise DsiError(
+                f"evaluation.measures: {name!r} asks for grades from {least:,} on, and the highest of split {split!r}"
+                f" is {highest:,}, so it would be 0 for every system; lower its rel"
+            )
     _check_grades(measures, qrels)
 
 

@@ -161,13 +161,21 @@ def export(run_folder: Path, folder: Path) -> None:
 
 
 def _folders(run_folder: Path) -> list[Path]:
-    """The folders of STAGES in a run; DsiError if one is not finished."""
+    """The folders of STAGES in a run; DsiError if one is not finished, or they are not of one run."""
     check_path(run_folder)
     if not run_folder.is_dir():
         raise DsiError(f"{run_folder}: there is no such folder; name that of a run, e.g. runs/demo")
-    folders = [run_folder / stage for stage in STAGES]
-    for folder in folders:
-        if read_manifest(folder) is None:
-            raise DsiError(f"{folder}: no finished stage {folder.name} there; is {run_folder} a run, e.g. runs/demo?")
-        check_files(folder)
-    return folders
+    made: dict[str, str] = {}
+    for stage in STAGES:
+        manifest = read_manifest(run_folder / stage)
+        if manifest is None:
+            raise DsiError(f"{run_folder / stage}: no finished stage {stage} there; is {run_folder} a run?")
+        check_files(run_folder / stage)
+        made[stage] = manifest["fingerprint"]
+        for upstream in made:
+            if manifest["inputs"].get(f"{upstream}/", made[upstream]) != made[upstream]:
+                raise DsiError(
+                    f"{run_folder}: its {stage} was not made from its {upstream}; copy all stages of"
+                    " one run, or make them with `dsi run`"
+                )
+    return [run_folder / stage for stage in STAGES]
