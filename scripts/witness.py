@@ -78,8 +78,8 @@ class Witness:
 
 
 def read_journal(path: Path) -> list[Change]:
-    """The changes that a process has noted so far."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    """The changes that a process has noted so far; a line that is being written does not count yet."""
+    *lines, _ = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
     rows = (line.split("\t") for line in lines)
     return [Change(float(at), part, event, changed) for at, part, event, changed in rows]
 
