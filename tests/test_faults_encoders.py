@@ -261,6 +261,9 @@ def test_models_of_the_library(tiny: Stages, tmp_path: Path) -> None:
         (tmp_path / f"{name}-b").mkdir()
         run_baselines(tmp_path / f"{name}-b", baselines=baselines, split=None, corpus_folder=tiny.corpus)
     weights = load_file(tmp_path / "max/model.safetensors")
+    places = {"embeddings.position_ids": torch.arange(512).expand(1, -1).contiguous()}  # of old versions, as MiniLM's
+    save_file(weights | places, tmp_path / "max/model.safetensors", metadata={"format": "pt"})
+    sentence_encoder(str(tmp_path / "max"), "embeddings.model")
     weights.pop("encoder.layer.0.output.dense.weight")
     save_file(weights, tmp_path / "max/model.safetensors", metadata={"format": "pt"})
     with pytest.raises(DsiError, match=r"embeddings\.model: .* lacks the weight encoder\.layer\.0\.output\.dense"):

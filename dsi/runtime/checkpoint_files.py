@@ -11,8 +11,9 @@ from dsi.errors import DsiError
 
 CONFIG_FILE, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 LFS_POINTER = b"version https://git-lfs"
-FLOATS = ("F64", "F32", "F16", "BF16")
-"""The number formats of weights that need nothing else to be read; those of quantised weights need their scales."""
+READABLE = ("F64", "F32", "F16", "BF16", "I64", "BOOL")
+"""The number formats that need nothing else to be read: those of weights, and of places and masks, which old versions
+of transformers saved beside them (BERT's position_ids). Quantised weights, in others, need their scales."""
 
 
 def check_whole(files: Iterable[Path], key: str) -> None:
@@ -65,7 +66,7 @@ def weights_in(file: Path, key: str) -> set[str]:
     except (OSError, SafetensorError) as error:
         raise DsiError(f"{key}: {file} is cut or damaged ({error}); download it again") from None
     for name, form in formats.items():
-        if form not in FLOATS:
+        if form not in READABLE:
             raise DsiError(f"{key}: {file}: weight {name} is {form}; quantised weights cannot be read")
     return set(formats)
 
