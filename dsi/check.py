@@ -103,6 +103,12 @@ def _embeddings(config: Config) -> None:
         check_embeddings(config.embeddings)
 
 
+def _teacher(config: Config) -> None:
+    from dsi.teacher.kinds import check_teacher
+
+    check_teacher(config.teacher)
+
+
 def _java(config: Config) -> None:
     if LUCENE & set(config.baselines.systems):
         from dsi.baselines.java import check_java
@@ -136,6 +142,7 @@ CHECKS: Mapping[str, tuple[Callable[[Config], None], ...]] = {
     "generator": (_generator,),
     "doc2query": (_generator, _predictions),
     "embeddings": (_embeddings,),
+    "teacher": (_teacher,),
     "model": (_checkpoint,),
     "encoder": (_checkpoint,),
     "baselines": (_java, _dense),

@@ -41,6 +41,8 @@ BASE_MEMORY = 1.2e9
 """The bytes of a process that has done so, and of a batch of the default's sizes."""
 DOCUMENT_BYTES, QUERY_BYTES, VECTOR_BYTES, RANKING_BYTES = 500.0, 15.0, 1500.0, 3500.0
 """The bytes on disk of a document, of a synthetic query, of a vector and of the ranking of a query."""
+POSTINGS_BYTES, LABEL_BYTES = 100.0, 6.0
+"""The bytes on disk of a document's postings, and of one document of a teacher's label."""
 TOKENIZER_BYTES = 7100.0
 """The bytes of memory of a document while a tokenizer is trained."""
 RATES = {
@@ -51,6 +53,9 @@ RATES = {
     "cluster": 20e-6,
     "write_pair": 5e-6,
     "index": 100e-6,
+    "index_terms": 25e-6,
+    "teach_bm25": 100e-6,
+    "teach_run": 100e-6,
     "bm25": 6.5e-3,
     "evaluate": 1.3e-3,
 }
@@ -274,6 +279,18 @@ def _docids(scale: Scale) -> Cost:
     return Cost(seconds, BASE_MEMORY, scale.documents * 4.0 * scale.sizes.docid_length)
 
 
+def _lexical(scale: Scale) -> Cost:
+    return Cost(scale.documents * RATES["index_terms"], BASE_MEMORY, scale.documents * POSTINGS_BYTES)
+
+
+def _teacher(scale: Scale) -> Cost:
+    keys = scale.config.teacher
+    rates = {"bm25": RATES["teach_bm25"], "run": RATES["teach_run"]}
+    seconds = START_SECONDS + scale.pairs * rates[keys.kind] if keys.kind in rates else None
+    labels = 2 * scale.pairs * keys.documents * LABEL_BYTES  # once more while the shards are put together
+    return Cost(seconds, BASE_MEMORY, labels + (scale.documents * VECTOR_BYTES if keys.retriever_model else 0))
+
+
 def _model(scale: Scale) -> Cost:
     training = scale.config.training
     passes = 2 if training.consistency else 1
@@ -325,6 +342,8 @@ _COSTS = {
     "doc2query": _doc2query,
     "embeddings": _embeddings,
     "docids": _docids,
+    "lexical": _lexical,
+    "teacher": _teacher,
     "model": _model,
     "search": _search,
     "encoder": _encoder,

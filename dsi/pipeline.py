@@ -39,6 +39,23 @@ def _runs(system: str) -> Condition:
     return lambda config: system in config.baselines.systems
 
 
+def _has_teacher(config: Config) -> bool:
+    return config.training.labels == "teacher" or _encoder_has_teacher(config)
+
+
+def _encoder_has_teacher(config: Config) -> bool:
+    return _runs("dual_encoder")(config) and config.encoder.labels == "teacher"
+
+
+def _teacher_reads_words(config: Config) -> bool:
+    return _has_teacher(config) and config.teacher.retriever == "bm25"
+
+
+def _teacher_vectors_are_the_embeddings(config: Config) -> bool:
+    is_encoder = config.embeddings.kind == "sentence_transformers"
+    return _has_teacher(config) and is_encoder and config.embeddings.model == config.teacher.retriever_model
+
+
 def _runs_bm25(config: Config) -> bool:
     return _runs("bm25")(config) or _runs("bm25_doc2query")(config)
 
@@ -132,7 +149,11 @@ _TABLE = (
         sections=("embeddings", "model.backbone"),
         inputs=("corpus", "tokenizer"),
         only_if={"tokenizer": _embeds_with_the_model, "model.backbone": _embeds_with_the_model},
-        asked=lambda config: config.docids.is_clustered or _dense_vectors_are_the_embeddings(config),
+        asked=lambda config: (
+            config.docids.is_clustered
+            or _dense_vectors_are_the_embeddings(config)
+            or _teacher_vectors_are_the_embeddings(config)
+        ),
         launchable=True,
         version=2,
     ),
@@ -150,12 +171,33 @@ _TABLE = (
         version=3,
     ),
     Stage(
+        "lexical",
+        "index_terms",
+        "dsi.lexical.index_terms",
+        "index the words of the documents",
+        sections=("corpus.language",),
+        inputs=("corpus",),
+        asked=_teacher_reads_words,
+    ),
+    Stage(
+        "teacher",
+        "teach",
+        "dsi.teacher.teach",
+        "let a better system label the training queries",
+        sections=("teacher",),
+        inputs=("corpus", "doc2query", "lexical", "embeddings"),
+        only_if={"lexical": _teacher_reads_words, "embeddings": _teacher_vectors_are_the_embeddings},
+        asked=_has_teacher,
+        launchable=True,
+    ),
+    Stage(
         "model",
         "train",
         "dsi.training.train",
         "train the model to map queries to identifiers",
         sections=("model", "training"),
-        inputs=("corpus", "tokenizer", "doc2query", "docids"),
+        inputs=("corpus", "tokenizer", "doc2query", "docids", "teacher"),
+        only_if={"teacher": lambda config: config.training.labels == "teacher"},
         launchable=True,
     ),
     Stage(
@@ -172,8 +214,9 @@ _TABLE = (
         "train_encoder",
         "dsi.baselines.dual_encoder",
         "train the dual encoder",
-        sections=("encoder", "model.backbone"),
-        inputs=("corpus", "tokenizer", "doc2query"),
+        sections=("encoder", "model.backbone", "training.distillation"),
+        inputs=("corpus", "tokenizer", "doc2query", "teacher"),
+        only_if={"training.distillation": _encoder_has_teacher, "teacher": _encoder_has_teacher},
         asked=_runs("dual_encoder"),
         launchable=True,
     ),
@@ -211,8 +254,8 @@ _TABLE = (
         "write the tables",
         sections=("report",),
         inputs=(
-            *("corpus", "tokenizer", "generator", "doc2query", "embeddings", "docids", "model", "search"),
-            *("encoder", "baselines", "evaluation"),
+            *("corpus", "tokenizer", "generator", "doc2query", "embeddings", "docids", "lexical", "teacher"),
+            *("model", "search", "encoder", "baselines", "evaluation"),
         ),
         version=7,
     ),

@@ -28,7 +28,7 @@ def main() -> None:
         made_and_written, examples = timed(lambda: write_examples(folder, {"d2q": task}, VOCABULARY))
         made, _ = timed(lambda: sum(len(task.pairs(shard)[0]) for shard in range(task.shards)))
         size = sum(file.stat().st_size for file in folder.iterdir())
-        batches = Batches(examples, lambda doc_index: {}, BATCH, 0, 0, STEPS, {"d2q": 1.0})
+        batches = Batches(examples, lambda rows, doc_index, draws: {}, BATCH, 0, 0, STEPS, {"d2q": 1.0})
         seconds, read = timed(lambda: sum(len(batches[step]["rows"]) for step in range(STEPS)))
     per_million = {"write": (made_and_written - made) / pairs * 1e6, "read": seconds / read * 1e6}
     print(f"{pairs:,} pairs of about {TOKENS} tokens, read in random batches of {BATCH}")

@@ -35,6 +35,8 @@ from dsi.docids.naive import END, spell
 from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
+from dsi.objectives.single_pass import SinglePass
+from dsi.objectives.softmax import negative_log_likelihood
 from dsi.report.tables import text_table
 from dsi.training.batches import Batches
 from dsi.training.examples import Task, write_examples
@@ -144,7 +146,8 @@ def ours(folder: Path, docids: Docids, pairs: list[tuple[str, int]], tokenizer: 
     batches = Batches(examples, DocidTargets(docids), BATCH, 0, 0, config.steps, {"labelled": 1.0})
     arguments = training_arguments(config, folder / "trainer", has_dev=False)
     arguments.eval_strategy = arguments.save_strategy = "no"
-    return rate(DocidTrainer(model, arguments, config, batches, None, 2e-3, 0.0, []))
+    objective = SinglePass(negative_log_likelihood)
+    return rate(DocidTrainer(model, arguments, config, objective, batches, None, 2e-3, 0.0, []))
 
 
 def rate(trainer: Trainer) -> float:

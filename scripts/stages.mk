@@ -1,8 +1,8 @@
 # Written from the table in dsi/pipeline.py by `make stages`; edit that.
 
-STAGES := corpus tokenizer generator doc2query embeddings docids model search encoder baselines evaluation report
+STAGES := corpus tokenizer generator doc2query embeddings docids lexical teacher model search encoder baselines evaluation report
 # Those in which all processes of LAUNCH take part.
-LAUNCHABLE := generator doc2query embeddings model encoder
+LAUNCHABLE := generator doc2query embeddings teacher model encoder
 
 COMMAND_corpus := ingest
 COMMAND_tokenizer := tokenize
@@ -10,6 +10,8 @@ COMMAND_generator := finetune
 COMMAND_doc2query := expand
 COMMAND_embeddings := embed
 COMMAND_docids := assign
+COMMAND_lexical := index-terms
+COMMAND_teacher := teach
 COMMAND_model := train
 COMMAND_search := search
 COMMAND_encoder := train-encoder
@@ -23,9 +25,11 @@ $(RUN)/generator/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/m
 $(RUN)/doc2query/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/generator/manifest.json
 $(RUN)/embeddings/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json
 $(RUN)/docids/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/embeddings/manifest.json
-$(RUN)/model/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/docids/manifest.json
+$(RUN)/lexical/manifest.json: | $(RUN)/corpus/manifest.json
+$(RUN)/teacher/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/lexical/manifest.json $(RUN)/embeddings/manifest.json
+$(RUN)/model/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/docids/manifest.json $(RUN)/teacher/manifest.json
 $(RUN)/search/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/docids/manifest.json $(RUN)/model/manifest.json
-$(RUN)/encoder/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json
+$(RUN)/encoder/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/teacher/manifest.json
 $(RUN)/baselines/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/embeddings/manifest.json $(RUN)/encoder/manifest.json
 $(RUN)/evaluation/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/search/manifest.json $(RUN)/baselines/manifest.json
 $(RUN)/report/manifest.json: | $(RUN)/corpus/manifest.json $(RUN)/tokenizer/manifest.json $(RUN)/generator/manifest.json $(RUN)/doc2query/manifest.json $(RUN)/embeddings/manifest.json $(RUN)/docids/manifest.json $(RUN)/model/manifest.json $(RUN)/search/manifest.json $(RUN)/encoder/manifest.json $(RUN)/baselines/manifest.json $(RUN)/evaluation/manifest.json

@@ -24,7 +24,8 @@ from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.heads.layout import Targets
 from dsi.model.heads.pawa import PawaHead
 from dsi.model.warm_start import warm_start
-from dsi.objectives.softmax import Softmax
+from dsi.objectives.single_pass import SinglePass
+from dsi.objectives.softmax import negative_log_likelihood
 from dsi.runtime.processes import ALONE
 from dsi.search.searcher import Searcher
 from dsi.training.batches import Batches
@@ -139,7 +140,7 @@ def test_loss_is_the_mean_by_hand(tiny: Stages, tmp_path: Path, head: str) -> No
         examples, DocidTargets(docids, head == "hierarchical_softmax"), 8, pad=0, seed=0, steps=10, weights=weights
     )[0]
     batch["input_ids"] %= model.config.vocab_size
-    loss = model(Softmax(), batch)
+    loss = model(SinglePass(negative_log_likelihood), batch)
     loss.backward()
     expected = []
     for ids, mask, code in zip(batch["input_ids"], batch["attention_mask"], batch["codes"], strict=True):

@@ -10,6 +10,7 @@ from test_heads import HEADS, docids_in, model_for
 
 from dsi.model.heads.layout import Targets
 from dsi.objectives.consistency import Consistency, symmetric_divergence
+from dsi.objectives.softmax import negative_log_likelihood
 from dsi.training.targets import DocidTargets
 
 
@@ -18,7 +19,7 @@ def test_every_head_has_the_same_layout(tmp_path: Path, head: str) -> None:
     docids = docids_in(tmp_path)
     model = model_for(docids, head)
     numbers = np.array([3, 7, 20, 3])  # docids of two, three and four tokens
-    arrays = DocidTargets(docids, head == "hierarchical_softmax")(numbers)
+    arrays = DocidTargets(docids, head == "hierarchical_softmax")(numbers, numbers, np.zeros(len(numbers)))
     targets = Targets.of({"more": torch.zeros(4), **{name: torch.from_numpy(array) for name, array in arrays.items()}})
     ids = torch.tensor(random_queries(2)[1:] * 4)
     states = model.decoder_states(model.encode(ids, torch.ones_like(ids)), torch.ones_like(ids), targets.codes)
@@ -61,7 +62,7 @@ def test_consistency_loss_pulls_two_passes_together(tmp_path: Path) -> None:
         for weight in (0.0, 1.0):
             model = random_model(docids.vocabulary.tokens, 4, dropout_rate=dropout).train()
             torch.manual_seed(0)
-            losses.append(float(model(Consistency(weight), batch)))
+            losses.append(float(model(Consistency(negative_log_likelihood, weight), batch)))
         assert (losses[1] > losses[0] + 1e-3) == larger
         assert larger or losses[1] == pytest.approx(losses[0], abs=1e-5)
 

@@ -155,6 +155,7 @@ from torch import Tensor
 
 from dsi.model.heads.layout import Targets
 from dsi.model.heads.table import Head
+from dsi.objectives.single_pass import SinglePass
 from dsi.objectives.softmax import negative_log_likelihood
 
 
@@ -165,7 +166,7 @@ class Toy:
 
     def __call__(self, states: Sequence[Tensor], head: Head, targets: Targets, batch: Mapping[str, Tensor]) -> Tensor:
         price = self.weight * states[0].square().mean()
-        return negative_log_likelihood(head(states[0], targets), targets) + price
+        return SinglePass(negative_log_likelihood)(states, head, targets, batch) + price
 '''
 
 BASELINE = '''

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from dsi.artifacts import WORK, read_manifest
 from dsi.corpus.store import Corpus
@@ -20,10 +19,8 @@ from dsi.model.cost import encoder_flops
 from dsi.runtime.checkpoint_files import read_object
 from dsi.runtime.processes import ALONE
 from dsi.search.answering import Hits, Questions, ask
-from dsi.search.top_k import top_k_of_chunks
+from dsi.search.nearest import nearest
 
-DOCUMENTS_PER_CHUNK = 1 << 16
-"""The number of documents that are scored at once."""
 QUERIES_PER_BATCH = 256
 
 
@@ -45,8 +42,7 @@ class DenseSystem:
         """The ranking for each text; DsiError if a vector or a score is not finite."""
         for start in range(0, len(texts), QUERIES_PER_BATCH):
             batch = self.model.encode_query(list(texts[start : start + QUERIES_PER_BATCH]), show_progress_bar=False)
-            queries = torch.from_numpy(np.asarray(batch, dtype=np.float32))
-            numbers, scores = top_k_of_chunks(self._scores(queries), self.depth)
+            numbers, scores = nearest(np.asarray(batch), self.vectors, self.depth)
             if not (finite := scores.isfinite().all(dim=1)).all():
                 text = texts[start + int(finite.int().argmin())]
                 raise DsiError(f"the dense model gives query {text!r} a vector or scores that are NaN or infinite")
@@ -56,12 +52,6 @@ class DenseSystem:
     def answer_alone(self, text: str) -> list[Hits]:
         """The ranking for one text, as the only item of a list."""
         return list(self.answer([text]))
-
-    def _scores(self, queries: torch.Tensor) -> Iterator[torch.Tensor]:
-        """The scores of one chunk of documents after the other, each (queries, documents)."""
-        for start in range(0, len(self.vectors), DOCUMENTS_PER_CHUNK):
-            documents = self.vectors[start : start + DOCUMENTS_PER_CHUNK].astype(np.float32)
-            yield queries @ torch.from_numpy(documents).T
 
 
 def dense(

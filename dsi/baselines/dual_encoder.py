@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, T5Config, T5EncoderModel, set_seed
 from transformers.utils import ModelOutput
 
 from dsi.artifacts import WORK
-from dsi.config import BackboneConfig, EncoderConfig, TasksConfig
+from dsi.config import BackboneConfig, DistillationConfig, EncoderConfig, TasksConfig
 from dsi.corpus.store import Corpus
 from dsi.model.build import from_checkpoint, random_shape
 from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
@@ -27,10 +27,13 @@ from dsi.model.length_batches import length_batches
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.runtime.processes import rank
+from dsi.teacher.card import taught
+from dsi.teacher.labels import TeacherLabels
+from dsi.teacher.store import SoftLabels
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
 from dsi.training.examples import Examples, write_examples
-from dsi.training.targets import Arrays
+from dsi.training.targets import Arrays, Integers, drawn
 from dsi.training.tasks import training_tasks
 
 TEMPERATURE = 0.01
@@ -73,13 +76,15 @@ class DualEncoder(T5EncoderModel):
 
 
 class DocumentTargets:
-    """The beginning of each example's document, as the targets of a batch."""
+    """The beginning of each example's document, or of one that a teacher's label draws, as the targets of a batch."""
 
-    def __init__(self, documents: Examples, pad: int) -> None:
-        self.documents, self.pad = documents, pad
+    def __init__(self, documents: Examples, pad: int, labels: TeacherLabels | None) -> None:
+        self.documents, self.pad, self.labels = documents, pad, labels
 
-    def __call__(self, doc_index: NDArray[np.integer[Any]]) -> Arrays:
+    def __call__(self, rows: Integers, doc_index: Integers, draws: NDArray[np.float64]) -> Arrays:
         numbers = doc_index.astype(np.int64)
+        if self.labels is not None:
+            numbers = drawn(*self.labels(rows, doc_index), draws)
         ids, mask = self.documents.padded(numbers, self.pad)
         return {"document_ids": ids, "document_mask": mask.astype(np.int64), "doc_index": numbers}
 
@@ -92,8 +97,11 @@ def train_encoder(
     corpus_folder: Path,
     tokenizer_folder: Path,
     doc2query_folder: Path,
+    distillation: DistillationConfig | None = None,
+    teacher_folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Train from the last checkpoint in `out_folder`, or from where the index starts, and save the encoder there.
+    """Train from the last checkpoint in `out_folder`, or from where the index starts, and save the encoder there. With
+    the folder of a teacher, `distillation` says how its scores become labels.
 
     Returns:
         Parameters, steps, seconds and FLOPs of the training.
@@ -123,6 +131,9 @@ def train_encoder(
 
     queries = examples("queries", TasksConfig())
     passages = examples("documents", TasksConfig(d2q=0.0, first_p=1.0, passage_length=backbone.document_length))
+    labels = None
+    if teacher_folder is not None and distillation is not None:
+        labels = TeacherLabels(SoftLabels(teacher_folder), queries.tasks, queries.doc_index, distillation)
     last = last_checkpoint(checkpoints)
     set_seed(encoder.seed)
     if backbone.checkpoint is None:
@@ -137,7 +148,7 @@ def train_encoder(
         arguments,
         Batches(
             queries,
-            DocumentTargets(passages, tokenizer.pad_token_id),
+            DocumentTargets(passages, tokenizer.pad_token_id, labels),
             encoder.batch_size,
             tokenizer.pad_token_id,
             encoder.seed,
@@ -160,6 +171,7 @@ def train_encoder(
         "steps": encoder.steps,
         "training_seconds": trainer.state.log_history[-1]["seconds"],
         "training_flops": trainer.state.total_flos,
+        **({"distilled": taught(teacher_folder)} if teacher_folder is not None else {}),
     }
 
 

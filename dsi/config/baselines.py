@@ -6,6 +6,7 @@ from pydantic import Field
 
 from dsi.config.scalars import PathOrName
 from dsi.config.section import Count, Rate, Section, Seed, Share
+from dsi.config.training import Labels
 
 
 class EncoderConfig(Section):
@@ -21,6 +22,8 @@ class EncoderConfig(Section):
     """Learning rate of the embeddings."""
     save_steps: Count = 100
     """Steps between two checkpoints, as eval_steps of the other trainings."""
+    labels: Labels = "document"
+    """As training.labels. teacher: the document of a query is drawn from its label."""
     seed: Seed = 0
     """Seed of the initial weights and of the order of the pairs."""
 

@@ -17,6 +17,7 @@ from dsi.config.model import ModelConfig
 from dsi.config.report import ReportConfig
 from dsi.config.search import SearchConfig
 from dsi.config.section import Section
+from dsi.config.teacher import TeacherConfig
 from dsi.config.tokenizer import TokenizerConfig
 from dsi.config.training import TrainingConfig
 
@@ -30,6 +31,7 @@ class Config(Section):
     doc2query: Doc2QueryConfig = Doc2QueryConfig()
     embeddings: EmbeddingsConfig = EmbeddingsConfig()
     docids: DocidsConfig = DocidsConfig()
+    teacher: TeacherConfig = TeacherConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dsi.config.search import Ranking
-from dsi.config.section import Count, CountOrZero, Rate, Section, Seed, Weight
+from dsi.config.section import Count, CountOrZero, Rate, Section, Seed, Share, Weight
 
 
 class TasksConfig(Section):
@@ -32,10 +32,30 @@ class TasksConfig(Section):
         return self
 
 
+Labels = Literal["document", "teacher"]
+
+
+class DistillationConfig(Section):
+    """How a teacher's scores of the documents become the label of a training query."""
+
+    temperature: Rate | Literal["auto"] = "auto"
+    """The label is the softmax of the scores divided by this. auto: the temperature at which a query's own document has
+    the mean weight own_weight, so that neither BM25's scores nor cosines need another setting."""
+    own_weight: Share = 0.5
+    """auto: the mean weight of a query's own document, over the queries for which the teacher finds it."""
+    hard_share: Share = 0.0
+    """The share of the label that the own document alone gets; 1 is training.labels=document."""
+
+
 class TrainingConfig(Section):
     """The training of the model to map queries to docids."""
 
     tasks: TasksConfig = TasksConfig()
+    labels: Labels = "document"
+    """What the model learns to predict for a query. document: its own document. teacher: the documents that a better
+    system finds, as probable as that system's scores say (distillation, section teacher). Texts of first_p and daq, and
+    queries for which the teacher finds nothing, keep their own document."""
+    distillation: DistillationConfig = DistillationConfig()
     steps: Count = 3_000
     """Optimiser steps per round."""
     rounds: Count = 1

@@ -34,7 +34,12 @@ class Trie:
     @cached_property
     def inner_nodes(self) -> NDArray[np.int64]:
         """The nodes that have children, in increasing order: (inner nodes,)."""
-        return np.flatnonzero(self.first_child[1:] != self.first_child[:-1])
+        return np.flatnonzero(~self.is_leaf)
+
+    @property
+    def is_leaf(self) -> NDArray[np.bool_]:
+        """Whether each node has no children, (nodes,)."""
+        return self.first_child[1:] == self.first_child[:-1]
 
     @cached_property
     def fan_out(self) -> list[int]:

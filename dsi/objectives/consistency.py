@@ -7,21 +7,25 @@ from torch import Tensor
 
 from dsi.model.heads.layout import Targets
 from dsi.model.heads.table import Head
-from dsi.objectives.softmax import negative_log_likelihood
+from dsi.objectives.single_pass import LabelLoss
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """The mean negative log-likelihood of two passes plus `weight` times the divergence between them, per docid."""
+    """The mean loss of two passes plus `weight` times the divergence between them, per docid."""
 
+    loss: LabelLoss
     weight: float
     passes = 2
 
     def __call__(self, states: Sequence[Tensor], head: Head, targets: Targets, batch: Mapping[str, Tensor]) -> Tensor:
         first, second = (head(of_pass, targets) for of_pass in states)
-        likelihood = 0.5 * (negative_log_likelihood(first, targets) + negative_log_likelihood(second, targets))
+        losses = [
+            self.loss(of_pass, predicted, head, targets, batch)
+            for of_pass, predicted in zip(states, (first, second), strict=True)
+        ]
         divergence = symmetric_divergence(first.values, second.values) / len(targets.codes)
-        return likelihood + self.weight * divergence
+        return 0.5 * (losses[0] + losses[1]) + self.weight * divergence
 
 
 def symmetric_divergence(one: Tensor, other: Tensor) -> Tensor:

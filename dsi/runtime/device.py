@@ -46,3 +46,10 @@ def multiplication_speed(device: torch.device, seconds: float = 0.2) -> float:
         float(product[0, 0])  # waits for a GPU
         products += 4
     return products * 2.0 * one.shape[0] * one.shape[1] * other.shape[1] / (time.perf_counter() - start)
+
+
+def has_bfloat16() -> bool:
+    """Whether the device multiplies matrices of bfloat16 itself: GPUs since Ampere, CPUs with AVX512-BF16 or AMX."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -5,9 +5,8 @@ each stream as many examples as its weight says, and is sorted by text length be
 batch needs little padding; the batches of a window are then shuffled again. Permutations are computed, not stored.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dsi.training.examples import Examples
-from dsi.training.targets import Arrays
+from dsi.training.targets import MakeTargets
 
 WINDOW = 64
 """The number of batches whose examples are sorted by length together."""
@@ -28,7 +27,7 @@ class Batches(Dataset[dict[str, Tensor]]):
     """The micro-batches of one process, as dictionaries of tensors; `rows` are the row numbers of the examples.
 
     Args:
-        targets: a function from the doc_index of each example to what the model is to predict.
+        targets: what the model is to predict for each example.
         batch_size: examples per optimiser step, over all processes and micro-batches; a multiple of their number.
         pad: the token id that pads texts.
         steps: optimiser steps in all.
@@ -40,7 +39,7 @@ class Batches(Dataset[dict[str, Tensor]]):
     def __init__(
         self,
         examples: Examples,
-        targets: Callable[[NDArray[np.integer[Any]]], Arrays],
+        targets: MakeTargets,
         batch_size: int,
         pad: int,
         seed: int,
@@ -65,11 +64,12 @@ class Batches(Dataset[dict[str, Tensor]]):
         step, micro_batch = divmod(item, self.accumulation)
         if item >= len(self):
             raise IndexError(item)
-        batch_rows = self.batch(self.first_step + step)
-        rows = batch_rows[micro_batch * self.processes + self.process :: self.accumulation * self.processes]
+        own = slice(micro_batch * self.processes + self.process, None, self.accumulation * self.processes)
+        rows = self.batch(self.first_step + step)[own]
+        draws = np.random.default_rng([self.seed, 2, self.first_step + step]).random(self.batch_size)[own]
         ids, mask = self.examples.padded(rows, self.pad)
         batch = {"rows": rows, "input_ids": ids, "attention_mask": mask.astype(np.int64)}
-        batch |= self.targets(np.asarray(self.examples.doc_index[rows]))
+        batch |= self.targets(rows, np.asarray(self.examples.doc_index[rows]), draws)
         docid_tokens = int((batch["codes"] >= 0).sum()) if "codes" in batch else 0
         self.served = (self.served[0] + int(mask.sum()), self.served[1] + docid_tokens)
         return {name: torch.from_numpy(array) for name, array in batch.items()}

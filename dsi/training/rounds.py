@@ -27,14 +27,16 @@ from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, st
 from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import add_document_states, warm_start
+from dsi.objectives.choice import objective_of
 from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone
+from dsi.teacher.labels import TeacherLabels
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator, dev_evaluator
 from dsi.training.examples import Examples
 from dsi.training.record import dev_curve, training_record
-from dsi.training.targets import DocidTargets
+from dsi.training.targets import DocidTargets, MakeTargets, TeacherTargets, output_rows
 from dsi.training.trainer import DocidTrainer
 
 ROUND = "round.json"
@@ -99,6 +101,17 @@ class RoundContext:
     corpus: Corpus
     tokenizer_folder: Path
     docids: Docids
+    labels: TeacherLabels | None = None
+    """The labels of a teacher, with training.labels=teacher."""
+
+    @property
+    def targets(self) -> MakeTargets:
+        """What the model is to predict for the examples."""
+        is_tree = self.model.head == "hierarchical_softmax"
+        target = DocidTargets(self.docids, with_nodes=is_tree)
+        if self.labels is None:
+            return target
+        return TeacherTargets(self.labels, target, output_rows(self.docids, is_tree), not self.docids.is_atomic)
 
     @property
     def is_warm(self) -> bool:
@@ -180,9 +193,10 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
         index,
         arguments,
         training,
+        objective_of(training, model.head, docids),
         Batches(
             context.examples,
-            DocidTargets(docids, with_nodes=model.head == "hierarchical_softmax"),
+            context.targets,
             training.batch_size,
             index.config.pad_token_id,
             training.seed,

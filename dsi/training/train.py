@@ -11,6 +11,9 @@ from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.model.card import write_card
 from dsi.runtime.processes import rank, wait_for_everyone
+from dsi.teacher.card import taught
+from dsi.teacher.labels import TeacherLabels
+from dsi.teacher.store import SoftLabels
 from dsi.tokenizer import save_tokenizer
 from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.examples import write_examples
@@ -37,6 +40,7 @@ def train(
     tokenizer_folder: Path,
     doc2query_folder: Path,
     docids_folder: Path,
+    teacher_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Train from the last checkpoint in `out_folder`, or from the start, and save the best model by dev RR@10 there,
     with its tokenizer, the dev curve, the training record and a model card. All processes take part.
@@ -53,7 +57,10 @@ def train(
     arguments = training_arguments(training, work_folder / "checkpoints", DEV in corpus.splits)
     tasks = training_tasks(training.tasks, corpus, doc2query_folder, tokenizer, model.query_length, training.seed)
     examples = write_examples(work_folder / "examples", tasks, len(tokenizer), rank())
-    context = RoundContext(examples, model, training, corpus, tokenizer_folder, docids)
+    labels = None
+    if teacher_folder is not None:
+        labels = TeacherLabels(SoftLabels(teacher_folder), examples.tasks, examples.doc_index, training.distillation)
+    context = RoundContext(examples, model, training, corpus, tokenizer_folder, docids, labels)
     rounds: list[Round] = []
     for number in range(training.rounds):
         folder = work_folder / f"round-{number}"
@@ -74,6 +81,11 @@ def train(
         "training_flops": rounds[-1].flops,
         "examples_per_second": round(rounds[-1].steps * training.batch_size / max(rounds[-1].seconds, 1e-9)),
         **({DEV_MEASURE: best.measure} if best.measure is not None else {}),
+        **(
+            {"temperature": labels.temperature, "distilled": taught(teacher_folder)}
+            if labels and teacher_folder
+            else {}
+        ),
     }
     if arguments.process_index == 0:
         copy_model(best.folder, out_folder)

@@ -15,9 +15,8 @@ from transformers import TrainerCallback, TrainerControl, TrainingArguments
 
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
-from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.architecture import DifferentiableSearchIndex, Objective
 from dsi.model.cost import training_flops
-from dsi.objectives.choice import objective_of
 from dsi.runtime.device import multiplication_speed
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
@@ -28,6 +27,7 @@ class DocidTrainer(BatchTrainer):
     """Trains the index.
 
     Args:
+        objective: what a step minimises.
         evaluate_dev: the evaluator on the dev queries, or None where there is no dev split.
         head_rate: the learning rate of the docid head.
         seconds_before: seconds of training before this start, earlier rounds included.
@@ -40,6 +40,7 @@ class DocidTrainer(BatchTrainer):
         model: DifferentiableSearchIndex,
         arguments: TrainingArguments,
         config: TrainingConfig,
+        objective: Objective,
         batches: Batches,
         evaluate_dev: DevEvaluator | None,
         head_rate: float,
@@ -54,7 +55,7 @@ class DocidTrainer(BatchTrainer):
         }
         # The Trainer insists on an evaluation set where it is to evaluate; `evaluate` below has its own queries.
         options = {"eval_dataset": batches, "callbacks": callbacks}
-        self.objective = objective_of(config)
+        self.objective = objective
         passes = self.objective.passes
         self.flops_per_text_token = training_flops(model, 1, 0, passes)
         self.flops_per_docid_token = training_flops(model, 0, 1, passes)

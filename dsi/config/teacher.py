@@ -1,0 +1,51 @@
+"""Section `teacher`: a better system that says which documents answer a training query."""
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from dsi.config.scalars import FilePath, PathOrName
+from dsi.config.section import Count, Section
+
+Retriever = Literal["bm25", "bi_encoder"]
+
+
+class TeacherConfig(Section):
+    """The system whose rankings label the training queries, where training.labels or encoder.labels is `teacher`."""
+
+    kind: Literal["bm25", "bi_encoder", "cross_encoder", "run"] = "bm25"
+    """bm25: the words of stage lexical. bi_encoder: a sentence-transformers model, exact search. cross_encoder: a
+    CrossEncoder of sentence-transformers scores the documents that another teacher finds. run: scores of your own."""
+    model: PathOrName = "sentence-transformers/all-MiniLM-L6-v2"
+    """bi_encoder, cross_encoder: the model, a name on the Hugging Face hub or a folder."""
+    candidates: Retriever = "bm25"
+    """cross_encoder: the teacher that finds the documents to score."""
+    candidates_model: PathOrName = "sentence-transformers/all-MiniLM-L6-v2"
+    """cross_encoder: the model of that teacher, if it is a bi_encoder."""
+    path: FilePath | None = None
+    """run: the file of scores. Either a TREC run, whose ids are those of the queries of split train; or JSON lines
+    {"query": text, "scores": {doc_id: score, ...}} for any training query."""
+    documents: Count = 32
+    """The number of documents for a query, the best ones."""
+    trained_on: str | None = None
+    """What the teacher was trained on, for the report and the model card. Null: what its own model card says."""
+
+    @model_validator(mode="after")
+    def _path_is_named(self) -> Self:
+        if self.kind == "run" and self.path is None:
+            raise ValueError("teacher.path is needed with teacher.kind=run")
+        return self
+
+    @property
+    def retriever(self) -> Retriever | None:
+        """The teacher that searches all documents; None where the scores are given."""
+        if self.kind == "run":
+            return None
+        return self.candidates if self.kind == "cross_encoder" else self.kind
+
+    @property
+    def retriever_model(self) -> str | None:
+        """The model of the teacher that searches all documents, if it is one that has a model."""
+        if self.retriever != "bi_encoder":
+            return None
+        return self.candidates_model if self.kind == "cross_encoder" else self.model

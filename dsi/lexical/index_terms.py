@@ -1,0 +1,91 @@
+"""The stage `lexical`: the postings of the documents' terms, by tantivy, and BM25 over them.
+
+BM25 is Lucene's but for three things: k1 and b are 1.2 and .75, which tantivy does not let one choose; all scores are
+k1 + 1 = 2.2 times as large; and stems and stop words are others (see `analysis`). Both round lengths above 40 terms.
+
+postings/        tantivy's index; the document with row number n has n in its column `doc_index`
+language.json    the language by which texts are cut into terms
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tantivy
+from numpy.typing import NDArray
+
+from dsi.artifacts import write_json
+from dsi.corpus.store import Corpus
+from dsi.lexical.analysis import analyzer, terms_of, words_between_blanks
+from dsi.runtime.progress import progress
+
+POSTINGS, LANGUAGE = "postings", "language.json"
+ANALYZER = "terms"
+"""The name under which an opened index knows the analyzer."""
+HEAP_BYTES = 128_000_000
+"""The memory of the writer, which writes a segment when it is full."""
+
+
+def index_terms(out_folder: Path, *, language: str, corpus_folder: Path) -> dict[str, Any]:
+    """Write the postings of all documents; an interrupted start begins anew (a million documents take a minute).
+
+    Returns:
+        documents, different terms and bytes.
+    """
+    corpus, folder = Corpus(corpus_folder), out_folder / POSTINGS
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    schema = tantivy.SchemaBuilder()
+    schema.add_text_field("terms", tokenizer_name=ANALYZER, index_option="freq")
+    schema.add_unsigned_field("doc_index", fast=True)
+    index = tantivy.Index(schema.build(), path=str(folder))
+    index.register_tokenizer(ANALYZER, analyzer(language))
+    writer = index.writer(heap_size=HEAP_BYTES, num_threads=1)  # so that the same documents give the same segments
+    for doc_index, content in enumerate(progress(corpus.contents(), "index terms", total=len(corpus))):
+        document = tantivy.Document()
+        document.add_text("terms", words_between_blanks(content, language))
+        document.add_unsigned("doc_index", doc_index)
+        writer.add_document(document)
+    writer.commit()
+    writer.wait_merging_threads()
+    write_json(out_folder / LANGUAGE, language)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return {"documents": len(corpus), "language": language, "index_bytes": size}
+
+
+class Terms:
+    """Read access to the stage folder `lexical`: the documents that have the words of a query, ranked by BM25."""
+
+    def __init__(self, folder: Path) -> None:
+        self.language: str = json.loads((folder / LANGUAGE).read_text(encoding="utf-8"))
+        index = tantivy.Index.open(str(folder / POSTINGS))
+        self.schema, self.searcher = index.schema, index.searcher()
+
+    def __len__(self) -> int:
+        return int(self.searcher.num_docs)
+
+    def best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """The doc_index and the score of the `count` best documents for each text, each (texts, count), best first.
+
+        A text is words; nothing in it is a command. Of documents with equal scores the earlier ones come first. Where
+        fewer have a word of the text, the rest is document 0 with the score -inf.
+        """
+        doc_index = np.zeros((len(texts), count), dtype=np.uint32)
+        scores = np.full((len(texts), count), -np.inf, dtype=np.float32)
+        for row, text in enumerate(texts):
+            found = self.searcher.search(self._query(text), count, count=False).hits
+            numbers = np.array(self.searcher.fast_field_values("doc_index", [place for _, place in found]), np.uint32)
+            values = np.array([score for score, _ in found], dtype=np.float32)
+            order = np.lexsort((numbers, -values))
+            doc_index[row, : len(found)], scores[row, : len(found)] = numbers[order], values[order]
+        return doc_index, scores
+
+    def _query(self, text: str) -> tantivy.Query:
+        terms = [
+            tantivy.Query.term_query(self.schema, "terms", term, index_option="freq")
+            for term in terms_of(text, self.language)
+        ]
+        return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])

@@ -1,0 +1,62 @@
+"""The kinds of teachers. Each knows, for a batch of queries, its best documents with their scores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsi.config import TeacherConfig
+from dsi.corpus.store import Corpus
+from dsi.embeddings.sentence_encoder import check_encoder
+from dsi.lexical.index_terms import Terms
+from dsi.teacher.bi_encoder import BiEncoder
+from dsi.teacher.cross_encoder import CrossEncoder
+from dsi.teacher.given import GivenScores, check_scores
+
+
+class Teacher(Protocol):
+    """A system that labels queries."""
+
+    def best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """The doc_index and the score of the `count` best documents for each text, each (texts, count), best first;
+        where there are fewer, the rest has the score -inf."""
+
+
+def check_teacher(config: TeacherConfig) -> None:
+    """Check the models or the first scores of a teacher, without loading it.
+
+    Raises:
+        DsiError: it cannot be used.
+    """
+    if config.kind == "run":
+        check_scores(config.path or "")
+    if config.kind in ("bi_encoder", "cross_encoder"):
+        check_encoder(config.model, "teacher.model")
+    if config.kind == "cross_encoder" and config.retriever_model is not None:
+        check_encoder(config.retriever_model, "teacher.candidates_model")
+
+
+def open_teacher(
+    config: TeacherConfig, corpus: Corpus, lexical_folder: Path | None, vectors: Path | None, given: Path | None
+) -> Teacher:
+    """The teacher that the configuration asks for. `vectors` is the file of a bi-encoder's vectors of all documents,
+    `given` that of the scores of kind run.
+
+    Raises:
+        DsiError: its model cannot be loaded.
+    """
+    if config.kind == "run":
+        assert given is not None
+        return GivenScores(given)
+    if config.retriever == "bm25":
+        assert lexical_folder is not None  # the table of stages gives it for this teacher
+        retriever: Teacher = Terms(lexical_folder)
+    else:
+        assert vectors is not None
+        assert config.retriever_model is not None
+        retriever = BiEncoder(config.retriever_model, vectors)
+    if config.kind != "cross_encoder":
+        return retriever
+    return CrossEncoder(config.model, retriever, corpus)

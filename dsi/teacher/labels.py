@@ -1,0 +1,115 @@
+"""The labels that a teacher gives training examples: for each, some documents and the weight of each as its answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsi.config import DistillationConfig
+from dsi.errors import DsiError
+from dsi.teacher.store import SoftLabels
+
+TEMPERATURES = 1e-3 * 10 ** np.linspace(0, 5, 401)
+"""The temperatures that are tried, in units of the scores' standard deviation; each is 3% above the one before."""
+SAMPLE = 4_096
+"""The number of queries, evenly spaced, that choose among them."""
+
+
+class TeacherLabels:
+    """The label of each training example, as documents and weights.
+
+    Args:
+        examples: the number of examples of each task, in the order of their rows.
+
+    Raises:
+        DsiError: the teacher did not label these examples.
+    """
+
+    def __init__(
+        self,
+        soft: SoftLabels,
+        examples: Mapping[str, int],
+        doc_index: NDArray[np.integer[Any]],
+        config: DistillationConfig,
+    ) -> None:
+        self.soft, self.hard_share = soft, config.hard_share
+        self.spans = _spans(soft, examples)
+        self.temperature = (
+            automatic_temperature(soft, self.spans, doc_index, config.own_weight)
+            if config.temperature == "auto"
+            else config.temperature
+        )
+
+    def __call__(
+        self, rows: NDArray[np.integer[Any]], doc_index: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The documents of the examples in `rows`, whose own documents are `doc_index`, and the documents' weights.
+
+        Both are (examples, 1 + documents), the own document first, which has the weight 0 where it comes again; the
+        weights of an example add up to 1.
+        """
+        labels = np.full(len(rows), -1)
+        for example, label, count in self.spans:
+            within = (example <= rows) & (rows < example + count)
+            labels[within] = rows[within] - example + label
+        known = labels >= 0
+        places = np.where(known, labels, 0)
+        documents = self.soft.doc_index[places].astype(np.int64)
+        soft = softmax(np.where(known[:, None], self.soft.scores[places].astype(np.float32), -np.inf), self.temperature)
+        soft[soft.sum(axis=1) > 0] *= 1 - self.hard_share
+        is_own = documents == doc_index[:, None]
+        own = 1 - np.where(is_own, 0, soft).sum(axis=1, keepdims=True)
+        weights = np.concatenate([own, np.where(is_own, 0, soft)], axis=1)
+        return np.concatenate([doc_index[:, None].astype(np.int64), documents], axis=1), weights.astype(np.float32)
+
+
+def softmax(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """The softmax of each row of scores, the largest of which is 0, or all of which are -inf: then of zeros."""
+    raised = np.exp(scores.astype(np.float64) / temperature)
+    return raised / np.maximum(raised.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+
+
+def automatic_temperature(
+    soft: SoftLabels, spans: list[tuple[int, int, int]], doc_index: NDArray[np.integer[Any]], own_weight: float
+) -> float:
+    """The temperature at which the own document's mean weight is closest to `own_weight`, over a sample of the queries
+    for which the teacher has it."""
+    examples = np.concatenate([np.arange(first, first + count) for first, _, count in spans])
+    labels = np.concatenate([np.arange(first, first + count) for _, first, count in spans])
+    sample = np.linspace(0, len(examples) - 1, min(SAMPLE, len(examples))).astype(np.int64)
+    scores = soft.scores[labels[sample]].astype(np.float32)
+    is_own = soft.doc_index[labels[sample]] == doc_index[examples[sample]][:, None]
+    is_own &= scores > -np.inf
+    found = is_own.any(axis=1)
+    if not found.any():
+        raise DsiError(
+            f"{soft.folder}: the teacher finds none of {len(sample):,} training queries' own documents, so that there"
+            " is no temperature to find; set training.distillation.temperature, or take another teacher"
+        )
+    scores, is_own = scores[found], is_own[found]
+    scale = float(scores[scores > -np.inf].std()) or 1.0
+    means = [float(softmax(scores, scale * each)[is_own].mean()) for each in TEMPERATURES]
+    return scale * float(TEMPERATURES[np.abs(np.array(means) - own_weight).argmin()])
+
+
+def _spans(soft: SoftLabels, examples: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """Of each task that the teacher has labelled: the first row of its examples, that of its labels, and their number.
+
+    Raises:
+        DsiError: the numbers of examples and labels differ.
+    """
+    first_label = dict(zip(soft.tasks, np.cumsum([0, *soft.tasks.values()]).tolist(), strict=False))
+    spans, first = [], 0
+    for task, count in examples.items():
+        if task in first_label:
+            if count != soft.tasks[task]:
+                raise DsiError(
+                    f"{soft.folder}: it has labels for {soft.tasks[task]:,} queries of training.tasks.{task}, but there"
+                    f" are {count:,}; make the stage teacher again"
+                )
+            spans.append((first, first_label[task], count))
+        first += count
+    if not spans:
+        raise DsiError("training.labels=teacher needs training.tasks.d2q or labelled: a teacher labels queries only")
+    return spans

@@ -1,0 +1,152 @@
+"""The stage `teacher`: for every training query, the best documents of a better system with their scores.
+
+The queries are the synthetic ones and the real ones of split train, whatever shares training gives them; see
+`dsi.teacher.store` for the files. Distillation for generative retrieval: RIPOR (Zeng et al. 2024), PAG (2024).
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsi.artifacts import WORK
+from dsi.config import TeacherConfig
+from dsi.corpus.store import Corpus
+from dsi.corpus.vectors import VECTORS, encode_shards, join_shards
+from dsi.errors import DsiError
+from dsi.runtime.processes import Rank, is_first_process, rank, wait_until
+from dsi.runtime.progress import progress
+from dsi.runtime.shards import Shards, published
+from dsi.teacher.card import about
+from dsi.teacher.given import gather_scores
+from dsi.teacher.kinds import Teacher, open_teacher
+from dsi.teacher.queries import TrainingQueries
+from dsi.teacher.store import write_labels
+
+QUERIES_PER_SHARD = 1 << 14
+GIVEN = "given.sqlite"
+
+
+def teach(
+    out_folder: Path,
+    *,
+    teacher: TeacherConfig,
+    corpus_folder: Path,
+    doc2query_folder: Path,
+    lexical_folder: Path | None = None,
+    embeddings_folder: Path | None = None,
+) -> dict[str, Any]:
+    """Write the labels of all training queries; all processes share the work.
+
+    `lexical_folder` has the words for BM25, `embeddings_folder` the vectors of the documents if they are those of the
+    teacher's model; else they are made here, as `vectors.npy`.
+
+    Returns:
+        The number of queries, the share of them for which the teacher finds the own document and for which it finds
+        nothing, the seconds and bytes that a million queries take, and what is known of the teacher.
+
+    Raises:
+        DsiError: the teacher cannot be opened, finds the own document of no query, or gives a score that is not finite.
+    """
+    corpus, queries, this = Corpus(corpus_folder), TrainingQueries(Corpus(corpus_folder), doc2query_folder), rank()
+    documents = min(teacher.documents, len(corpus))
+    shards = Shards(out_folder / WORK / "labels", len(queries), QUERIES_PER_SHARD, ".npz", this)
+    unfinished = shards.unfinished()
+    vectors = _vectors(out_folder, teacher, corpus, embeddings_folder, this)
+    given = _given(out_folder, teacher, corpus)
+    if unfinished:
+        opened = open_teacher(teacher, corpus, lexical_folder, vectors, given)
+        for shard in progress(unfinished, "teach", unit=f"x {QUERIES_PER_SHARD:,} queries"):
+            start = time.monotonic()
+            own, texts = queries.rows(shards.range(shard))
+            doc_index, scores = label(opened, texts, documents)
+            is_own = (doc_index == own[:, None]) & (scores > -np.inf)
+            found = [is_own.any(axis=1).sum(), is_own[:, 0].sum(), (scores[:, 0] == -np.inf).sum()]
+            with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
+                seconds = time.monotonic() - start
+                np.savez(file, doc_index=doc_index, scores=scores, facts=np.array(found), seconds=np.array(seconds))
+    if not is_first_process():
+        return {}
+    paths = shards.wait()
+    facts, seconds = _facts(paths)
+    if not facts[0]:
+        raise DsiError(
+            f"teacher: it finds none of {len(queries):,} training queries' own documents; is it a teacher of this"
+            " corpus, and are its scores those of these queries?"
+        )
+    write_labels(out_folder, paths, queries.tasks)
+    return {
+        "queries": len(queries),
+        "documents": documents,
+        "own_found": round(facts[0] / len(queries), 4),
+        "own_first": round(facts[1] / len(queries), 4),
+        "without_scores": int(facts[2]),
+        "seconds_per_million_queries": round(1e6 * seconds / len(queries), 1),
+        "bytes_per_million_queries": 6_000_000 * documents,
+        **about(teacher),
+    }
+
+
+def label(teacher: Teacher, texts: Sequence[str], documents: int) -> tuple[NDArray[np.uint32], NDArray[np.float16]]:
+    """The best documents of each text and how far their scores are above that of the first, each (texts, documents).
+
+    A text that comes again is asked once. In float16, differences keep the digits that matter to a softmax.
+
+    Raises:
+        DsiError: a score is NaN or infinite.
+    """
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    doc_index, scores = teacher.best(list(places), documents)
+    wrong = np.isnan(scores).any(axis=1) | (scores == np.inf).any(axis=1)
+    if wrong.any():
+        raise DsiError(f"teacher: its scores for query {list(places)[int(wrong.argmax())]!r:.80} are NaN or infinite")
+    best = scores[:, :1]
+    differences = np.where(scores > -np.inf, scores - np.where(best > -np.inf, best, 0), -np.inf)
+    rows = np.array([places[text] for text in texts])
+    with np.errstate(over="ignore"):  # to -inf, a weight of 0
+        return doc_index[rows], differences.astype(np.float16)[rows]
+
+
+def _vectors(
+    out_folder: Path, teacher: TeacherConfig, corpus: Corpus, embeddings_folder: Path | None, this: Rank
+) -> Path | None:
+    """The file of the vectors of all documents, which the teacher may need."""
+    if teacher.retriever_model is None:
+        return None
+    if embeddings_folder is not None:
+        return embeddings_folder / VECTORS
+    path = out_folder / VECTORS
+    if not path.exists():
+        from dsi.embeddings.sentence_encoder import document_encoder, faster, sentence_encoder
+
+        encode = document_encoder(faster(sentence_encoder(teacher.retriever_model, "teacher.model")))
+        shards = encode_shards(out_folder / WORK / "vectors", corpus, encode, "embed for the teacher", this)
+        if not this.process:
+            with published(path) as temporary:
+                join_shards(temporary, shards)
+        wait_until(path.exists)
+    return path
+
+
+def _given(out_folder: Path, teacher: TeacherConfig, corpus: Corpus) -> Path | None:
+    """The SQLite file of scores of one's own, which the first process writes while the others wait."""
+    if teacher.path is None or teacher.kind != "run":
+        return None
+    path = out_folder / WORK / GIVEN
+    if is_first_process() and not path.exists():
+        with published(path) as temporary:
+            gather_scores(teacher.path, corpus, temporary)
+    wait_until(path.exists)
+    return path
+
+
+def _facts(paths: Sequence[Path]) -> tuple[NDArray[np.int64], float]:
+    """The sums of what the shards say: own documents found, those found first, queries without scores; and seconds."""
+    facts, seconds = np.zeros(3, dtype=np.int64), 0.0
+    for path in paths:
+        with np.load(path) as shard:
+            facts, seconds = facts + shard["facts"], seconds + float(shard["seconds"])
+    return facts, seconds
