@@ -59,8 +59,9 @@ class TeacherLabels:
         soft = softmax(np.where(known[:, None], self.soft.scores[places].astype(np.float32), -np.inf), self.temperature)
         soft[soft.sum(axis=1) > 0] *= 1 - self.hard_share
         is_own = documents == doc_index[:, None]
-        own = 1 - np.where(is_own, 0, soft).sum(axis=1, keepdims=True)
-        weights = np.concatenate([own, np.where(is_own, 0, soft)], axis=1)
+        others = np.where(is_own, 0, soft)
+        own = np.maximum(1 - others.sum(axis=1, keepdims=True), 0)  # rounding may have taken more than all
+        weights = np.concatenate([own, others], axis=1)
         return np.concatenate([doc_index[:, None].astype(np.int64), documents], axis=1), weights.astype(np.float32)
 
 

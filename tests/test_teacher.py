@@ -1,0 +1,364 @@
+"""A teacher's labels: made once for every training query, resumed, and turned into weights of documents."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ON_CPU, Stages, kill_when, processes_command, read_all, run_processes, write_msmarco_folder
+from numpy.typing import NDArray
+
+from dsi.cli import main
+from dsi.config import DistillationConfig, TeacherConfig
+from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
+from dsi.corpus.vectors import VECTORS
+from dsi.errors import DsiError
+from dsi.lexical.index_terms import Terms, index_terms
+from dsi.teacher import bi_encoder
+from dsi.teacher import teach as stage
+from dsi.teacher.card import about
+from dsi.teacher.cross_encoder import CrossEncoder
+from dsi.teacher.given import check_scores
+from dsi.teacher.labels import TeacherLabels
+from dsi.teacher.queries import TrainingQueries
+from dsi.teacher.store import DOC_INDEX, SCORES, SoftLabels, write_labels
+from dsi.teacher.teach import label, teach
+
+Best = tuple[NDArray[np.uint32], NDArray[np.float32]]
+
+
+class Table:
+    """A teacher that gives every text the same row."""
+
+    def __init__(self, doc_index: list[int], scores: list[float]) -> None:
+        self.row, self.asked = (doc_index, scores), list[str]()
+
+    def best(self, texts: Sequence[str], count: int) -> Best:
+        self.asked += texts
+        doc_index, scores = (np.array([values] * len(texts)) for values in self.row)
+        return doc_index[:, :count].astype(np.uint32), scores[:, :count].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def lexical(tiny: Stages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lexical")
+    index_terms(folder, language="en", corpus_folder=tiny.corpus)
+    return folder
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "QUERIES_PER_SHARD", 64)
+
+
+def taught(tiny: Stages, out: Path, lexical: Path | None = None, **keys: Any) -> dict[str, Any]:
+    """The counts of the stage teacher in the folder `out`."""
+    out.mkdir(exist_ok=True)
+    config = TeacherConfig(**{"documents": 7, **keys})
+    return teach(
+        out, teacher=config, corpus_folder=tiny.corpus, doc2query_folder=tiny.doc2query, lexical_folder=lexical
+    )
+
+
+def with_train_queries(tiny: Stages, folder: Path) -> Stages:
+    """The tiny corpus with a split train: the title of each of ten documents."""
+    folder.mkdir()
+    documents = list(Corpus(tiny.corpus))
+    write_rows(folder / "documents.arrow", Document, documents)
+    write_rows(folder / "queries.train.arrow", Query, (Query(f"t{n}", d.title) for n, d in enumerate(documents[:10])))
+    write_rows(folder / "qrels.train.arrow", Qrel, (Qrel(f"t{n}", d.doc_id, 1) for n, d in enumerate(documents[:10])))
+    return Stages(folder, tiny.tokenizer, tiny.doc2query, tiny.docids, tiny.text)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_every_training_query_has_the_best_documents(tiny: Stages, lexical: Path, tmp_path: Path) -> None:
+    stages = with_train_queries(tiny, tmp_path / "corpus")
+    counts = taught(stages, tmp_path / "out", lexical)
+    queries = [*read_all(tiny.doc2query), *((n, Corpus(stages.corpus)[n].title) for n in range(10))]
+    soft = SoftLabels(tmp_path / "out")
+    assert soft.tasks == {"d2q": len(queries) - 10, "labelled": 10}
+    assert len(soft) == counts["queries"] == len(queries)
+    doc_index, scores = Terms(lexical).best([text for _, text in queries], 7)
+    np.testing.assert_array_equal(soft.doc_index, doc_index)
+    expected = np.where(scores > -np.inf, scores - scores[:, :1], -np.inf)
+    np.testing.assert_allclose(soft.scores.astype(np.float32), expected, rtol=1e-3, atol=1e-6)
+    own = np.array([number for number, _ in queries])
+    known = (doc_index == own[:, None]) & (scores > -np.inf)
+    assert counts["own_found"] == round(known.any(axis=1).mean(), 4) > 0.9
+    assert counts["own_first"] == round(known[:, 0].mean(), 4)
+    assert counts["bytes_per_million_queries"] == 42_000_000
+    assert counts["teacher"] == "BM25 (tantivy)"
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_start_goes_on_from_the_shards_that_are_there(tiny: Stages, lexical: Path, tmp_path: Path) -> None:
+    taught(tiny, tmp_path / "whole", lexical)
+    taught(tiny, tmp_path / "resumed", lexical)
+    shards = sorted((tmp_path / "resumed/work/labels").glob("shard-*"))
+    assert len(shards) == 5
+    times = [shard.stat().st_mtime_ns for shard in shards]
+    shards[1].unlink()
+    for name in (DOC_INDEX, SCORES):
+        (tmp_path / "resumed" / name).unlink()
+    taught(tiny, tmp_path / "resumed", lexical)
+    assert [shard.stat().st_mtime_ns == time for shard, time in zip(shards, times, strict=True)].count(False) == 1
+    for name in (DOC_INDEX, SCORES):
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+CONFIG = """
+corpus: {{source: msmarco, path: {path}}}
+tokenizer: {{vocabulary: 300}}
+doc2query: {{known_item: {{queries: 600}}, shard_size: 10}}
+teacher: {{documents: 5}}
+model: {{d_model: 16, d_kv: 4, d_ff: 16}}
+training: {{labels: teacher, steps: 5, batch_size: 64, eval_steps: 5, warmup_steps: 1}}
+"""
+
+
+def test_killed_and_by_two_processes_it_is_the_same(tmp_path: Path) -> None:
+    write_msmarco_folder(tmp_path / "data")
+    config = tmp_path / "my.yaml"
+    config.write_text(CONFIG.format(path=tmp_path / "data"))
+    labels = {}
+    for name in ("whole", "killed", "two"):
+        runs = tmp_path / name
+        command = ["teach", str(config), "--runs", str(runs)]
+        for before in ("ingest", "expand", "index-terms"):
+            assert main([before, *command[1:]]) == 0
+        if name == "killed":
+            partial = "teacher-*.partial/work/labels/shard-*.npz"
+            kill_when([sys.executable, "-m", "dsi", *command], runs / ".store", partial, ON_CPU)
+        if name == "two":
+            run_processes(processes_command(2, command))
+        assert main(command) == 0
+        labels[name] = [(runs / "my/teacher" / file).read_bytes() for file in (DOC_INDEX, SCORES)]
+        assert len(SoftLabels(runs / "my/teacher")) == 36_000
+    assert labels["whole"] == labels["killed"] == labels["two"]
+
+
+def test_a_text_is_asked_once_and_scores_are_those_above_the_best() -> None:
+    teacher = Table([4, 2, 9], [1000.25, 999.75, -np.inf])
+    doc_index, scores = label(teacher, ["b", "a", "b"], 3)
+    assert teacher.asked == ["b", "a"]
+    assert doc_index.tolist() == [[4, 2, 9]] * 3
+    assert scores.tolist() == [[0, -0.5, -np.inf]] * 3
+    assert scores.dtype == np.float16
+    nothing, none = label(Table([0, 0], [-np.inf, -np.inf]), ["a"], 2)
+    assert (nothing.tolist(), none.tolist()) == ([[0, 0]], [[-np.inf, -np.inf]])
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_refused(score: float) -> None:
+    with pytest.raises(DsiError, match="teacher: its scores for query 'a' are NaN or infinite"):
+        label(Table([1, 2], [score, 0.0]), ["a", "b"], 2)
+
+
+def test_a_teacher_of_other_documents_is_refused(tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "open_teacher", lambda *_: Table([4_000, 5_000], [2.0, 1.0]))
+    with pytest.raises(DsiError, match="finds none of 300 training queries' own documents"):
+        taught(tiny, tmp_path / "out", documents=2)
+
+
+def soft_labels(folder: Path, doc_index: list[list[int]], scores: Any, **tasks: int) -> SoftLabels:
+    with (folder / "shard.npz").open("wb") as file:
+        np.savez(file, doc_index=np.array(doc_index, np.uint32), scores=np.array(scores, np.float16))
+    write_labels(folder, [folder / "shard.npz"], tasks)
+    return SoftLabels(folder)
+
+
+def test_weights_of_documents(tmp_path: Path) -> None:
+    """Rows of tasks d2q (two), daq (one, which has no teacher) and labelled (two, the second without any score)."""
+    scores = [[0, -1, -np.inf], [0, -2, -4], [0, 0, 0], [-np.inf] * 3]
+    soft = soft_labels(tmp_path, [[7, 3, 0], [1, 2, 3], [4, 5, 6], [0, 0, 0]], scores, d2q=2, labelled=2)
+    own = np.array([3, 9, 5, 4, 0], dtype=np.uint32)
+    for share in (0.0, 0.25, 1.0):
+        config = DistillationConfig(temperature=2.0, hard_share=share)
+        labels = TeacherLabels(soft, {"d2q": 2, "daq": 1, "labelled": 2}, own, config)
+        rows = np.array([0, 1, 2, 3, 4, 0])
+        documents, weights = labels(rows, own[rows])
+        assert documents[:, 0].tolist() == [3, 9, 5, 4, 0, 3]
+        np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
+        found = [
+            dict(sorted(zip(*row, strict=True), key=lambda pair: pair[1]))
+            for row in zip(documents, weights, strict=True)
+        ]
+        first = np.exp([0, -0.5]) / np.exp([0, -0.5]).sum()
+        second = np.exp([0, -1, -2]) / np.exp([0, -1, -2]).sum()
+        assert found[0][7] == pytest.approx((1 - share) * first[0])
+        assert found[0][3] == pytest.approx(share + (1 - share) * first[1])
+        assert [found[1][d] for d in (9, 1, 2, 3)] == pytest.approx([share, *((1 - share) * second)])
+        assert found[2][5] == found[4][0] == 1
+        assert [found[3][d] for d in (4, 5, 6)] == pytest.approx([share + (1 - share) / 3, *[(1 - share) / 3] * 2])
+        assert found[5] == found[0]
+
+
+def test_the_automatic_temperature_gives_the_own_document_its_weight(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for unit in (0.05, 3.0, 400.0):  # of cosines, of BM25, and of something else
+        scores = -np.sort(random.exponential(unit, size=(2_000, 8)), axis=1)
+        scores -= scores[:, :1]
+        doc_index = random.permuted(np.tile(np.arange(8), (2_000, 1)), axis=1)
+        own = doc_index[np.arange(2_000), (random.random(2_000) < 0.3).astype(int)].astype(np.uint32)
+        folder = tmp_path / str(unit)
+        folder.mkdir()
+        soft = soft_labels(folder, doc_index.tolist(), scores.tolist(), d2q=2_000)
+        for wanted in (0.3, 0.5, 0.6):
+            labels = TeacherLabels(soft, {"d2q": 2_000}, own, DistillationConfig(own_weight=wanted))
+            _, weights = labels(np.arange(2_000), own)
+            assert weights[:, 0].mean() == pytest.approx(wanted, abs=0.01)
+
+
+def test_labels_out_of_step_with_the_examples_are_refused(tmp_path: Path) -> None:
+    soft = soft_labels(tmp_path, [[1], [2]], [[0], [0]], d2q=2)
+    own = np.array([1, 2, 3])
+    with pytest.raises(DsiError, match=r"labels for 2 queries of training\.tasks\.d2q, but there are 3"):
+        TeacherLabels(soft, {"d2q": 3}, own, DistillationConfig())
+    with pytest.raises(DsiError, match=r"training\.labels=teacher needs training\.tasks\.d2q or labelled"):
+        TeacherLabels(soft, {"daq": 3}, own, DistillationConfig())
+    with pytest.raises(DsiError, match=r"finds none .* set training\.distillation\.temperature"):
+        TeacherLabels(soft, {"d2q": 2}, own[1:], DistillationConfig())
+
+
+class Encoder:
+    """A sentence encoder: the letters of a text, counted."""
+
+    def encode_query(self, texts: list[str], **_: Any) -> Any:
+        import torch
+
+        return torch.from_numpy(self.encode_document(texts))
+
+    def encode_document(self, texts: list[str], **_: Any) -> NDArray[np.float32]:
+        counts = np.array(
+            [[text.count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts], np.float32
+        )
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+    def bfloat16(self) -> "Encoder":
+        return self
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_bi_encoder_searches_all_vectors(tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bi_encoder, "sentence_encoder", lambda name, key: Encoder())
+    monkeypatch.setattr("dsi.embeddings.sentence_encoder.sentence_encoder", lambda name, key: Encoder())
+    taught(tiny, tmp_path / "out", kind="bi_encoder", model=str(tmp_path))
+    documents = Encoder().encode_document(list(Corpus(tiny.corpus).contents()))
+    queries = Encoder().encode_document([text for _, text in read_all(tiny.doc2query)])
+    products = queries @ documents.T
+    soft = SoftLabels(tmp_path / "out")
+    found = np.take_along_axis(products, soft.doc_index.astype(np.int64), axis=1)
+    np.testing.assert_allclose(found, -np.sort(-products, axis=1)[:, :7], atol=2e-3)  # vectors are kept in float16
+    np.testing.assert_allclose(soft.scores, found - found[:, :1], atol=2e-3)
+    assert np.load(tmp_path / "out" / VECTORS).shape == (60, 26)
+
+
+def test_a_cross_encoder_orders_what_another_finds(
+    tiny: Stages, lexical: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Longest:
+        def predict(self, pairs: list[tuple[str, str]], **_: Any) -> NDArray[np.float32]:
+            return np.array([len(document) + len(query) for query, document in pairs], dtype=np.float32)
+
+    monkeypatch.setattr("dsi.teacher.cross_encoder.load_cross_encoder", lambda name: Longest())
+    corpus, terms = Corpus(tiny.corpus), Terms(lexical)
+    texts = [text for _, text in read_all(tiny.doc2query)[:20]] + [""]
+    candidates, found = terms.best(texts, 5)
+    doc_index, scores = CrossEncoder("longest", terms, corpus).best(texts, 5)
+    for row, text in enumerate(texts):
+        known = found[row] > -np.inf
+        assert set(doc_index[row, scores[row] > -np.inf]) == set(candidates[row, known])
+        lengths = [len(corpus[int(number)].content()) + len(text) for number in doc_index[row, : known.sum()]]
+        assert lengths == sorted(lengths, reverse=True) == scores[row, : known.sum()].tolist()
+
+
+def test_a_cross_encoder_of_the_library(tiny: Stages, lexical: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]))
+    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    shape = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 8,
+        "vocab_size": 15,
+    }
+    BertForSequenceClassification(BertConfig(**shape, num_labels=1)).save_pretrained(tmp_path)
+    doc_index, scores = CrossEncoder(str(tmp_path), Terms(lexical), Corpus(tiny.corpus)).best(["bade", "gi fo"], 3)
+    assert doc_index.shape == scores.shape == (2, 3)
+    BertForSequenceClassification(BertConfig(**shape, num_labels=3)).save_pretrained(tmp_path)
+    with pytest.raises(DsiError, match=r"teacher\.model: .* gives 3 scores for a pair"):
+        CrossEncoder(str(tmp_path), Terms(lexical), Corpus(tiny.corpus))
+
+
+def test_scores_of_ones_own(tiny: Stages, tmp_path: Path) -> None:
+    stages = with_train_queries(tiny, tmp_path / "corpus")
+    corpus = Corpus(stages.corpus)
+    queries = TrainingQueries(corpus, tiny.doc2query)
+    own, texts = queries.rows(range(len(queries)))
+    some = dict(zip(texts[:40], own[:40].tolist(), strict=True))
+    records = [
+        {"query": text, "scores": {corpus[n].doc_id: 3, corpus[(n + 1) % 60].doc_id: 1.5}} for text, n in some.items()
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    taught(stages, tmp_path / "json", kind="run", path=str(tmp_path / "mine.jsonl"))
+    soft = SoftLabels(tmp_path / "json")
+    for row, text in enumerate(texts):
+        hits = [(some[text], 0), ((some[text] + 1) % 60, -1.5)] if text in some else []
+        assert list(zip(soft.doc_index[row].tolist(), soft.scores[row].tolist(), strict=True))[: len(hits)] == hits
+        assert (soft.scores[row, len(hits) :] == -np.inf).all()
+    lines = [f"t{n} Q0 {corpus[n].doc_id} 1 {2 - n / 10} me\n" for n in range(10)]
+    (tmp_path / "mine.run").write_text("".join(lines))
+    counts = taught(stages, tmp_path / "trec", kind="run", path=str(tmp_path / "mine.run"))
+    assert counts["without_scores"] == len(texts) - sum(text in {corpus[n].title for n in range(10)} for text in texts)
+    assert SoftLabels(tmp_path / "trec").doc_index[-10:, 0].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", "is empty"),
+        ('{"query": "a"}', r'line 1: expected {"query": text, "scores"'),
+        ('{"query": "a", "scores": {"D0": NaN}}', r"line 1: the score of document 'D0' must be a finite number"),
+        ('{"query": "a", "scores": {"D0": true}}', r"line 1: the score of document 'D0' must be a finite number"),
+        (
+            '{"query": "a", "scores": {"D0": 1}}\n{"query": "a", "scores": {"D10": 1}}',
+            r"line 2: the query 'a' comes twice",
+        ),
+        ('{"query": "a", "scores": {"nobody": 1}}', r"line 1: the corpus has no document 'nobody'"),
+        ("t1 Q0 D0 1 2.0", r"line 1: expected 6 fields"),
+        ("t1 Q0 D0 1 nan me", r"line 1: the score must be a finite number, found 'nan'"),
+        ("t1 Q0 D0 1 2.0 me\nt1 Q0 D0 2 1.0 me", r"line 2: document 'D0' comes twice for query 't1'"),
+        ("t99 Q0 D0 1 2.0 me", r"line 1: split train has no query 't99'; .* as JSON lines"),
+        ("t1 Q0 nobody 1 2.0 me", r"line 1: the corpus has no document 'nobody'"),
+    ],
+)
+def test_faulty_scores_are_named(tiny: Stages, tmp_path: Path, lines: str, said: str) -> None:
+    stages = with_train_queries(tiny, tmp_path / "corpus")
+    (tmp_path / "mine").write_text(lines)
+    with pytest.raises(DsiError, match=said):
+        taught(stages, tmp_path / "out", kind="run", path=str(tmp_path / "mine"))
+    if any(word in said for word in ("corpus", "split", "query 'a' comes twice")):  # which takes the corpus to know
+        return
+    with pytest.raises(DsiError, match=said):
+        check_scores(str(tmp_path / "mine"))
+
+
+def test_what_is_known_of_a_teacher(tmp_path: Path) -> None:
+    unknown = {"teacher": tmp_path.name, "licence": "not stated", "trained_on": "not stated"}
+    bi_encoder = TeacherConfig(kind="bi_encoder", model=str(tmp_path))
+    assert about(bi_encoder) == unknown
+    (tmp_path / "README.md").write_text(
+        "---\nlicense: apache-2.0\ndatasets:\n- ms_marco\n- natural_questions\n---\n# A model\n"
+    )
+    assert about(bi_encoder) == {**unknown, "licence": "apache-2.0", "trained_on": "ms_marco, natural_questions"}
+    said = TeacherConfig(kind="bi_encoder", model=str(tmp_path), trained_on="a billion pairs")
+    assert about(said)["trained_on"] == "a billion pairs"
+    (tmp_path / "README.md").write_text("---\n: [\n---\n")
+    assert about(bi_encoder) == unknown
+    assert about(TeacherConfig())["trained_on"] == "nothing"
