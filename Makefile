@@ -90,6 +90,9 @@ bench-latency: $(RUN)/search/manifest.json  ## what a query costs from Python an
 bench-kmeans: install  ## hierarchical k-means against scikit-learn, and from disk
 	$(VENV)/bin/python scripts/bench_kmeans.py
 
+bench-terms: install  ## index the words of a million documents, against Lucene
+	$(VENV)/bin/python scripts/bench_terms.py
+
 bench-examples: install  ## write and read the example store
 	$(VENV)/bin/python scripts/bench_examples.py
 
@@ -112,4 +115,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages sweep reproduce bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-examples bench-train campaign-kill campaign-input clean help
+.PHONY: all $(STAGES) plan install test lint stages sweep reproduce bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help

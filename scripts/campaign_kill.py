@@ -51,9 +51,10 @@ doc2query:
 embeddings: {{kind: document_states}}
 docids: {docids}
 model: {{d_model: 32, d_kv: 8, d_ff: 32, head: hierarchical_softmax, dropout: 0.1}}
-training: {{rounds: 2, steps: 12, eval_steps: 3, batch_size: 16, warmup_steps: 2}}
+teacher: {{documents: 4}}
+training: {{labels: teacher, rounds: 2, steps: 12, eval_steps: 3, batch_size: 16, warmup_steps: 2}}
 search: {{beam: 10, latency_queries: 2}}
-encoder: {{steps: 9, save_steps: 3, batch_size: 16}}
+encoder: {{labels: teacher, steps: 9, save_steps: 3, batch_size: 16}}
 baselines: {{systems: [bm25, bm25_doc2query, dual_encoder], depth: 10}}
 """
 DOCIDS = {1: "{kind: semantic, clusters: 3, leaf_size: 4}", 2: "{kind: residual, levels: 2, codebook: 4}"}

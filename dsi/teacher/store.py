@@ -3,7 +3,7 @@
 doc_index.npy    (queries, documents) uint32: the best documents of each query, best first
 scores.npy       (queries, documents) float16: their scores less that of the first, so 0 and below; -inf where the
                  teacher knew fewer documents
-tasks.json       the number of queries of each task, in the order of their rows
+queries.json     the number of queries of each task, in the order of their rows
 
 A query takes 6 bytes a document: 192 for the default's 32.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dsi.artifacts import write_json
 
-DOC_INDEX, SCORES, TASKS = "doc_index.npy", "scores.npy", "tasks.json"
+DOC_INDEX, SCORES, QUERIES = "doc_index.npy", "scores.npy", "queries.json"
 
 
 def write_labels(folder: Path, shards: list[Path], tasks: Mapping[str, int]) -> None:
@@ -38,7 +38,7 @@ def write_labels(folder: Path, shards: list[Path], tasks: Mapping[str, int]) -> 
             start += len(shard["scores"])
     for array in files.values():
         array.flush()
-    write_json(folder / TASKS, dict(tasks))
+    write_json(folder / QUERIES, dict(tasks))
 
 
 class SoftLabels:
@@ -55,5 +55,5 @@ class SoftLabels:
     @cached_property
     def tasks(self) -> dict[str, int]:
         """The number of queries of each task, in the order of their rows."""
-        tasks: dict[str, int] = json.loads((self.folder / TASKS).read_text(encoding="utf-8"))
+        tasks: dict[str, int] = json.loads((self.folder / QUERIES).read_text(encoding="utf-8"))
         return tasks
