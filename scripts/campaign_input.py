@@ -35,6 +35,7 @@ import numpy as np
 import yaml
 
 from dsi.cli import main as dsi
+from dsi.doc2query.shards import read_shards
 from dsi.report.tables import text_table
 
 ELSEWHERE = Path(tempfile.gettempdir(), "dsi-campaign-was-here")
@@ -322,6 +323,12 @@ KINDS = {
     "predictions, texts": Kind(
         [("expand", "config.yaml")], ["sampled/*"], ["doc2query.predictions.path=sampled"], has_runs=True
     ),
+    "teacher": Kind(
+        [("teach", "config.yaml")],
+        ["taught/*"],
+        ["training.labels=teacher", "teacher.kind=run", "teacher.path=taught/scores.jsonl"],
+        has_runs=True,
+    ),
     "npy": Kind([("embed", "config.yaml"), ("assign", "config.yaml")], ["vectors.npy"], has_runs=True),
     "checkpoint": Kind(
         [("tokenize", "config.yaml"), ("embed", "config.yaml")],
@@ -339,7 +346,7 @@ def write_inputs(folder: Path) -> None:
     """Write a valid input of every kind, and run the experiment."""
     chance = Random(0)
     data, beir, packed = folder / "data", folder / "beir", folder / "packed"
-    for path in (data, beir / "qrels", packed, folder / "released", folder / "sampled"):
+    for path in (data, beir / "qrels", packed, folder / "released", folder / "sampled", folder / "taught"):
         path.mkdir(parents=True)
     texts = {str(n): " ".join(chance.sample(WORDS, 6)) for n in range(24)}
     (data / "collection.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in texts.items()), encoding="utf-8")
@@ -384,6 +391,10 @@ def write_inputs(folder: Path) -> None:
     for command in (["run", "config.yaml"], ["sweep", "sweep.yaml"], ["reproduce", "scores.yaml"]):
         if dsi(command) != 0:
             sys.exit(1)
+    shards = read_shards(Path("runs/config/doc2query"))
+    own = {text: document for shard in shards for document, text in zip(shard[0].tolist(), shard[1], strict=True)}
+    taught = ({"query": text, "scores": {str(n): 2.5, str((n + 1) % 24): 1}} for text, n in own.items())
+    Path("taught/scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in taught), encoding="utf-8")
     shutil.copytree("runs/config/model", "checkpoint", ignore=shutil.ignore_patterns("manifest.json", "*.tsv"))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsi.config import TRAIN
+from dsi.corpus.checks import check_unicode
 from dsi.corpus.files import TextFile, json_records, split_fields
 from dsi.corpus.source import Where
 from dsi.corpus.store import Corpus
@@ -79,11 +80,10 @@ def gather_scores(source: str, corpus: Corpus, path: Path) -> None:
             if doc_id not in numbers:
                 raise DsiError(f"{given.where}: the corpus has no document {doc_id!r}")
         best = sorted(given.scores.items(), key=lambda each: -each[1])
-        try:
-            hits = json.dumps([(numbers[doc_id], score) for doc_id, score in best])
-            database.execute("INSERT INTO given VALUES (?, ?)", [nfc(text), hits])
-        except sqlite3.IntegrityError:
-            raise DsiError(f"{given.where}: the query {text!r:.80} comes twice") from None
+        hits = json.dumps([(numbers[doc_id], score) for doc_id, score in best])
+        database.execute("INSERT OR IGNORE INTO given VALUES (?, ?)", [nfc(text), hits])
+        if database.execute("SELECT scores FROM given WHERE query = ?", [nfc(text)]).fetchone() != (hits,):
+            raise DsiError(f"{given.where}: the query {text!r:.80} comes again, with other scores")
     database.commit()
     database.close()
 
@@ -115,6 +115,7 @@ def _of_json(file: TextFile) -> Iterator[Given]:
         if not isinstance(query, str) or not isinstance(scores, dict):
             wanted = '{"query": text, "scores": {doc_id: score, ...}}'
             raise DsiError(f"{where}: expected {wanted}, found {short(record)}")
+        check_unicode(where, "the query", query, *scores)
         for doc_id, score in scores.items():
             if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
                 raise DsiError(f"{where}: the score of document {doc_id!r} must be a finite number, found {score!r}")
