@@ -295,6 +295,8 @@ def _model(scale: Scale) -> Cost:
     training = scale.config.training
     passes = 2 if training.consistency else 1
     step = TRAINING * passes * scale.sizes.forward_flops(mean_tokens(scale.config), scale.sizes.docid_length)
+    if training.labels == "teacher" and scale.config.model.head == "hierarchical_softmax":
+        step += TRAINING * passes * 2.0 * scale.sizes.head_rows * scale.sizes.d_model  # the rows of all leaves
     seconds = scale.seconds(step * training.batch_size * training.steps * training.rounds)
     if scale.config.model.warm_start:
         seconds += (1 + training.rounds) * scale.document_states()

@@ -29,6 +29,11 @@ def training_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_t
     return TRAINING * passes * forward_flops(model, text_tokens, docid_tokens)
 
 
+def leaf_flops(model: DifferentiableSearchIndex, passes: int = 1) -> float:
+    """The FLOPs to train on the label of a query over the rows of all trie nodes (dsi.objectives.distillation)."""
+    return TRAINING * passes * 2.0 * model.docid_head.weight.numel()
+
+
 def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int, ranking: str) -> float:
     """The FLOPs of a query of `text_tokens` tokens whose beam is always full, and never wider (Pradeep et al. 2023,
     Table 4)."""

@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainingArguments
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex, Objective
-from dsi.model.cost import training_flops
+from dsi.model.cost import leaf_flops, training_flops
 from dsi.runtime.device import multiplication_speed
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
@@ -59,6 +59,8 @@ class DocidTrainer(BatchTrainer):
         passes = self.objective.passes
         self.flops_per_text_token = training_flops(model, 1, 0, passes)
         self.flops_per_docid_token = training_flops(model, 0, 1, passes)
+        is_over_leaves = config.labels == "teacher" and model.config.docid_head == "hierarchical_softmax"
+        self.flops_per_example = leaf_flops(model, passes) if is_over_leaves else 0.0
         super().__init__(
             model, arguments, batches, "training", config.optimizer, rates, self._batch_flops, seconds_before, **options
         )
@@ -73,9 +75,10 @@ class DocidTrainer(BatchTrainer):
         if "loss" in logs:
             this_log = (time.monotonic(), *self.batches.served)
             seconds, text_tokens, docid_tokens = map(sub, this_log, self.last_log)
-            flops = text_tokens * self.flops_per_text_token + docid_tokens * self.flops_per_docid_token
+            examples = self.args.logging_steps * self.config.batch_size
+            flops = self._flops(text_tokens, docid_tokens, examples / self.args.world_size)
             logs |= {
-                "examples_per_second": self.args.logging_steps * self.config.batch_size / seconds,
+                "examples_per_second": examples / seconds,
                 "tokens_per_second": text_tokens * self.args.world_size / seconds,
                 "share_of_bound": flops / seconds / self.speed,
             }
@@ -87,8 +90,11 @@ class DocidTrainer(BatchTrainer):
         return loss
 
     def _batch_flops(self, inputs: Mapping[str, torch.Tensor]) -> float:
-        text_tokens, docid_tokens = inputs["input_ids"].numel(), inputs["codes"].numel()
-        return text_tokens * self.flops_per_text_token + docid_tokens * self.flops_per_docid_token
+        return self._flops(inputs["input_ids"].numel(), inputs["codes"].numel(), len(inputs["codes"]))
+
+    def _flops(self, text_tokens: float, docid_tokens: float, examples: float) -> float:
+        of_tokens = text_tokens * self.flops_per_text_token + docid_tokens * self.flops_per_docid_token
+        return of_tokens + examples * self.flops_per_example
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure retrieval on the dev queries and log it; the Trainer keeps the best checkpoint by it."""
