@@ -65,6 +65,25 @@ def test_late_failures(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         assert faults(capsys, command, "a.yaml", "--set", *keys) == found
 
 
+def test_a_teacher_that_cannot_teach(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "mine.run").write_text("q1 Q0 d1 1 high me\n")
+    for keys, said in (
+        (
+            ["teacher.kind=run", "teacher.path=mine.run"],
+            "mine.run, line 1: the score must be a finite number, found 'high'",
+        ),
+        (["teacher.kind=run"], "teacher.path is needed with teacher.kind=run"),
+        (["teacher.kind=run", "teacher.path=none.run"], "teacher.path: there is no file"),
+        (["teacher.kind=bi_encoder", "teacher.model=./nowhere"], "teacher.model"),
+        (
+            ["training.tasks.d2q=0", "training.tasks.daq=1"],
+            "training.labels=teacher needs training.tasks.d2q or labelled",
+        ),
+    ):
+        (fault,) = faults(capsys, "check", "a.yaml", "--set", "training.labels=teacher", *keys)
+        assert said in fault
+
+
 @pytest.mark.parametrize("option", ["-Xbogus", "-Xmx1m -Xmx"])
 def test_options_that_java_does_not_know(
     option: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -119,6 +119,17 @@ training: {{labels: teacher, steps: 5, batch_size: 64, eval_steps: 5, warmup_ste
 """
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration, whose stages up to the teacher are made."""
+    folder = tmp_path_factory.mktemp("project")
+    write_msmarco_folder(folder / "data")
+    (folder / "my.yaml").write_text(CONFIG.format(path=folder / "data").replace("queries: 600", "queries: 20"))
+    for command in ("ingest", "tokenize", "expand", "index-terms", "teach"):
+        assert main([command, str(folder / "my.yaml"), "--runs", str(folder / "runs")]) == 0
+    return folder
+
+
 def test_killed_and_by_two_processes_it_is_the_same(tmp_path: Path) -> None:
     write_msmarco_folder(tmp_path / "data")
     config = tmp_path / "my.yaml"
@@ -217,8 +228,6 @@ def test_labels_out_of_step_with_the_examples_are_refused(tmp_path: Path) -> Non
     own = np.array([1, 2, 3])
     with pytest.raises(DsiError, match=r"labels for 2 queries of training\.tasks\.d2q, but there are 3"):
         TeacherLabels(soft, {"d2q": 3}, own, DistillationConfig())
-    with pytest.raises(DsiError, match=r"training\.labels=teacher needs training\.tasks\.d2q or labelled"):
-        TeacherLabels(soft, {"daq": 3}, own, DistillationConfig())
     with pytest.raises(DsiError, match=r"finds none .* set training\.distillation\.temperature"):
         TeacherLabels(soft, {"d2q": 2}, own[1:], DistillationConfig())
 
@@ -363,3 +372,22 @@ def test_what_is_known_of_a_teacher(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("---\n: [\n---\n")
     assert about(bi_encoder) == unknown
     assert about(TeacherConfig())["trained_on"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["training.consistency=0.1", "model.dropout=0.1", "training.distillation.hard_share=0.2"],
+        ["docids.kind=semantic", "docids.clusters=4", "docids.leaf_size=5", "model.head=hierarchical_softmax"],
+        ["docids.kind=residual", "docids.levels=2", "docids.codebook=4", "model.head=pawa", "training.consistency=0.1"],
+        ["docids.kind=naive", "training.tasks.first_p=1", "training.distillation.temperature=2.0"],
+    ],
+    ids=["atomic", "hierarchical", "pawa", "naive"],
+)
+def test_every_kind_of_docid_learns_from_a_teacher(project: Path, keys: list[str]) -> None:
+    for command in ("embed", "assign", "train"):
+        assert main([command, str(project / "my.yaml"), "--runs", str(project / "runs"), "--set", *keys]) == 0
+    counts = json.loads((project / "runs/my/model/manifest.json").read_text())["counts"]
+    assert counts["distilled"] == {"teacher": "BM25 (tantivy)", "licence": "MIT", "trained_on": "nothing"}
+    assert counts["temperature"] > 0
+    assert counts["RR@10"] > 0

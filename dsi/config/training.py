@@ -94,6 +94,14 @@ class TrainingConfig(Section):
     """Seed of the initial weights, of dropout, of spans and of the order of the examples."""
 
     @model_validator(mode="after")
+    def _teacher_has_queries(self) -> Self:
+        if self.labels == "teacher" and not self.tasks.d2q + self.tasks.labelled:
+            raise ValueError(
+                "training.labels=teacher needs training.tasks.d2q or labelled: a teacher labels queries only"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _whole_micro_batches(self) -> Self:
         if self.batch_size % self.accumulation:
             raise ValueError("training.batch_size must be a multiple of training.accumulation")
