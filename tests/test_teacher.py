@@ -246,14 +246,10 @@ class Encoder:
         )
         return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
-    def bfloat16(self) -> "Encoder":
-        return self
-
 
 @pytest.mark.usefixtures("small_shards")
 def test_a_bi_encoder_searches_all_vectors(tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bi_encoder, "sentence_encoder", lambda name, key: Encoder())
-    monkeypatch.setattr("dsi.embeddings.sentence_encoder.sentence_encoder", lambda name, key: Encoder())
     taught(tiny, tmp_path / "out", kind="bi_encoder", model=str(tmp_path))
     documents = Encoder().encode_document(list(Corpus(tiny.corpus).contents()))
     queries = Encoder().encode_document([text for _, text in read_all(tiny.doc2query)])

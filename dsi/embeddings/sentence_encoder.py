@@ -12,7 +12,7 @@ from dsi.corpus.vectors import Encode, Vectors, as_float16
 from dsi.errors import DsiError, first_line
 from dsi.model.loading import check_weights
 from dsi.runtime.checkpoint_files import CONFIG_FILE, check_whole, read_json
-from dsi.runtime.device import compute_device, has_bfloat16
+from dsi.runtime.device import compute_device
 from dsi.tokenizer import ABSENT
 
 MODULES = "modules.json"
@@ -88,8 +88,3 @@ def document_encoder(model: Any) -> Encode:
         return as_float16(np.asarray(model.encode_document(texts, show_progress_bar=False)))
 
     return encode
-
-
-def faster(model: Any) -> Any:
-    """The model in bfloat16 where the hardware computes in it: twice as fast, the same vectors to 1e-3."""
-    return model.bfloat16() if has_bfloat16() else model

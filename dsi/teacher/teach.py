@@ -20,6 +20,7 @@ from dsi.errors import DsiError
 from dsi.runtime.processes import Rank, is_first_process, rank, wait_until
 from dsi.runtime.progress import progress
 from dsi.runtime.shards import Shards, published
+from dsi.teacher.bi_encoder import encoder_of
 from dsi.teacher.card import about
 from dsi.teacher.given import gather_scores
 from dsi.teacher.kinds import Teacher, open_teacher
@@ -120,9 +121,7 @@ def _vectors(
         return embeddings_folder / VECTORS
     path = out_folder / VECTORS
     if not path.exists():
-        from dsi.embeddings.sentence_encoder import document_encoder, faster, sentence_encoder
-
-        encode = document_encoder(faster(sentence_encoder(teacher.retriever_model, "teacher.model")))
+        encode = encoder_of(teacher.retriever_model)
         shards = encode_shards(out_folder / WORK / "vectors", corpus, encode, "embed for the teacher", this)
         if not this.process:
             with published(path) as temporary:
