@@ -66,6 +66,8 @@ def teach(
             doc_index, scores = label(opened, texts, documents)
             is_own = (doc_index == own[:, None]) & (scores > -np.inf)
             found = [is_own.any(axis=1).sum(), is_own[:, 0].sum(), (scores[:, 0] == -np.inf).sum()]
+            if teacher.kind != "run" and not found[0]:  # scores of one's own may be those of some queries only
+                raise _stranger(len(texts))
             with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
                 seconds = time.monotonic() - start
                 np.savez(file, doc_index=doc_index, scores=scores, facts=np.array(found), seconds=np.array(seconds))
@@ -74,10 +76,7 @@ def teach(
     paths = shards.wait()
     facts, seconds = _facts(paths)
     if not facts[0]:
-        raise DsiError(
-            f"teacher: it finds none of {len(queries):,} training queries' own documents; is it a teacher of this"
-            " corpus, and are its scores those of these queries?"
-        )
+        raise _stranger(len(queries))
     write_labels(out_folder, paths, queries.tasks)
     return {
         "queries": len(queries),
@@ -140,6 +139,13 @@ def _given(out_folder: Path, teacher: TeacherConfig, corpus: Corpus) -> Path | N
             gather_scores(teacher.path, corpus, temporary)
     wait_until(path.exists)
     return path
+
+
+def _stranger(queries: int) -> DsiError:
+    return DsiError(
+        f"teacher: it finds none of {queries:,} training queries' own documents; is it a teacher of this corpus, and"
+        " are its scores those of these queries?"
+    )
 
 
 def _facts(paths: Sequence[Path]) -> tuple[NDArray[np.int64], float]:
