@@ -39,21 +39,17 @@ def _runs(system: str) -> Condition:
     return lambda config: system in config.baselines.systems
 
 
-def _has_teacher(config: Config) -> bool:
-    return config.training.labels == "teacher" or _encoder_has_teacher(config)
-
-
-def _encoder_has_teacher(config: Config) -> bool:
-    return _runs("dual_encoder")(config) and config.encoder.labels == "teacher"
+def _encoder_is_taught(config: Config) -> bool:
+    return config.encoder_is_taught
 
 
 def _teacher_reads_words(config: Config) -> bool:
-    return _has_teacher(config) and config.teacher.retriever == "bm25"
+    return config.is_taught and config.teacher.retriever == "bm25"
 
 
 def _teacher_vectors_are_the_embeddings(config: Config) -> bool:
     is_encoder = config.embeddings.kind == "sentence_transformers"
-    return _has_teacher(config) and is_encoder and config.embeddings.model == config.teacher.retriever_model
+    return config.is_taught and is_encoder and config.embeddings.model == config.teacher.retriever_model
 
 
 def _runs_bm25(config: Config) -> bool:
@@ -62,6 +58,15 @@ def _runs_bm25(config: Config) -> bool:
 
 def _tunes_bm25(config: Config) -> bool:
     return _runs_bm25(config) and config.baselines.bm25.tune
+
+
+def _baselines_read_words(config: Config) -> bool:
+    return _runs("teacher")(config) and _teacher_reads_words(config)
+
+
+def _baselines_read_embeddings(config: Config) -> bool:
+    is_teachers = _runs("teacher")(config) and _teacher_vectors_are_the_embeddings(config)
+    return is_teachers or _dense_vectors_are_the_embeddings(config)
 
 
 def _dense_vectors_are_the_embeddings(config: Config) -> bool:
@@ -187,7 +192,7 @@ _TABLE = (
         sections=("teacher",),
         inputs=("corpus", "doc2query", "lexical", "embeddings"),
         only_if={"lexical": _teacher_reads_words, "embeddings": _teacher_vectors_are_the_embeddings},
-        asked=_has_teacher,
+        asked=lambda config: config.is_taught,
         launchable=True,
     ),
     Stage(
@@ -216,7 +221,7 @@ _TABLE = (
         "train the dual encoder",
         sections=("encoder", "model.backbone", "training.distillation"),
         inputs=("corpus", "tokenizer", "doc2query", "teacher"),
-        only_if={"training.distillation": _encoder_has_teacher, "teacher": _encoder_has_teacher},
+        only_if={"training.distillation": _encoder_is_taught, "teacher": _encoder_is_taught},
         asked=_runs("dual_encoder"),
         launchable=True,
     ),
@@ -227,16 +232,19 @@ _TABLE = (
         "answer them with the baselines",
         sections=(
             *("baselines", "corpus.language", "evaluation.split", "evaluation.measures", "search.latency_queries"),
+            "teacher",
         ),
-        inputs=("corpus", "tokenizer", "doc2query", "embeddings", "encoder"),
+        inputs=("corpus", "tokenizer", "doc2query", "embeddings", "encoder", "lexical", "teacher"),
         only_if={
             "corpus.language": _runs_bm25,
             "evaluation.measures": _tunes_bm25,
             "tokenizer": _runs("dual_encoder"),
             "doc2query": _runs("bm25_doc2query"),
-            "embeddings": _dense_vectors_are_the_embeddings,
+            "embeddings": _baselines_read_embeddings,
+            "teacher": _runs("teacher"),
+            "lexical": _baselines_read_words,
         },
-        version=3,
+        version=4,
     ),
     Stage(
         "evaluation",
@@ -257,7 +265,7 @@ _TABLE = (
             *("corpus", "tokenizer", "generator", "doc2query", "embeddings", "docids", "lexical", "teacher"),
             *("model", "search", "encoder", "baselines", "evaluation"),
         ),
-        version=7,
+        version=8,
     ),
 )
 STAGES = {stage.name: stage for stage in _TABLE}

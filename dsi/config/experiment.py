@@ -42,7 +42,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> Self:
-        if faults := [*self._head_faults(), *self._generator_faults(), *self._evaluation_faults()]:
+        if faults := [
+            *self._head_faults(),
+            *self._generator_faults(),
+            *self._teacher_faults(),
+            *self._evaluation_faults(),
+        ]:
             raise ValueError("\n".join(faults))
         return self
 
@@ -60,6 +65,17 @@ class Config(Section):
             self.search.check_head(head)
         except ValueError as error:
             yield str(error)
+
+    def _teacher_faults(self) -> Iterator[str]:
+        if "teacher" not in self.baselines.systems:
+            return
+        if self.teacher.kind == "run":
+            yield "baselines.systems: teacher.kind=run has scores of training queries only; leave teacher out"
+        if not self.is_taught:
+            yield (
+                "baselines.systems: teacher is the system that labels the training queries, and training.labels is"
+                " document; to compare with a sentence encoder, name dense"
+            )
 
     def _generator_faults(self) -> Iterator[str]:
         if self.doc2query.t5.queries and self.generator.checkpoint is None and not self.generator.is_trained:
@@ -84,6 +100,16 @@ class Config(Section):
             raise ValueError(f"evaluation.split={split} is not a split of the corpus; it has: {', '.join(known)}")
         splits = {**corpus.splits, split: split}
         return self.model_copy(update={"corpus": corpus.model_copy(update={"splits": splits})})
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether the index or the dual encoder learns from a teacher."""
+        return self.training.labels == "teacher" or self.encoder_is_taught
+
+    @property
+    def encoder_is_taught(self) -> bool:
+        """Whether there is a dual encoder that learns from a teacher."""
+        return "dual_encoder" in self.baselines.systems and self.encoder.labels == "teacher"
 
     @property
     def too_deep(self) -> list[str]:

@@ -14,9 +14,10 @@ def write_card(
 ) -> None:
     """Write README.md for the Hugging Face hub; `corpus` has source, documents and docids, `counts` are training's."""
     measures = {name: value for name, value in counts.items() if "@" in name}
+    taught = counts.get("distilled")
     front: dict[str, Any] = {
         "library_name": "transformers",
-        "tags": ["generative-retrieval", "differentiable-search-index", "t5"],
+        "tags": ["generative-retrieval", "differentiable-search-index", "t5", *(["distillation"] if taught else [])],
         "pipeline_tag": "feature-extraction",
     }
     if model.checkpoint is not None:
@@ -45,6 +46,14 @@ def write_card(
         f"Trained for {counts['steps']:,} steps on {counts['examples']:,} pairs in"
         f" {counts['training_seconds']:,.0f} seconds; kept is the model of step {counts['best_step']:,}"
         + (", with the document states of its documents added to its rows." if counts["states_added"] else "."),
+        *(
+            [
+                f"Distilled: which documents answer its training queries it learnt from {taught['teacher']} (licence:"
+                f" {taught['licence']}; trained on: {taught['trained_on']})."
+            ]
+            if taught
+            else []
+        ),
         *(f"{measure} on dev queries, by which it was chosen: {value:.4f}." for measure, value in measures.items()),
         "",
         "It knows these documents only, and their identifiers from the folder `docids` of the run:",

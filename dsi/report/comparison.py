@@ -16,6 +16,7 @@ from dsi.artifacts import read_manifest
 from dsi.evaluation.evaluate import DSI
 from dsi.evaluation.significance import compare_all, interval
 from dsi.report.cost import Cost, cost_table, costs
+from dsi.report.distilled import system_title
 from dsi.report.significance import significance
 from dsi.report.tables import markdown_table
 from dsi.runtime.tsv import read_tsv, write_tsv
@@ -58,7 +59,8 @@ def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str)
     for row in read_tsv(run_folder / "evaluation/per_query.tsv"):
         values[row["system"]][row["query_id"]] = float(row[measure])
     manifests = {
-        stage: read_manifest(run_folder / stage) or {"counts": {}} for stage in ("model", "search", "baselines")
+        stage: read_manifest(run_folder / stage) or {"counts": {}}
+        for stage in ("corpus", "teacher", "model", "search", "baselines")
     }
     cost_of = costs(manifests, list(values))
     return [Result(x, system, label, seeds, each, cost_of[system], baseline) for system, each in values.items()]
@@ -112,7 +114,8 @@ def _series(results: Sequence[Result]) -> Series:
     varying = {DSI, *(system for (system, _, _), different in answers.items() if len(different) > 1)}
     series: Series = defaultdict(lambda: defaultdict(list))
     for result in results:
-        name = f"{result.system} {result.label}".strip() if result.system in varying else result.system
+        name = system_title(result.system, result.cost)
+        name = f"{name} {result.label}".strip() if result.system in varying else name
         same_x = series[name][result.x]
         if result.system == DSI or result.values not in [other.values for other in same_x]:  # a baseline counts once
             same_x.append(result)

@@ -1,6 +1,7 @@
 """The stage `report`: who wins, by how much, at what cost; for a terminal, in Markdown and as a page."""
 
 import json
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
 from dsi.report.breakdowns import breakdowns
 from dsi.report.cost import cost_table, costs
+from dsi.report.distilled import system_title, teachers
 from dsi.report.page import write_page
 from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
@@ -54,7 +56,9 @@ def report(out_folder: Path, *, report: ReportConfig | None = None, **stage_fold
     metrics = json.loads((folders["evaluation"] / "metrics.json").read_text(encoding="utf-8"))
     curve_file = folders["model"] / "dev_curve.tsv"
     curve = list(read_tsv(curve_file)) if curve_file.exists() else []
-    table = text_table(*results(metrics, mark="{}*")) + "* best value"
+    cost_of = costs(manifests, list(metrics["systems"]))
+    titles = {name: system_title(name, cost) for name, cost in cost_of.items()}
+    table = text_table(*results(metrics, titles, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
     (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
     text = markdown(metrics, manifests, curve, report.published if report else None)
@@ -96,6 +100,7 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
         + f" {large(counts['model'].get('parameters'))} parameters,"
         f" trained in {duration(counts['model'].get('training_seconds'))}"
         + (f" from {checkpoint}" if checkpoint else "")
+        + (f", taught by {taught['teacher']}" if (taught := counts["model"].get("distilled")) else "")
         + (", which did not better its warm start" if counts["model"].get("best_step") == 0 else "")
     )
 
@@ -132,15 +137,16 @@ def identical(manifests: Manifests) -> str:
     )
 
 
-def results(metrics: dict[str, Any], mark: str) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the table of results; the best value of a measure is put into `mark`, e.g. `{}*`."""
+def results(metrics: dict[str, Any], titles: Mapping[str, str], mark: str) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of the table of results, with the systems' `titles`; the best value of a measure is put
+    into `mark`, e.g. `{}*`."""
     systems = metrics["systems"]
     measures = list(systems[DSI])
     best = {measure: max(values[measure] for values in systems.values()) for measure in measures}
     rows = []
     for name, values in systems.items():
         cells = [(decimal(values[measure]), values[measure] == best[measure]) for measure in measures]
-        rows.append([name] + [mark.format(cell) if is_best else cell for cell, is_best in cells])
+        rows.append([titles[name]] + [mark.format(cell) if is_best else cell for cell, is_best in cells])
     return ["system", *measures], rows
 
 
@@ -149,13 +155,16 @@ def markdown(
 ) -> str:
     """The whole report in Markdown, with the figures published for `setting` if one is given."""
     measures = list(metrics["systems"][DSI])
+    cost_of = costs(manifests, list(metrics["systems"]))
+    titles = {name: system_title(name, cost) for name, cost in cost_of.items()}
     lines = [
         f"# {headline(metrics)}",
         "",
         context(metrics, manifests) + ".",
         "",
-        markdown_table(*results(metrics, mark="**{}**")),
-        *significance(metrics),
+        markdown_table(*results(metrics, titles, mark="**{}**")),
+        *significance(metrics, titles),
+        *teachers(cost_of),
         f"Metrics per system are means over {count(metrics['queries'])} {metrics['split']} queries; a query without"
         " results counts as 0. The best value is in bold.",
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
@@ -169,7 +178,7 @@ def markdown(
     if setting is not None:
         lines += ["", "## Published figures", "", published(setting)]
     lines += ["", "## Kinds of queries", "", *breakdowns(metrics)]
-    lines += ["", "## Cost", "", cost_table(costs(manifests, list(metrics["systems"]))), *_bm25(manifests)]
+    lines += ["", "## Cost", "", cost_table(cost_of), *_bm25(manifests)]
     lines += _search(manifests["search"]["counts"])
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dsi.artifacts import WORK
 from dsi.config import TeacherConfig
 from dsi.corpus.store import Corpus
-from dsi.corpus.vectors import VECTORS, encode_shards, join_shards
+from dsi.corpus.vectors import encode_shards, join_shards
 from dsi.errors import DsiError
 from dsi.runtime.processes import Rank, is_first_process, rank, wait_until
 from dsi.runtime.progress import progress
@@ -23,7 +23,7 @@ from dsi.runtime.shards import Shards, published
 from dsi.teacher.bi_encoder import encoder_of
 from dsi.teacher.card import about
 from dsi.teacher.given import gather_scores
-from dsi.teacher.kinds import Teacher, open_teacher
+from dsi.teacher.kinds import Teacher, open_teacher, vectors_of
 from dsi.teacher.queries import TrainingQueries
 from dsi.teacher.store import write_labels
 
@@ -113,13 +113,10 @@ def label(teacher: Teacher, texts: Sequence[str], documents: int) -> tuple[NDArr
 def _vectors(
     out_folder: Path, teacher: TeacherConfig, corpus: Corpus, embeddings_folder: Path | None, this: Rank
 ) -> Path | None:
-    """The file of the vectors of all documents, which the teacher may need."""
-    if teacher.retriever_model is None:
-        return None
-    if embeddings_folder is not None:
-        return embeddings_folder / VECTORS
-    path = out_folder / VECTORS
-    if not path.exists():
+    """The file of the vectors of all documents, which is made if the teacher needs one that is not there."""
+    path = vectors_of(teacher, out_folder, embeddings_folder)
+    if path is not None and not path.exists():
+        assert teacher.retriever_model is not None  # or it would need no vectors
         encode = encoder_of(teacher.retriever_model)
         shards = encode_shards(out_folder / WORK / "vectors", corpus, encode, "embed for the teacher", this)
         if not this.process:
