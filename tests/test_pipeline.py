@@ -95,6 +95,8 @@ def test_another_docid_kind_shares_the_earlier_stages(project: Path, kind: str) 
     assert {stage for stage in STAGES if ours[stage] == theirs[stage]} == {
         "corpus",
         "tokenizer",
+        "lexical",
+        "teacher",
         "generator",
         "encoder",
         "doc2query",
