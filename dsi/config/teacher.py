@@ -27,8 +27,10 @@ class TeacherConfig(Section):
     {"query": text, "scores": {doc_id: score, ...}} for any training query."""
     documents: Count = 32
     """The number of documents for a query, the best ones."""
+    licence: str | None = None
+    """The teacher's licence, for the report and the model card. Null: what its own model card says."""
     trained_on: str | None = None
-    """What the teacher was trained on, for the report and the model card. Null: what its own model card says."""
+    """What the teacher was trained on, as licence."""
 
     @model_validator(mode="after")
     def _path_is_named(self) -> Self:

@@ -20,7 +20,8 @@ def about(teacher: TeacherConfig) -> dict[str, Any]:
     name = Path(teacher.path or "").name if teacher.kind == "run" else card.get("name") or Path(teacher.model).name
     datasets = card.get("datasets")
     trained_on = teacher.trained_on or (", ".join(map(str, datasets)) if isinstance(datasets, list) else UNKNOWN)
-    return {"teacher": name, "licence": str(card.get("license") or UNKNOWN), "trained_on": trained_on}
+    licence = teacher.licence or str(card.get("license") or UNKNOWN)
+    return {"teacher": name, "licence": licence, "trained_on": trained_on}
 
 
 def taught(teacher_folder: Path) -> dict[str, Any]:
