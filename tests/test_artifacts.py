@@ -94,6 +94,8 @@ def test_a_change_repeats_what_depends_on_it_and_nothing_else() -> None:
     assert changed_by(corpus={"size": 5}) == set(STAGES) - {
         "generator",
         "embeddings",
+        "lexical",
+        "teacher",
         "encoder",
     }  # nobody asks for these
 
@@ -103,7 +105,8 @@ EVERY_STAGE: dict[str, Any] = {
     "doc2query": {"t5": {"queries": 1}},
     "embeddings": {"kind": "document_states"},
     "docids": {"kind": "semantic"},
-    "baselines": {"systems": ["bm25", "bm25_doc2query", "dual_encoder"]},
+    "training": {"labels": "teacher"},
+    "baselines": {"systems": ["bm25", "bm25_doc2query", "dual_encoder", "teacher"]},
 }
 CHANGES: dict[str, dict[str, Any]] = {
     "corpus": {"corpus": {"seed": 1}},
@@ -112,6 +115,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "doc2query": {"doc2query": {"seed": 1}},
     "embeddings": {"embeddings": {"seed": 1}},
     "docids": {"docids": {"seed": 1}},
+    "lexical": {"corpus": {"language": "de"}},
+    "teacher": {"teacher": {"documents": 9}},
     "model": {"training": {"seed": 1}},
     "search": {"search": {"batch_size": 1}},
     "encoder": {"encoder": {"seed": 1}},
