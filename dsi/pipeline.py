@@ -244,7 +244,7 @@ _TABLE = (
             "teacher": _runs("teacher"),
             "lexical": _baselines_read_words,
         },
-        version=4,
+        version=3,
     ),
     Stage(
         "evaluation",
