@@ -40,9 +40,10 @@ class DistillationConfig(Section):
 
     temperature: Rate | Literal["auto"] = "auto"
     """The label is the softmax of the scores divided by this. auto: the temperature at which a query's own document has
-    the mean weight own_weight, so that neither BM25's scores nor cosines need another setting."""
-    own_weight: Share = 0.5
-    """auto: the mean weight of a query's own document, over the queries for which the teacher finds it."""
+    the mean weight own_weight where the teacher ranks it first, so that neither BM25's scores nor cosines, and no size
+    of the corpus, need another setting."""
+    own_weight: Share = 0.6
+    """auto: that weight. A larger one makes sharper labels."""
     hard_share: Share = 0.0
     """The share of the label that the own document alone gets; 1 is training.labels=document."""
 

@@ -10,9 +10,9 @@ from dsi.config import DistillationConfig
 from dsi.errors import DsiError
 from dsi.teacher.store import SoftLabels
 
-TEMPERATURES = 1e-3 * 10 ** np.linspace(0, 5, 401)
-"""The temperatures that are tried, in units of the scores' standard deviation; each is 3% above the one before."""
-SAMPLE = 4_096
+TEMPERATURES = 1e-3 * 10 ** np.linspace(0, 5, 251)
+"""The temperatures that are tried, in units of the scores' standard deviation; each is 5% above the one before."""
+SAMPLE = 16_384
 """The number of queries, evenly spaced, that choose among them."""
 
 
@@ -75,22 +75,24 @@ def automatic_temperature(
     soft: SoftLabels, spans: list[tuple[int, int, int]], doc_index: NDArray[np.integer[Any]], own_weight: float
 ) -> float:
     """The temperature at which the own document's mean weight is closest to `own_weight`, over a sample of the queries
-    for which the teacher has it."""
+    for which the teacher ranks it first. There it only falls with the temperature, from 1, whatever the scores' unit.
+
+    Raises:
+        DsiError: the teacher ranks no own document first.
+    """
     examples = np.concatenate([np.arange(first, first + count) for first, _, count in spans])
     labels = np.concatenate([np.arange(first, first + count) for _, first, count in spans])
     sample = np.linspace(0, len(examples) - 1, min(SAMPLE, len(examples))).astype(np.int64)
     scores = soft.scores[labels[sample]].astype(np.float32)
-    is_own = soft.doc_index[labels[sample]] == doc_index[examples[sample]][:, None]
-    is_own &= scores > -np.inf
-    found = is_own.any(axis=1)
-    if not found.any():
+    is_first = (soft.doc_index[labels[sample], 0] == doc_index[examples[sample]]) & (scores[:, 0] > -np.inf)
+    if not is_first.any():
         raise DsiError(
-            f"{soft.folder}: the teacher finds none of {len(sample):,} training queries' own documents, so that there"
-            " is no temperature to find; set training.distillation.temperature, or take another teacher"
+            f"{soft.folder}: of {len(sample):,} training queries the teacher ranks the own document of none first, so"
+            " that there is no temperature to find; set training.distillation.temperature, or take another teacher"
         )
-    scores, is_own = scores[found], is_own[found]
+    scores = scores[is_first]
     scale = float(scores[scores > -np.inf].std()) or 1.0
-    means = [float(softmax(scores, scale * each)[is_own].mean()) for each in TEMPERATURES]
+    means = [float(softmax(scores, scale * each)[:, 0].mean()) for each in TEMPERATURES]
     return scale * float(TEMPERATURES[np.abs(np.array(means) - own_weight).argmin()])
 
 
