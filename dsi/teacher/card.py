@@ -15,7 +15,7 @@ def about(teacher: TeacherConfig) -> dict[str, Any]:
     """The name of the teacher, its licence and what it was trained on, as far as its model card or the configuration
     say; nothing of BM25 was trained."""
     if teacher.kind == "bm25":
-        return {"teacher": "BM25 (tantivy)", "licence": "MIT", "trained_on": teacher.trained_on or "nothing"}
+        return {"teacher": "BM25 (tantivy)", "licence": "MIT", "trained_on": "nothing"}
     card = {} if teacher.kind == "run" else _front_matter(teacher.model)
     name = Path(teacher.path or "").name if teacher.kind == "run" else card.get("name") or Path(teacher.model).name
     datasets = card.get("datasets")
