@@ -42,7 +42,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> Self:
-        if faults := [*self._head_faults(), *self._generator_faults(), *self._evaluation_faults()]:
+        if faults := [
+            *self._head_faults(),
+            *self._generator_faults(),
+            *self._teacher_faults(),
+            *self._evaluation_faults(),
+        ]:
             raise ValueError("\n".join(faults))
         return self
 
@@ -65,6 +70,20 @@ class Config(Section):
         if self.doc2query.t5.queries and self.generator.checkpoint is None and not self.generator.is_trained:
             yield "doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0"
 
+    def _teacher_faults(self) -> Iterator[str]:
+        if "teacher" not in self.baselines.systems:
+            return
+        if not self.has_teacher:
+            yield (
+                "baselines.systems: teacher needs training.labels=teacher, or dual_encoder with encoder.labels=teacher;"
+                " without them nobody is taught, and dense is the system to compare with"
+            )
+        if self.teacher.kind == "run":
+            yield (
+                "baselines.systems: teacher cannot answer with teacher.kind=run, whose scores are of training queries"
+                " only; take teacher out, or another teacher.kind"
+            )
+
     def _evaluation_faults(self) -> Iterator[str]:
         systems = ["dsi", *self.baselines.systems]
         if self.evaluation.baseline is not None and self.evaluation.baseline not in systems:
@@ -84,6 +103,16 @@ class Config(Section):
             raise ValueError(f"evaluation.split={split} is not a split of the corpus; it has: {', '.join(known)}")
         splits = {**corpus.splits, split: split}
         return self.model_copy(update={"corpus": corpus.model_copy(update={"splits": splits})})
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher labels the training queries of any system."""
+        return self.training.labels == "teacher" or self.encoder_has_teacher
+
+    @property
+    def encoder_has_teacher(self) -> bool:
+        """Whether a teacher labels the training queries of the dual encoder."""
+        return "dual_encoder" in self.baselines.systems and self.encoder.labels == "teacher"
 
     @property
     def too_deep(self) -> list[str]:

@@ -8,6 +8,22 @@ import yaml
 
 from dsi.config import ModelConfig, TrainingConfig, describe
 
+UNKNOWN = "not stated"
+
+
+def distillation(who: str, distilled: Mapping[str, Any]) -> str:
+    """What a reader of the scores of `who` must know of its teacher, in a sentence. `distilled` has teacher, licence
+    and trained_on, as far as they are known.
+
+    >>> print(distillation("dsi", {"teacher": "A", "licence": "MIT"}).partition(", so that")[0])
+    dsi learnt from the labels of a teacher, A (licence: MIT; trained on: not stated)
+    """
+    teacher, licence, trained_on = (distilled.get(key, UNKNOWN) for key in ("teacher", "licence", "trained_on"))
+    return (
+        f"{who} learnt from the labels of a teacher, {teacher} (licence: {licence}; trained on: {trained_on}), so that"
+        ' what is said of training "without a real training query" does not hold where the teacher saw such queries.'
+    )
+
 
 def write_card(
     folder: Path, model: ModelConfig, training: TrainingConfig, corpus: Mapping[str, Any], counts: Mapping[str, Any]
@@ -19,6 +35,8 @@ def write_card(
         "tags": ["generative-retrieval", "differentiable-search-index", "t5"],
         "pipeline_tag": "feature-extraction",
     }
+    if "distilled" in counts:
+        front["tags"].append("distillation")
     if model.checkpoint is not None:
         front["base_model"] = model.checkpoint
     if measures:
@@ -47,6 +65,7 @@ def write_card(
         + (", with the document states of its documents added to its rows." if counts["states_added"] else "."),
         *(f"{measure} on dev queries, by which it was chosen: {value:.4f}." for measure, value in measures.items()),
         "",
+        *([distillation("It", counts["distilled"]), ""] if "distilled" in counts else []),
         "It knows these documents only, and their identifiers from the folder `docids` of the run:",
         "",
         "```python",

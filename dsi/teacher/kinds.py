@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dsi.config import TeacherConfig
 from dsi.corpus.store import Corpus
 from dsi.embeddings.sentence_encoder import check_encoder
+from dsi.errors import DsiError
 from dsi.lexical.index_terms import Terms
 from dsi.teacher.bi_encoder import BiEncoder
 from dsi.teacher.cross_encoder import CrossEncoder
@@ -22,6 +23,17 @@ class Teacher(Protocol):
     def best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """The doc_index and the score of the `count` best documents for each text, each (texts, count), best first;
         where there are fewer, the rest has the score -inf."""
+
+
+def check_finite(texts: Sequence[str], scores: NDArray[np.float32]) -> None:
+    """Check the scores (texts, count) of a teacher.
+
+    Raises:
+        DsiError: a score is NaN or infinite.
+    """
+    wrong = np.isnan(scores).any(axis=1) | (scores == np.inf).any(axis=1)
+    if wrong.any():
+        raise DsiError(f"teacher: its scores for query {texts[int(wrong.argmax())]!r:.80} are NaN or infinite")
 
 
 def check_teacher(config: TeacherConfig) -> None:

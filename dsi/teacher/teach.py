@@ -22,7 +22,7 @@ from dsi.runtime.progress import progress
 from dsi.runtime.shards import Shards, published
 from dsi.teacher.card import about
 from dsi.teacher.given import gather_scores
-from dsi.teacher.kinds import Teacher, open_teacher
+from dsi.teacher.kinds import Teacher, check_finite, open_teacher
 from dsi.teacher.queries import TrainingQueries
 from dsi.teacher.store import write_labels
 
@@ -46,7 +46,8 @@ def teach(
 
     Returns:
         The number of queries, the share of them for which the teacher finds the own document and for which it finds
-        nothing, the seconds and bytes that a million queries take, and what is known of the teacher.
+        nothing, the seconds and bytes that a million queries take, the seconds for vectors where they were made here by
+        this start, and what is known of the teacher.
 
     Raises:
         DsiError: the teacher cannot be opened, finds the own document of no query, or gives a score that is not finite.
@@ -55,7 +56,9 @@ def teach(
     documents = min(teacher.documents, len(corpus))
     shards = Shards(out_folder / WORK / "labels", len(queries), QUERIES_PER_SHARD, ".npz", this)
     unfinished = shards.unfinished()
+    start, are_new = time.monotonic(), not (out_folder / VECTORS).exists()
     vectors = _vectors(out_folder, teacher, corpus, embeddings_folder, this)
+    seconds_vectors = round(time.monotonic() - start, 2)
     given = _given(out_folder, teacher, corpus)
     if unfinished:
         opened = open_teacher(teacher, corpus, lexical_folder, vectors, given)
@@ -86,6 +89,7 @@ def teach(
         "without_scores": int(facts[2]),
         "seconds_per_million_queries": round(1e6 * seconds / len(queries), 1),
         "bytes_per_million_queries": 6_000_000 * documents,
+        **({"vectors_seconds": seconds_vectors} if are_new and (out_folder / VECTORS).exists() else {}),
         **about(teacher),
     }
 
@@ -100,9 +104,7 @@ def label(teacher: Teacher, texts: Sequence[str], documents: int) -> tuple[NDArr
     """
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     doc_index, scores = teacher.best(list(places), documents)
-    wrong = np.isnan(scores).any(axis=1) | (scores == np.inf).any(axis=1)
-    if wrong.any():
-        raise DsiError(f"teacher: its scores for query {list(places)[int(wrong.argmax())]!r:.80} are NaN or infinite")
+    check_finite(list(places), scores)
     best = scores[:, :1]
     differences = np.where(scores > -np.inf, scores - np.where(best > -np.inf, best, 0), -np.inf)
     rows = np.array([places[text] for text in texts])

@@ -1,0 +1,22 @@
+"""Marks systems that learnt from a teacher, and says from which: their scores are partly the teacher's."""
+
+from collections.abc import Mapping
+
+from dsi.model.card import distillation
+from dsi.report.cost import Cost
+
+
+def shown(name: str, cost: Cost) -> str:
+    """The name of a system in tables; one that learnt from a teacher is marked.
+
+    >>> shown("dsi", {"distilled": {"teacher": "A"}}), shown("dsi", {})
+    ('dsi (distilled)', 'dsi')
+    """
+    return f"{name} (distilled)" if "distilled" in cost else name
+
+
+def teachers(cost_of: Mapping[str, Cost]) -> list[str]:
+    """A sentence for each teacher of these systems, which are given by their names in tables."""
+    distilled = [(name, cost["distilled"]) for name, cost in cost_of.items() if "distilled" in cost]
+    different = [facts for place, (_, facts) in enumerate(distilled) if facts not in [f for _, f in distilled[:place]]]
+    return [distillation(" and ".join(name for name, of in distilled if of == facts), facts) for facts in different]
