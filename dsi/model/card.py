@@ -15,13 +15,13 @@ def distillation(who: str, distilled: Mapping[str, Any]) -> str:
     """What a reader of the scores of `who` must know of its teacher, in a sentence. `distilled` has teacher, licence
     and trained_on, as far as they are known.
 
-    >>> print(distillation("dsi", {"teacher": "A", "licence": "MIT"}).partition(", so that")[0])
-    dsi learnt from the labels of a teacher, A (licence: MIT; trained on: not stated)
+    >>> print(distillation("dsi", {"teacher": "A", "licence": "MIT"}).partition(";")[0])
+    dsi learnt from the labels of the teacher A, licence: MIT, trained on: not stated
     """
     teacher, licence, trained_on = (distilled.get(key, UNKNOWN) for key in ("teacher", "licence", "trained_on"))
     return (
-        f"{who} learnt from the labels of a teacher, {teacher} (licence: {licence}; trained on: {trained_on}), so that"
-        ' what is said of training "without a real training query" does not hold where the teacher saw such queries.'
+        f"{who} learnt from the labels of the teacher {teacher}, licence: {licence}, trained on: {trained_on}; figures"
+        ' "without a real training query" do not hold where the teacher saw such queries.'
     )
 
 

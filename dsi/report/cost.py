@@ -17,8 +17,8 @@ TRAINED_IN = {DSI: "model", "dual_encoder": "encoder"}
 
 TEACHER = (
     " Teacher is the time of the stage that labelled the training queries, once for all systems that learnt from it,"
-    " and beside their own training; teacher memory is the peak memory of that stage. Postings or vectors that the"
-    " teacher searches and other stages made are under Building. Why not use the teacher itself? Its own row"
+    " and beside their own training; teacher memory is the stage's peak memory, as under Building, where the stages"
+    " lexical and embeddings are too, if it searched what they made. Why not use the teacher itself? Its own row"
     " (baselines.systems: [teacher]) answers with its quality, its bytes a document and its p50, beside those of what"
     " it taught."
 )
@@ -70,10 +70,11 @@ def cost_table(cost_of: Mapping[str, Cost]) -> str:
     return (
         f"{markdown_table(header, rows)}\nLatency is that of one query at a time, throughput that of many together. The"
         " index is what must be kept to answer queries: the model and its docids, Lucene's files, postings, vectors;"
-        " bytes a document are its size divided by the number of documents. Resident is the memory of a process that has opened the system and answered the queries whose latency is given, with"
-        " Python, its libraries and Java; anonymous is the part of it that no file on the disk backs. The memory of a"
-        " GPU is not counted. FLOPs are those of matrix products; training is counted without document states, a dsi"
-        " query with every prefix that the beam can hold, which is an upper bound." + (TEACHER if is_taught else "")
+        " bytes a document are its size divided by the number of documents. Resident is the memory of a process that"
+        " has opened the system and answered the queries whose latency is given, with Python, its libraries and Java;"
+        " anonymous is the part of it that no file on the disk backs. The memory of a GPU is not counted. FLOPs are"
+        " those of matrix products; training is counted without document states, a dsi query with every prefix that the"
+        " beam can hold, which is an upper bound." + (TEACHER if is_taught else "")
     )
 
 
