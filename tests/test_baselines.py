@@ -16,7 +16,7 @@ import torch
 from conftest import Stages
 from transformers import T5Config
 
-from dsi.baselines import dense, java
+from dsi.baselines import java
 from dsi.baselines import run_baselines as run_baselines_module
 from dsi.baselines.dual_encoder import DualEncoder, train_encoder
 from dsi.baselines.run_baselines import contents, run_baselines
@@ -30,6 +30,7 @@ from dsi.embeddings.sentence_encoder import document_encoder, sentence_encoder
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.runtime.processes import ALONE
+from dsi.search import nearest
 from dsi.search.run_files import read_run
 
 MSMARCO = Path(__file__).resolve().parents[2] / "shared/data/msmarco-36k"
@@ -235,7 +236,7 @@ class WordVectors(torch.nn.Module):
 
 def test_dense_retrieval_is_exact(tmp_path: Path, tiny: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_baselines_module, "sentence_encoder", lambda name, key: WordVectors())
-    monkeypatch.setattr(dense, "DOCUMENTS_PER_CHUNK", 7)
+    monkeypatch.setattr(nearest, "DOCUMENTS_PER_CHUNK", 7)
     facts = run_baselines(
         tmp_path, baselines=BaselinesConfig(systems=["dense"], depth=5), split=None, corpus_folder=tiny.corpus
     )

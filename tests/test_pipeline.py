@@ -98,6 +98,8 @@ def test_another_docid_kind_shares_the_earlier_stages(project: Path, kind: str) 
         "generator",
         "encoder",
         "doc2query",
+        "lexical",
+        "teacher",
         "baselines",
         *({"embeddings"} if kind == "naive" else {}),
     }

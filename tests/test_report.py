@@ -148,6 +148,8 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
     ):
         assert line in text.splitlines()
     assert "98% are unique" in text
+    assert "distilled" not in text
+    assert "teacher" not in text
     assert "4.4 words on average, 100% of which occur in the document." in text
     assert "Metrics per system are means over 1,590 dev queries" in text
     training = text.partition("## Training")[2].partition("## Versions")[0]

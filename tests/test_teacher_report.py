@@ -13,7 +13,7 @@ import torch
 import yaml
 from conftest import Stages, write_msmarco_folder
 
-from dsi.artifacts import read_manifest
+from dsi.artifacts import read_manifest, write_manifest
 from dsi.baselines import run_baselines as run_baselines_module
 from dsi.baselines.run_baselines import run_baselines
 from dsi.check import find_faults
@@ -21,6 +21,7 @@ from dsi.cli import main
 from dsi.config import BaselinesConfig, TeacherConfig, load_config
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
+from dsi.estimate import Scale, estimate
 from dsi.lexical.index_terms import Terms, index_terms
 from dsi.pipeline import STAGES, Run
 from dsi.report.comparison import Result, write_comparison
@@ -199,6 +200,14 @@ def test_the_model_of_a_teacher_that_answers_is_checked(tmp_path: Path) -> None:
     assert fault.startswith("teacher.model: there is no folder")
 
 
+def test_the_time_of_a_teacher_with_a_model_is_not_estimated(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("baselines: {systems: [teacher]}\ntraining: {labels: teacher}")
+    for kind in ("bm25", "bi_encoder", "cross_encoder"):
+        config = load_config(tmp_path / "c.yaml", [f"teacher.kind={kind}"])
+        seconds = estimate(Scale(config, documents=100, queries=10, speed=1e9))["baselines"].seconds
+        assert (seconds is None) == (kind != "bm25")
+
+
 class Words(torch.nn.Module):
     """A sentence encoder that hashes words, other words for other seeds; a layer of it has 32 x 32 weights."""
 
@@ -261,6 +270,8 @@ def test_a_bi_encoder_answers_with_its_vectors_and_dense_with_its_own(
         (out := tmp_path / folder).mkdir()
         config = BaselinesConfig(systems=["teacher", "dense"], dense_model="n", depth=3)
         given: dict[str, Any] = {folder: tmp_path / "vectors"}
+        stage = {"stage": folder.removesuffix("_folder"), "seconds": 100.0, "counts": {"vectors_seconds": 12.5}}
+        write_manifest(tmp_path / "vectors", stage)
         costs = run_baselines(out, baselines=config, split=None, corpus_folder=tiny.corpus, teacher=teacher, **given)
         runs = {name: read_run(out / f"{name}.run") for name in config.systems}
         for query_id, documents in expected["m"].items():
@@ -268,6 +279,7 @@ def test_a_bi_encoder_answers_with_its_vectors_and_dense_with_its_own(
             assert next(iter(runs["dense"][query_id])) == expected["n"][query_id][0]
             assert len(runs["teacher"][query_id]) == 3
         assert costs["teacher"]["index_bytes"] == vectors.nbytes
+        assert costs["teacher"]["seconds_index"] == (12.5 if folder == "teacher_folder" else 100.0)
         assert costs["teacher"]["parameters"] == 32 * 32
         assert costs["teacher"]["flops_per_query"] == 2 * 3 * 32 * 32 + 2 * vectors.size  # queries of three words
 

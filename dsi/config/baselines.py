@@ -53,4 +53,4 @@ class BaselinesConfig(Section):
     dense_model: PathOrName = "sentence-transformers/gtr-t5-base"
     """dense: the model, a name on the Hugging Face hub or a folder. The paper's is GTR-Base."""
     depth: Count = 100
-    """Documents returned per query."""
+    """Documents returned per query. teacher: as a cross_encoder it scores so many candidates of each."""
