@@ -109,6 +109,11 @@ def _teacher(config: Config) -> None:
     check_teacher(config.teacher)
 
 
+def _teacher_as_system(config: Config) -> None:
+    if "teacher" in config.baselines.systems:
+        _teacher(config)
+
+
 def _java(config: Config) -> None:
     if LUCENE & set(config.baselines.systems):
         from dsi.baselines.java import check_java
@@ -145,7 +150,7 @@ CHECKS: Mapping[str, tuple[Callable[[Config], None], ...]] = {
     "teacher": (_teacher,),
     "model": (_checkpoint,),
     "encoder": (_checkpoint,),
-    "baselines": (_java, _dense),
+    "baselines": (_java, _dense, _teacher_as_system),
     "evaluation": (_measures,),
 }
 """The checks of each stage."""

@@ -39,17 +39,26 @@ def _runs(system: str) -> Condition:
     return lambda config: system in config.baselines.systems
 
 
-def _encoder_is_taught(config: Config) -> bool:
-    return config.encoder_is_taught
+def _encoder_has_teacher(config: Config) -> bool:
+    return config.encoder_has_teacher
 
 
 def _teacher_reads_words(config: Config) -> bool:
-    return config.is_taught and config.teacher.retriever == "bm25"
+    return config.has_teacher and config.teacher.retriever == "bm25"
 
 
 def _teacher_vectors_are_the_embeddings(config: Config) -> bool:
     is_encoder = config.embeddings.kind == "sentence_transformers"
-    return config.is_taught and is_encoder and config.embeddings.model == config.teacher.retriever_model
+    return config.has_teacher and is_encoder and config.embeddings.model == config.teacher.retriever_model
+
+
+def _asks_teacher_with_embeddings(config: Config) -> bool:
+    return _runs("teacher")(config) and _teacher_vectors_are_the_embeddings(config)
+
+
+def _asks_teacher_with_its_own_vectors(config: Config) -> bool:
+    has_vectors = config.teacher.retriever_model is not None
+    return _runs("teacher")(config) and has_vectors and not _teacher_vectors_are_the_embeddings(config)
 
 
 def _runs_bm25(config: Config) -> bool:
@@ -58,15 +67,6 @@ def _runs_bm25(config: Config) -> bool:
 
 def _tunes_bm25(config: Config) -> bool:
     return _runs_bm25(config) and config.baselines.bm25.tune
-
-
-def _baselines_read_words(config: Config) -> bool:
-    return _runs("teacher")(config) and _teacher_reads_words(config)
-
-
-def _baselines_read_embeddings(config: Config) -> bool:
-    is_teachers = _runs("teacher")(config) and _teacher_vectors_are_the_embeddings(config)
-    return is_teachers or _dense_vectors_are_the_embeddings(config)
 
 
 def _dense_vectors_are_the_embeddings(config: Config) -> bool:
@@ -90,7 +90,8 @@ class Stage:
     inputs: tuple[str, ...] = ()
     """The stages that it reads; the verb gets the folder of each as `NAME_folder`."""
     only_if: Mapping[str, Condition] = field(default_factory=dict)
-    """The condition under which a configuration needs one of these sections or inputs, if not always."""
+    """The condition under which a configuration needs one of these sections or inputs, if not always. An input that is
+    called as a section is stands here with a slash behind it."""
     outside: Callable[[Config], Any] = lambda config: None
     """The state, as JSON, of what the stage reads outside the run, beside the files that its keys name."""
     asked: Condition = lambda config: True
@@ -192,7 +193,7 @@ _TABLE = (
         sections=("teacher",),
         inputs=("corpus", "doc2query", "lexical", "embeddings"),
         only_if={"lexical": _teacher_reads_words, "embeddings": _teacher_vectors_are_the_embeddings},
-        asked=lambda config: config.is_taught,
+        asked=lambda config: config.has_teacher,
         launchable=True,
     ),
     Stage(
@@ -221,7 +222,7 @@ _TABLE = (
         "train the dual encoder",
         sections=("encoder", "model.backbone", "training.distillation"),
         inputs=("corpus", "tokenizer", "doc2query", "teacher"),
-        only_if={"training.distillation": _encoder_is_taught, "teacher": _encoder_is_taught},
+        only_if={"training.distillation": _encoder_has_teacher, "teacher": _encoder_has_teacher},
         asked=_runs("dual_encoder"),
         launchable=True,
     ),
@@ -234,15 +235,18 @@ _TABLE = (
             *("baselines", "corpus.language", "evaluation.split", "evaluation.measures", "search.latency_queries"),
             "teacher",
         ),
-        inputs=("corpus", "tokenizer", "doc2query", "embeddings", "encoder", "lexical", "teacher"),
+        inputs=("corpus", "tokenizer", "doc2query", "embeddings", "lexical", "teacher", "encoder"),
         only_if={
             "corpus.language": _runs_bm25,
             "evaluation.measures": _tunes_bm25,
             "tokenizer": _runs("dual_encoder"),
             "doc2query": _runs("bm25_doc2query"),
-            "embeddings": _baselines_read_embeddings,
+            "embeddings": lambda config: (
+                _dense_vectors_are_the_embeddings(config) or _asks_teacher_with_embeddings(config)
+            ),
+            "lexical": _runs("teacher"),
             "teacher": _runs("teacher"),
-            "lexical": _baselines_read_words,
+            "teacher/": _asks_teacher_with_its_own_vectors,
         },
         version=3,
     ),
@@ -458,10 +462,13 @@ class Run:
 
     def reads(self, stage: Stage) -> list[Stage]:
         """The stages that a stage reads in this experiment."""
-        return [STAGES[name] for name in stage.inputs if self._needs(stage, name) and STAGES[name].asked(self.config)]
+        needed = (STAGES[name] for name in stage.inputs if self._needs(stage, f"{name}/", name))
+        return [upstream for upstream in needed if upstream.asked(self.config)]
 
-    def _needs(self, stage: Stage, name: str) -> bool:
-        return stage.asked(self.config) and (name not in stage.only_if or stage.only_if[name](self.config))
+    def _needs(self, stage: Stage, *names: str) -> bool:
+        """Whether the first of these names that has a condition meets it; always if none has one."""
+        conditions = [stage.only_if[name] for name in names if name in stage.only_if]
+        return stage.asked(self.config) and (not conditions or conditions[0](self.config))
 
     def plan(self) -> None:
         """Give the run's folder this configuration; to be called before any stage is built.

@@ -12,12 +12,11 @@ from conftest import ON_CPU, Stages, kill_when, processes_command, read_all, run
 from numpy.typing import NDArray
 
 from dsi.cli import main
-from dsi.config import DistillationConfig, TeacherConfig, load_config
+from dsi.config import DistillationConfig, TeacherConfig
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.vectors import VECTORS
 from dsi.errors import DsiError
 from dsi.lexical.index_terms import Terms, index_terms
-from dsi.search.run_files import read_run
 from dsi.teacher import bi_encoder
 from dsi.teacher import teach as stage
 from dsi.teacher.card import about
@@ -389,50 +388,3 @@ def test_every_kind_of_docid_learns_from_a_teacher(project: Path, keys: list[str
     assert counts["distilled"] == {"teacher": "BM25 (tantivy)", "licence": "MIT", "trained_on": "nothing"}
     assert counts["temperature"] > 0
     assert counts["RR@10"] > 0
-
-
-def test_a_report_says_what_is_distilled_and_shows_the_teacher(
-    project: Path, lexical: Path, tiny: Stages, capsys: pytest.CaptureFixture[str]
-) -> None:
-    keys = [
-        "baselines.systems=[teacher,dual_encoder]",
-        "encoder.labels=teacher",
-        "encoder.steps=2",
-        "search.latency_queries=2",
-    ]
-    command = [str(project / "my.yaml"), "--runs", str(project / "runs"), "--set", *keys]
-    assert main(["run", *command]) == 0
-    run = project / "runs/my"
-    assert "dsi (distilled)" in capsys.readouterr().out
-    found = read_run(run / "baselines/teacher.run")
-    corpus = Corpus(run / "corpus")
-    doc_index, scores = Terms(run / "lexical").best([query.text for query in corpus.queries("test")], 100)
-    for query, numbers, values in zip(corpus.queries("test"), doc_index, scores, strict=True):
-        assert list(found.get(query.query_id, {})) == list(corpus.doc_ids(numbers[values > -np.inf].tolist()))
-    text = (run / "report/report.md").read_text()
-    taught = (
-        "learnt which documents answer its training queries from BM25 (tantivy) (licence: MIT; trained on: nothing)"
-    )
-    assert f"dsi (distilled) {taught}" in text
-    assert f"dual_encoder (distilled) {taught}" in text
-    assert "| teacher | its memory |" in text
-    assert "Distilled: which documents" in (run / "model/README.md").read_text()
-    counts = json.loads((run / "baselines/manifest.json").read_text())["counts"]
-    assert counts["teacher"]["documents"] == 60
-    assert counts["teacher"]["index_bytes"] > 0
-    assert counts["dual_encoder"]["distilled"]["teacher"] == "BM25 (tantivy)"
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        (
-            ["training.labels=document"],
-            "teacher is the system that labels the training queries, and training.labels is",
-        ),
-        (["teacher.kind=run", "teacher.path=my.run"], "teacher.kind=run has scores of training queries only"),
-    ],
-)
-def test_a_teacher_that_answers_no_queries(project: Path, keys: list[str], said: str) -> None:
-    with pytest.raises(DsiError, match=said):
-        load_config(project / "my.yaml", ["baselines.systems=[bm25,teacher]", *keys])

@@ -88,12 +88,11 @@ def dense(
         )
     opened = partial(DenseSystem, load_model, vectors, corpus_folder)
     system, measured = ask(out_folder, name, opened, depth, questions)
-    encoding_flops = encoder_flops(system.model, mean_tokens(system.model, [query.text for query in questions.queries]))
     return {
         "seconds_index": seconds,
         "index_bytes": system.vectors.nbytes,
         "parameters": sum(parameter.numel() for parameter in system.model.parameters()),
-        "flops_per_query": encoding_flops + 2.0 * system.vectors.size,
+        "flops_per_query": query_flops(system.model, system.vectors, [query.text for query in questions.queries]),
         "documents": len(system.corpus),
         **measured,
     }
@@ -122,6 +121,11 @@ def _are_unit(vectors: Path) -> bool:
     """Whether the first vectors of a .npy file are of unit length, as far as float16 tells."""
     some = np.asarray(np.load(vectors, mmap_mode="r")[:QUERIES_PER_BATCH], dtype=np.float32)
     return bool((np.abs(np.linalg.norm(some, axis=1) - 1) < 1e-2).all())
+
+
+def query_flops(model: Any, vectors: Vectors, queries: Sequence[str]) -> float:
+    """The FLOPs of a query, the mean over `queries`: the model reads it, and every document's vector is multiplied."""
+    return encoder_flops(model, mean_tokens(model, queries)) + 2.0 * vectors.size
 
 
 def mean_tokens(model: Any, queries: Sequence[str]) -> float:

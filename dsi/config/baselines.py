@@ -47,10 +47,10 @@ class BaselinesConfig(Section):
     systems: list[Literal["bm25", "bm25_doc2query", "dense", "dual_encoder", "teacher"]] = ["bm25"]
     """Any of these. bm25: Lucene through pyserini, with its analyzer for corpus.language. bm25_doc2query: the same over
     documents with their synthetic queries. dense: a sentence-transformers model, exact search by inner product.
-    dual_encoder: one trained here on the synthetic queries (section encoder). teacher: the one that taught the index
-    or the dual encoder (section teacher)."""
+    dual_encoder: one trained here on the synthetic queries (section encoder). teacher: the teacher itself (section
+    teacher), where training.labels or encoder.labels is teacher."""
     bm25: Bm25Config = Bm25Config()
     dense_model: PathOrName = "sentence-transformers/gtr-t5-base"
     """dense: the model, a name on the Hugging Face hub or a folder. The paper's is GTR-Base."""
     depth: Count = 100
-    """Documents returned per query."""
+    """Documents returned per query. teacher: as a cross_encoder it scores so many candidates of each."""

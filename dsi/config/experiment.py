@@ -66,20 +66,23 @@ class Config(Section):
         except ValueError as error:
             yield str(error)
 
-    def _teacher_faults(self) -> Iterator[str]:
-        if "teacher" not in self.baselines.systems:
-            return
-        if self.teacher.kind == "run":
-            yield "baselines.systems: teacher.kind=run has scores of training queries only; leave teacher out"
-        if not self.is_taught:
-            yield (
-                "baselines.systems: teacher is the system that labels the training queries, and training.labels is"
-                " document; to compare with a sentence encoder, name dense"
-            )
-
     def _generator_faults(self) -> Iterator[str]:
         if self.doc2query.t5.queries and self.generator.checkpoint is None and not self.generator.is_trained:
             yield "doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0"
+
+    def _teacher_faults(self) -> Iterator[str]:
+        if "teacher" not in self.baselines.systems:
+            return
+        if not self.has_teacher:
+            yield (
+                "baselines.systems: teacher needs training.labels=teacher, or dual_encoder with encoder.labels=teacher;"
+                " without them nobody is taught, and dense is the system to compare with"
+            )
+        if self.teacher.kind == "run":
+            yield (
+                "baselines.systems: teacher cannot answer with teacher.kind=run, whose scores are of training queries"
+                " only; take teacher out, or another teacher.kind"
+            )
 
     def _evaluation_faults(self) -> Iterator[str]:
         systems = ["dsi", *self.baselines.systems]
@@ -102,13 +105,13 @@ class Config(Section):
         return self.model_copy(update={"corpus": corpus.model_copy(update={"splits": splits})})
 
     @property
-    def is_taught(self) -> bool:
-        """Whether the index or the dual encoder learns from a teacher."""
-        return self.training.labels == "teacher" or self.encoder_is_taught
+    def has_teacher(self) -> bool:
+        """Whether a teacher labels the training queries of any system."""
+        return self.training.labels == "teacher" or self.encoder_has_teacher
 
     @property
-    def encoder_is_taught(self) -> bool:
-        """Whether there is a dual encoder that learns from a teacher."""
+    def encoder_has_teacher(self) -> bool:
+        """Whether a teacher labels the training queries of the dual encoder."""
         return "dual_encoder" in self.baselines.systems and self.encoder.labels == "teacher"
 
     @property

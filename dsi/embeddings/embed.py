@@ -95,12 +95,6 @@ def embed(
     }
 
 
-def model_of(folder: Path) -> str | None:
-    """The sentence-transformers model that made the vectors in a stage folder, as its key named it, or None."""
-    made: dict[str, Any] = json.loads((folder / MADE).read_text(encoding="utf-8"))
-    return made.get("model")
-
-
 def encoder(folder: Path) -> Encode:
     """The encoder of the vectors in a stage folder, for later texts; DsiError if it cannot be loaded or was a file."""
     made = json.loads((folder / MADE).read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """The part of the report on kinds of queries: the first measure of every system for each kind."""
 
+from collections.abc import Callable
 from typing import Any
 
 from dsi.evaluation.evaluate import DSI
@@ -13,8 +14,9 @@ TITLES = {
 }
 
 
-def breakdowns(metrics: dict[str, Any]) -> list[str]:
-    """The queries won and lost against the baseline, and one table per breakdown, as lines of Markdown."""
+def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[str]:
+    """The queries won and lost against the baseline, and one table per breakdown, as lines of Markdown. `name_of` gives
+    a system's name in tables."""
     systems, lines = list(metrics["systems"]), []
     measure, against = next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
     if metrics["baseline"] != DSI:
@@ -27,5 +29,5 @@ def breakdowns(metrics: dict[str, Any]) -> list[str]:
         cells = [
             [kind, count(row["queries"]), *(decimal(row[system]) for system in systems)] for kind, row in rows.items()
         ]
-        lines += [f"{TITLES[name]}, {measure}:", "", markdown_table(["", "queries", *systems], cells)]
+        lines += [f"{TITLES[name]}, {measure}:", "", markdown_table(["", "queries", *map(name_of, systems)], cells)]
     return lines

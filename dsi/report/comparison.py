@@ -16,12 +16,14 @@ from dsi.artifacts import read_manifest
 from dsi.evaluation.evaluate import DSI
 from dsi.evaluation.significance import compare_all, interval
 from dsi.report.cost import Cost, cost_table, costs
-from dsi.report.distilled import system_title
+from dsi.report.distilled import shown, teachers
 from dsi.report.significance import significance
 from dsi.report.tables import markdown_table
 from dsi.runtime.tsv import read_tsv, write_tsv
 
-COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query")
+COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query", "teacher_seconds")
+STAGES = ("corpus", "teacher", "model", "search", "encoder", "baselines")
+"""The stages whose manifests say what a system costs."""
 """The costs that `sweep.tsv` has a column for."""
 
 
@@ -58,10 +60,7 @@ def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str)
     values: dict[str, dict[str, float]] = defaultdict(dict)
     for row in read_tsv(run_folder / "evaluation/per_query.tsv"):
         values[row["system"]][row["query_id"]] = float(row[measure])
-    manifests = {
-        stage: read_manifest(run_folder / stage) or {"counts": {}}
-        for stage in ("corpus", "teacher", "model", "search", "baselines")
-    }
+    manifests = {stage: read_manifest(run_folder / stage) or {"counts": {}} for stage in STAGES}
     cost_of = costs(manifests, list(values))
     return [Result(x, system, label, seeds, each, cost_of[system], baseline) for system, each in values.items()]
 
@@ -106,7 +105,7 @@ def _series(results: Sequence[Result]) -> Series:
     """The results by name, in the order of the runs.
 
     A baseline that answers alike in all runs of the same x and seeds is one system. If its answers differ, its name
-    gets the label, as that of dsi always does.
+    gets the label, as that of dsi always does. What learnt from a teacher is marked.
     """
     answers: dict[tuple[str, str, str], set[tuple[float, ...]]] = defaultdict(set)
     for result in results:
@@ -114,9 +113,8 @@ def _series(results: Sequence[Result]) -> Series:
     varying = {DSI, *(system for (system, _, _), different in answers.items() if len(different) > 1)}
     series: Series = defaultdict(lambda: defaultdict(list))
     for result in results:
-        name = system_title(result.system, result.cost)
-        name = f"{name} {result.label}".strip() if result.system in varying else name
-        same_x = series[name][result.x]
+        name = f"{result.system} {result.label}".strip() if result.system in varying else result.system
+        same_x = series[shown(name, result.cost)][result.x]
         if result.system == DSI or result.values not in [other.values for other in same_x]:  # a baseline counts once
             same_x.append(result)
     return series
@@ -140,7 +138,8 @@ def _side_by_side(measure: str, with_x: dict[str, list[Result]]) -> list[str]:
         "comparisons": {measure: compare_all(values, baseline)},
         "baseline": baseline,
     }
-    return [*significance(metrics), cost_table({name: results[0].cost for name, results in with_x.items()})]
+    cost_of = {name: results[0].cost for name, results in with_x.items()}
+    return [*significance(metrics), *(line for each in teachers(cost_of) for line in (each, "")), cost_table(cost_of)]
 
 
 def _cell(results: Sequence[Result]) -> str:

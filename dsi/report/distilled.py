@@ -1,23 +1,22 @@
-"""Which systems learnt from a teacher, and what the teacher had seen: whoever compares them has to know."""
+"""Marks systems that learnt from a teacher, and says from which: their scores are partly the teacher's."""
 
 from collections.abc import Mapping
-from typing import Any
+
+from dsi.model.card import distillation
+from dsi.report.cost import Cost
 
 
-def system_title(system: str, cost: Mapping[str, Any]) -> str:
-    """The name of a system in tables, by what is known of its cost.
+def shown(name: str, cost: Cost) -> str:
+    """The name of a system in tables; one that learnt from a teacher is marked.
 
-    >>> system_title("dsi", {"distilled": {"teacher": "BM25"}}), system_title("bm25", {})
-    ('dsi (distilled)', 'bm25')
+    >>> shown("dsi", {"distilled": {"teacher": "A"}}), shown("dsi", {})
+    ('dsi (distilled)', 'dsi')
     """
-    return f"{system} (distilled)" if cost.get("distilled") else system
+    return f"{name} (distilled)" if "distilled" in cost else name
 
 
-def teachers(cost_of: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is known of the teacher of each distilled system, in a sentence each."""
-    return [
-        f"{system_title(system, cost)} learnt which documents answer its training queries from {taught['teacher']}"
-        f" (licence: {taught['licence']}; trained on: {taught['trained_on']}): what its teacher has seen, it has seen."
-        for system, cost in cost_of.items()
-        if (taught := cost.get("distilled"))
-    ]
+def teachers(cost_of: Mapping[str, Cost]) -> list[str]:
+    """A sentence for each teacher of these systems, which are given by their names in tables."""
+    distilled = [(name, cost["distilled"]) for name, cost in cost_of.items() if "distilled" in cost]
+    different = [facts for place, (_, facts) in enumerate(distilled) if facts not in [f for _, f in distilled[:place]]]
+    return [distillation(" and ".join(name for name, of in distilled if of == facts), facts) for facts in different]

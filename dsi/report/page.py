@@ -33,11 +33,13 @@ def write_page(
     metrics: dict[str, Any],
     folders: Mapping[str, Path],
     config: str,
+    names: Mapping[str, str],
 ) -> None:
     """Write the page of a run: its report in `markdown`, the plot of its dev `curve`, the answers to its queries, its
-    configuration as YAML. `metrics` are those of `metrics.json`, `folders` the folder of each stage by name.
+    configuration as YAML. `metrics` are those of `metrics.json`, `folders` the folder of each stage by name,
+    `names` the name of each system as it is shown.
     """
-    queries, documents = browsable(metrics, folders)
+    queries, documents = browsable(metrics, folders, names)
     body = MarkdownIt("commonmark").enable("table").render(markdown)
     if len(curve) > 1:
         body = body.replace("<h2>Training</h2>", f"<h2>Training</h2>\n{plot_curve(curve)}", 1)
@@ -55,7 +57,9 @@ def write_page(
     path.write_text(re.sub(r"{{ (\w+) }}", lambda field: values[field[1]], template), encoding="utf-8")
 
 
-def browsable(metrics: dict[str, Any], folders: Mapping[str, Path]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def browsable(
+    metrics: dict[str, Any], folders: Mapping[str, Path], names: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The queries on which dsi and the baseline differ most, with every system's answers, and the beginning of each
     document that they need, by doc_id."""
     measure, baseline = next(iter(metrics["systems"][DSI])), metrics["baseline"]
@@ -76,14 +80,14 @@ def browsable(metrics: dict[str, Any], folders: Mapping[str, Path]) -> tuple[lis
     queries: list[dict[str, Any]] = []
     needed: set[str] = set()
     for query_id in sorted(values, key=lambda query_id: -abs(difference[query_id]))[:MOST_QUERIES]:
-        answers = {system: list(run.get(query_id, {}))[:DEPTH] for system, run in runs.items()}
+        answers = {names[system]: list(run.get(query_id, {}))[:DEPTH] for system, run in runs.items()}
         needed.update(relevant[query_id][:DEPTH], *answers.values())
         queries.append(
             {
                 "text": texts[query_id],
                 "relevant": relevant[query_id][:DEPTH],
                 "difference": round(difference[query_id], 4),
-                "values": {system: round(value, 4) for system, value in values[query_id].items()},
+                "values": {names[system]: round(value, 4) for system, value in values[query_id].items()},
                 "found": answers,
             }
         )

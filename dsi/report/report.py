@@ -1,7 +1,7 @@
 """The stage `report`: who wins, by how much, at what cost; for a terminal, in Markdown and as a page."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from dsi.errors import DsiError
 from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
 from dsi.report.breakdowns import breakdowns
-from dsi.report.cost import cost_table, costs
-from dsi.report.distilled import system_title, teachers
+from dsi.report.cost import Cost, cost_table, costs
+from dsi.report.distilled import shown, teachers
 from dsi.report.page import write_page
 from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.significance import significance
+from dsi.report.systems import explained
 from dsi.report.tables import markdown_table, text_table
 from dsi.runtime.tsv import read_tsv
 
@@ -57,13 +58,13 @@ def report(out_folder: Path, *, report: ReportConfig | None = None, **stage_fold
     curve_file = folders["model"] / "dev_curve.tsv"
     curve = list(read_tsv(curve_file)) if curve_file.exists() else []
     cost_of = costs(manifests, list(metrics["systems"]))
-    titles = {name: system_title(name, cost) for name, cost in cost_of.items()}
-    table = text_table(*results(metrics, titles, mark="{}*")) + "* best value"
+    names = {system: shown(system, cost) for system, cost in cost_of.items()}
+    table = text_table(*results(metrics, names.__getitem__, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
     (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
-    text = markdown(metrics, manifests, curve, report.published if report else None)
+    text = markdown(metrics, manifests, cost_of, names, curve, report.published if report else None)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
-    write_page(out_folder / "report.html", text, curve, metrics, folders, _configuration(manifests))
+    write_page(out_folder / "report.html", text, curve, metrics, folders, _configuration(manifests), names)
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 
 
@@ -100,7 +101,7 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
         + f" {large(counts['model'].get('parameters'))} parameters,"
         f" trained in {duration(counts['model'].get('training_seconds'))}"
         + (f" from {checkpoint}" if checkpoint else "")
-        + (f", taught by {taught['teacher']}" if (taught := counts["model"].get("distilled")) else "")
+        + (f", distilled from {counts['model']['distilled']['teacher']}" if "distilled" in counts["model"] else "")
         + (", which did not better its warm start" if counts["model"].get("best_step") == 0 else "")
     )
 
@@ -137,36 +138,41 @@ def identical(manifests: Manifests) -> str:
     )
 
 
-def results(metrics: dict[str, Any], titles: Mapping[str, str], mark: str) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the table of results, with the systems' `titles`; the best value of a measure is put
-    into `mark`, e.g. `{}*`."""
+def results(metrics: dict[str, Any], name_of: Callable[[str], str], mark: str) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of the table of results; the best value of a measure is put into `mark`, e.g. `{}*`.
+    `name_of` gives a system's name in tables."""
     systems = metrics["systems"]
     measures = list(systems[DSI])
     best = {measure: max(values[measure] for values in systems.values()) for measure in measures}
     rows = []
     for name, values in systems.items():
         cells = [(decimal(values[measure]), values[measure] == best[measure]) for measure in measures]
-        rows.append([titles[name]] + [mark.format(cell) if is_best else cell for cell, is_best in cells])
+        rows.append([name_of(name)] + [mark.format(cell) if is_best else cell for cell, is_best in cells])
     return ["system", *measures], rows
 
 
 def markdown(
-    metrics: dict[str, Any], manifests: Manifests, curve: list[dict[str, str]], setting: str | None = None
+    metrics: dict[str, Any],
+    manifests: Manifests,
+    cost_of: Mapping[str, Cost],
+    names: Mapping[str, str],
+    curve: list[dict[str, str]],
+    setting: str | None = None,
 ) -> str:
-    """The whole report in Markdown, with the figures published for `setting` if one is given."""
+    """The whole report in Markdown, with the figures published for `setting` if one is given. `names` has the name of
+    each system in tables."""
     measures = list(metrics["systems"][DSI])
-    cost_of = costs(manifests, list(metrics["systems"]))
-    titles = {name: system_title(name, cost) for name, cost in cost_of.items()}
+    name_of, named = names.__getitem__, {names[system]: cost for system, cost in cost_of.items()}
     lines = [
         f"# {headline(metrics)}",
         "",
         context(metrics, manifests) + ".",
         "",
-        markdown_table(*results(metrics, titles, mark="**{}**")),
-        *significance(metrics, titles),
-        *teachers(cost_of),
+        markdown_table(*results(metrics, name_of, mark="**{}**")),
+        *significance(metrics, name_of),
         f"Metrics per system are means over {count(metrics['queries'])} {metrics['split']} queries; a query without"
         " results counts as 0. The best value is in bold.",
+        *teachers(named),
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
         *([CHOSEN_ON_DEV] if metrics["split"] == DEV else []),
         *shallow(metrics, manifests),
@@ -177,8 +183,8 @@ def markdown(
     ]
     if setting is not None:
         lines += ["", "## Published figures", "", published(setting)]
-    lines += ["", "## Kinds of queries", "", *breakdowns(metrics)]
-    lines += ["", "## Cost", "", cost_table(cost_of), *_bm25(manifests)]
+    lines += ["", "## Kinds of queries", "", *breakdowns(metrics, name_of)]
+    lines += ["", "## Cost", "", cost_table(named), *explained(manifests)]
     lines += _search(manifests["search"]["counts"])
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]
@@ -207,26 +213,6 @@ def _configuration(manifests: Manifests) -> str:
             if last in holder:
                 holder[last] = path
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
-
-
-def _bm25(manifests: Manifests) -> list[str]:
-    """How each system of BM25 is set, and what its index takes."""
-    lines = []
-    for name in ("bm25", "bm25_doc2query"):
-        if (cost := manifests["baselines"]["counts"].get(name)) is None:
-            continue
-        tuned, chosen = cost.get("tuned"), ""
-        if tuned:
-            chosen = (
-                f", the best of {tuned['pairs']} pairs on {count(tuned['queries'])} {tuned['split']} queries"
-                f" ({tuned['measure']} {decimal(tuned['value'])} there)"
-            )
-        lines += [
-            f"{name} is Lucene with k1={cost.get('k1')}, b={cost.get('b')}{chosen}, and the analyzer for"
-            f" {cost.get('language')}; its index takes {size(cost.get('index_bytes'))} and"
-            f" {duration(cost.get('seconds_index'))} to build."
-        ]
-    return lines
 
 
 def _search(counts: dict[str, Any]) -> list[str]:

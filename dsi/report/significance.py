@@ -1,6 +1,6 @@
 """The part of the report on the differences between systems, with their p-values."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from dsi.report.quantities import decimal
@@ -9,10 +9,9 @@ from dsi.report.tables import markdown_table
 TESTS = ("t_test", "randomisation", "holm")
 
 
-def significance(metrics: dict[str, Any], titles: Mapping[str, str] | None = None) -> list[str]:
+def significance(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[str]:
     """The mean of every system on the first measure compared, its interval, and its difference from the baseline, as
-    lines of Markdown; no lines without a comparison. `titles` are the names of systems in the table, if not their own.
-    """
+    lines of Markdown; no lines without a comparison. `name_of` gives a system's name in tables."""
     if not metrics.get("comparisons"):
         return []
     measure, comparisons = next(iter(metrics["comparisons"].items()))
@@ -21,8 +20,9 @@ def significance(metrics: dict[str, Any], titles: Mapping[str, str] | None = Non
         low, high = metrics["intervals"][name][measure]
         compared = comparisons.get(name)
         cells = [f"{compared['difference']:+.3f}", *(_p(compared[test]) for test in TESTS)] if compared else ["-"] * 4
-        rows.append([(titles or {}).get(name, name), decimal(values[measure]), f"{low:.3f} to {high:.3f}", *cells])
-    header = ["system", measure, "95% interval", f"against {metrics['baseline']}", "t-test", "randomisation", "Holm"]
+        rows.append([name_of(name), decimal(values[measure]), f"{low:.3f} to {high:.3f}", *cells])
+    against = f"against {name_of(metrics['baseline'])}"
+    header = ["system", measure, "95% interval", against, "t-test", "randomisation", "Holm"]
     return [
         markdown_table(header, rows),
         "Intervals are bootstraps over queries; p-values are of paired two-sided tests, Holm's after correction of the"

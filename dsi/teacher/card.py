@@ -7,8 +7,7 @@ import yaml
 
 from dsi.artifacts import read_manifest
 from dsi.config import TeacherConfig
-
-UNKNOWN = "not stated"
+from dsi.model.card import UNKNOWN
 
 
 def about(teacher: TeacherConfig) -> dict[str, Any]:

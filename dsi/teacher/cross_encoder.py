@@ -35,15 +35,22 @@ class CrossEncoder:
         """The doc_index and the score of the `count` documents that the retriever finds for each text, best first."""
         doc_index, found = self.retriever.best(texts, count)
         query, place = np.nonzero(found > -np.inf)
-        numbers = doc_index[query, place].tolist()
-        contents = {number: self.corpus[number].content() for number in set(numbers)}
-        pairs = [(texts[row], contents[number]) for row, number in zip(query.tolist(), numbers, strict=True)]
         scores = np.full(found.shape, -np.inf, dtype=np.float32)
-        if pairs:
+        if pairs := self.pairs(texts, doc_index, found):
             options = {"batch_size": PAIRS_PER_BATCH, "show_progress_bar": False, "convert_to_numpy": True}
             scores[query, place] = self.model.predict(pairs, **options)
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(doc_index, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+    def pairs(
+        self, texts: Sequence[str], doc_index: NDArray[np.uint32], found: NDArray[np.float32]
+    ) -> list[tuple[str, str]]:
+        """Each text with the content of every document that the retriever found for it, in the order of its results:
+        `doc_index` and the scores `found`, each (texts, count)."""
+        query, place = np.nonzero(found > -np.inf)
+        numbers = doc_index[query, place].tolist()
+        contents = {number: self.corpus[number].content() for number in set(numbers)}
+        return [(texts[row], contents[number]) for row, number in zip(query.tolist(), numbers, strict=True)]
 
 
 def load_cross_encoder(name: str) -> Any:

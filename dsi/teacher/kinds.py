@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from dsi.config import TeacherConfig
 from dsi.corpus.store import Corpus
-from dsi.corpus.vectors import VECTORS
-from dsi.embeddings.embed import model_of
 from dsi.embeddings.sentence_encoder import check_encoder
+from dsi.errors import DsiError
 from dsi.lexical.index_terms import Terms
 from dsi.teacher.bi_encoder import BiEncoder
 from dsi.teacher.cross_encoder import CrossEncoder
@@ -26,6 +25,17 @@ class Teacher(Protocol):
         where there are fewer, the rest has the score -inf."""
 
 
+def check_finite(texts: Sequence[str], scores: NDArray[np.float32]) -> None:
+    """Check the scores (texts, count) of a teacher.
+
+    Raises:
+        DsiError: a score is NaN or infinite.
+    """
+    wrong = np.isnan(scores).any(axis=1) | (scores == np.inf).any(axis=1)
+    if wrong.any():
+        raise DsiError(f"teacher: its scores for query {texts[int(wrong.argmax())]!r:.80} are NaN or infinite")
+
+
 def check_teacher(config: TeacherConfig) -> None:
     """Check the models or the first scores of a teacher, without loading it.
 
@@ -38,16 +48,6 @@ def check_teacher(config: TeacherConfig) -> None:
         check_encoder(config.model, "teacher.model")
     if config.kind == "cross_encoder" and config.retriever_model is not None:
         check_encoder(config.retriever_model, "teacher.candidates_model")
-
-
-def vectors_of(config: TeacherConfig, teacher_folder: Path, embeddings_folder: Path | None) -> Path | None:
-    """The file of the vectors of all documents, if the teacher searches among such: that of the stage embeddings if it
-    was made by the same model, else that of the stage teacher."""
-    if config.retriever_model is None:
-        return None
-    if embeddings_folder is not None and model_of(embeddings_folder) == config.retriever_model:
-        return embeddings_folder / VECTORS
-    return teacher_folder / VECTORS
 
 
 def open_teacher(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dsi.artifacts import WORK
 from dsi.config import TeacherConfig
 from dsi.corpus.store import Corpus
-from dsi.corpus.vectors import encode_shards, join_shards
+from dsi.corpus.vectors import VECTORS, encode_shards, join_shards
 from dsi.errors import DsiError
 from dsi.runtime.processes import Rank, is_first_process, rank, wait_until
 from dsi.runtime.progress import progress
@@ -23,7 +23,7 @@ from dsi.runtime.shards import Shards, published
 from dsi.teacher.bi_encoder import encoder_of
 from dsi.teacher.card import about
 from dsi.teacher.given import gather_scores
-from dsi.teacher.kinds import Teacher, open_teacher, vectors_of
+from dsi.teacher.kinds import Teacher, check_finite, open_teacher
 from dsi.teacher.queries import TrainingQueries
 from dsi.teacher.store import write_labels
 
@@ -47,7 +47,8 @@ def teach(
 
     Returns:
         The number of queries, the share of them for which the teacher finds the own document and for which it finds
-        nothing, the seconds and bytes that a million queries take, and what is known of the teacher.
+        nothing, the seconds and bytes that a million queries take, the seconds for vectors where they were made here by
+        this start, and what is known of the teacher.
 
     Raises:
         DsiError: the teacher cannot be opened, finds the own document of no query, or gives a score that is not finite.
@@ -56,7 +57,9 @@ def teach(
     documents = min(teacher.documents, len(corpus))
     shards = Shards(out_folder / WORK / "labels", len(queries), QUERIES_PER_SHARD, ".npz", this)
     unfinished = shards.unfinished()
+    start, are_new = time.monotonic(), not (out_folder / VECTORS).exists()
     vectors = _vectors(out_folder, teacher, corpus, embeddings_folder, this)
+    seconds_vectors = round(time.monotonic() - start, 2)
     given = _given(out_folder, teacher, corpus)
     if unfinished:
         opened = open_teacher(teacher, corpus, lexical_folder, vectors, given)
@@ -86,6 +89,7 @@ def teach(
         "without_scores": int(facts[2]),
         "seconds_per_million_queries": round(1e6 * seconds / len(queries), 1),
         "bytes_per_million_queries": 6_000_000 * documents,
+        **({"vectors_seconds": seconds_vectors} if are_new and (out_folder / VECTORS).exists() else {}),
         **about(teacher),
     }
 
@@ -100,9 +104,7 @@ def label(teacher: Teacher, texts: Sequence[str], documents: int) -> tuple[NDArr
     """
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     doc_index, scores = teacher.best(list(places), documents)
-    wrong = np.isnan(scores).any(axis=1) | (scores == np.inf).any(axis=1)
-    if wrong.any():
-        raise DsiError(f"teacher: its scores for query {list(places)[int(wrong.argmax())]!r:.80} are NaN or infinite")
+    check_finite(list(places), scores)
     best = scores[:, :1]
     differences = np.where(scores > -np.inf, scores - np.where(best > -np.inf, best, 0), -np.inf)
     rows = np.array([places[text] for text in texts])
@@ -114,9 +116,10 @@ def _vectors(
     out_folder: Path, teacher: TeacherConfig, corpus: Corpus, embeddings_folder: Path | None, this: Rank
 ) -> Path | None:
     """The file of the vectors of all documents, which is made if the teacher needs one that is not there."""
-    path = vectors_of(teacher, out_folder, embeddings_folder)
-    if path is not None and not path.exists():
-        assert teacher.retriever_model is not None  # or it would need no vectors
+    if teacher.retriever_model is None:
+        return None
+    path = (embeddings_folder or out_folder) / VECTORS
+    if not path.exists():
         encode = encoder_of(teacher.retriever_model)
         shards = encode_shards(out_folder / WORK / "vectors", corpus, encode, "embed for the teacher", this)
         if not this.process:
