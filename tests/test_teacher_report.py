@@ -259,7 +259,6 @@ def test_a_bi_encoder_answers_with_its_vectors_and_dense_with_its_own(
     corpus, models = Corpus(tiny.corpus), {"m": Words(1), "n": Words(7)}
     for module in (bi_encoder, run_baselines_module):
         monkeypatch.setattr(module, "sentence_encoder", lambda name, key: models[name])
-    monkeypatch.setattr(bi_encoder, "faster", lambda model: model)
     (tmp_path / "vectors").mkdir()
     vectors = models["m"].encode_document(list(corpus.contents()))
     np.save(tmp_path / "vectors/vectors.npy", vectors)
