@@ -43,20 +43,20 @@ class Table:
         header, first = "", None  # the first row, if its id has no digits
         for number, (where, line) in enumerate(self.file.lines()):
             if line == header:  # of tables that were put together
-                self._say(where, f"left out, it is the header again: {line!r:.80}")
+                say(f"{where}: left out, it is the header again: {line!r:.80}")
                 continue
             fields = split_fields(where, line, self._columns, self._separator)
             if number == 0 and self._is_header(where, fields):
                 header = line
                 if not self._headed:
-                    self._say(where, f"left out, it is a header: {line!r:.80}")
+                    say(f"{where}: left out, it is a header: {line!r:.80}")
                 continue
             if number == 0 and self._headed:
                 raise DsiError(f"{where}: expected a header that names {', '.join(self._columns)}, found {line!r:.80}")
             if number == 0 and not _has_digit(fields[0]):
                 first = where, fields[0]
             elif number == 1 and first and _has_digit(fields[0]):
-                self._say(first[0], f"{first[1]!r:.60} is read as an id; if this line is a header, remove it")
+                say(f"{first[0]}: {first[1]!r:.60} is read as an id; if this line is a header, remove it")
             yield where, fields
 
     def _is_header(self, where: Where, fields: list[str]) -> bool:
@@ -69,9 +69,6 @@ class Table:
         if is_named and all(any(name in allowed for allowed in known) for name in names):
             raise DsiError(f"{where}: the columns must be {', '.join(self._columns)}, but the header is {fields}")
         return False
-
-    def _say(self, where: Where, what: str) -> None:
-        say(f"{where}: {what}")
 
 
 def _has_digit(text: str) -> bool:

@@ -175,7 +175,7 @@ def _folders(run_folder: Path) -> list[Path]:
         for upstream in made:
             if manifest["inputs"].get(f"{upstream}/", made[upstream]) != made[upstream]:
                 raise DsiError(
-                    f"{run_folder}: its {stage} was not made from its {upstream}; copy all stages of"
-                    " one run, or make them with `dsi run`"
+                    f"{run_folder}: its {stage} was not made from its {upstream}; copy all stages of one run, or make"
+                    " them with `dsi run`"
                 )
     return [run_folder / stage for stage in STAGES]

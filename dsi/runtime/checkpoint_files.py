@@ -79,9 +79,9 @@ def check_checkpoint_files(checkpoint: str, key: str) -> set[str] | None:
             run code.
     """
     folder = Path(checkpoint)
-    if folder.is_absolute() and not folder.exists():
-        raise DsiError(f"{key}: there is no folder {folder}; a run's model is there once `dsi train` is done")
     if not folder.exists():
+        if folder.is_absolute():
+            raise DsiError(f"{key}: there is no folder {folder}; a run's model is there once `dsi train` is done")
         return None
     if not folder.is_dir():
         raise DsiError(f"{key}: {folder} is a file; expected is the folder of a checkpoint, with {CONFIG_FILE}")
