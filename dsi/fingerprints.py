@@ -20,7 +20,8 @@ NO_CONTENT = {MANIFEST, *EDITABLE}
 
 
 def with_contents(config: Config, key: str, contents: Contents, recorded: Any = None) -> Any:
-    """The value of a dotted key as JSON. Paths in it are `{"content": hash}`.
+    """The value of a dotted key as JSON, of a section without the keys that change nothing. Paths in it are
+    `{"content": hash}`.
 
     A path that is gone counts as it was `recorded`, the value of the key when the stage was made, so that what is built
     goes on without its source.
@@ -31,7 +32,7 @@ def with_contents(config: Config, key: str, contents: Contents, recorded: Any = 
     value = config[key]
     if not isinstance(value, Section):
         return _content(key, value, contents, recorded) if key in Config.paths() else value
-    dumped = value.model_dump(mode="json")
+    dumped = value.model_dump(mode="json", exclude=value.unused)
     for name in value.paths():
         *above, last = name.split(".")
         holder, old = dumped, recorded

@@ -17,7 +17,7 @@ from typing import Any
 
 from dsi.artifacts import FORMAT, MANIFEST, Store, check_files, check_name, check_path, fingerprint, link, read_manifest
 from dsi.check import find_faults, room_faults
-from dsi.config import CONFIG, Config, CorpusConfig, describe, reported_split
+from dsi.config import CONFIG, STATED_OF_TEACHER, Config, CorpusConfig, describe, reported_split
 from dsi.errors import DsiError
 from dsi.estimate import UNKNOWN_QUERIES, Scale, count_documents, estimate
 from dsi.fingerprints import with_contents
@@ -37,6 +37,10 @@ def _embeds_with_the_model(config: Config) -> bool:
 
 def _runs(system: str) -> Condition:
     return lambda config: system in config.baselines.systems
+
+
+def _has_teacher(config: Config) -> bool:
+    return config.has_teacher
 
 
 def _encoder_has_teacher(config: Config) -> bool:
@@ -193,7 +197,7 @@ _TABLE = (
         sections=("teacher",),
         inputs=("corpus", "doc2query", "lexical", "embeddings"),
         only_if={"lexical": _teacher_reads_words, "embeddings": _teacher_vectors_are_the_embeddings},
-        asked=lambda config: config.has_teacher,
+        asked=_has_teacher,
         launchable=True,
     ),
     Stage(
@@ -264,11 +268,12 @@ _TABLE = (
         "report",
         "dsi.report.report",
         "write the tables",
-        sections=("report",),
+        sections=("report", *(f"teacher.{key}" for key in STATED_OF_TEACHER)),
         inputs=(
             *("corpus", "tokenizer", "generator", "doc2query", "embeddings", "docids", "lexical", "teacher"),
             *("model", "search", "encoder", "baselines", "evaluation"),
         ),
+        only_if={f"teacher.{key}": _has_teacher for key in STATED_OF_TEACHER},
         version=8,
     ),
 )
@@ -429,6 +434,7 @@ class Run:
 
         def make(out_folder: Path) -> dict[str, Any]:
             if not stage.asked(self.config):
+                print(f"== {stage.command}: this configuration has no use for it", flush=True)
                 return {}
             print(f"== {stage.command}: {stage.help}", flush=True)
             verb = getattr(importlib.import_module(stage.module), stage.verb)

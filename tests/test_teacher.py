@@ -12,16 +12,19 @@ from conftest import ON_CPU, Stages, kill_when, processes_command, read_all, run
 from numpy.typing import NDArray
 
 from dsi.cli import main
-from dsi.config import DistillationConfig, TeacherConfig
+from dsi.config import STATED_OF_TEACHER, Config, DistillationConfig, TeacherConfig, TrainingConfig
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.vectors import VECTORS
 from dsi.errors import DsiError
 from dsi.lexical.index_terms import Terms, index_terms
+from dsi.model.card import UNKNOWN
+from dsi.pipeline import STAGES, Run
 from dsi.teacher import bi_encoder
 from dsi.teacher import teach as stage
 from dsi.teacher.card import about
-from dsi.teacher.cross_encoder import CrossEncoder
+from dsi.teacher.cross_encoder import CrossEncoder, check_cross_encoder, load_cross_encoder
 from dsi.teacher.given import check_scores
+from dsi.teacher.kinds import check_teacher
 from dsi.teacher.labels import TeacherLabels
 from dsi.teacher.queries import TrainingQueries
 from dsi.teacher.store import DOC_INDEX, SCORES, SoftLabels, write_labels
@@ -157,7 +160,6 @@ def test_a_text_is_asked_once_and_scores_are_those_above_the_best() -> None:
     assert teacher.asked == ["b", "a"]
     assert doc_index.tolist() == [[4, 2, 9]] * 3
     assert scores.tolist() == [[0, -0.5, -np.inf]] * 3
-    assert scores.dtype == np.float16
     nothing, none = label(Table([0, 0], [-np.inf, -np.inf]), ["a"], 2)
     assert (nothing.tolist(), none.tolist()) == ([[0, 0]], [[-np.inf, -np.inf]])
 
@@ -166,6 +168,48 @@ def test_a_text_is_asked_once_and_scores_are_those_above_the_best() -> None:
 def test_scores_that_are_no_numbers_are_refused(score: float) -> None:
     with pytest.raises(DsiError, match="teacher: its scores for query 'a' are NaN or infinite"):
         label(Table([1, 2], [score, 0.0]), ["a", "b"], 2)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 3e-8, 1.0, 3e6, 1e30])
+def test_scores_of_ones_own_may_have_any_unit(tiny: Stages, tmp_path: Path, unit: float) -> None:
+    """Weights depend on differences of scores only, up to the unit of the temperature, and not on where they start."""
+    queries = dict(read_all(tiny.doc2query)[:200])
+    numbers, ids = list(enumerate(queries.items())), [document.doc_id for document in Corpus(tiny.corpus)]
+    weights = []
+    for name, scale, start in (("one", 1.0, 0.0), ("other", unit, 1e9 if unit == 1.0 else 0.0)):
+        rows = [
+            {
+                "query": text,
+                "scores": {ids[(own + n) % 60]: start + scale * ((row + 2 * n) % 7 - 3 * n) for n in range(3)},
+            }
+            for row, (own, text) in numbers
+        ]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        taught(tiny, tmp_path / f"{name}-out", kind="run", path=str(tmp_path / name), documents=3)
+        soft, own = SoftLabels(tmp_path / f"{name}-out"), np.array([n for n, _ in read_all(tiny.doc2query)])
+        labels = TeacherLabels(soft, {"d2q": 300}, own, DistillationConfig(own_weight=0.8))
+        weights.append(labels(np.arange(300), own))
+    np.testing.assert_array_equal(weights[0][0], weights[1][0])
+    np.testing.assert_allclose(weights[0][1], weights[1][1], atol=1e-5)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_last_shard_whose_documents_are_not_found_is_no_fault(
+    tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = set(read_all(tiny.doc2query)[256:])
+
+    class AllButTheLast:
+        def best(self, texts: Sequence[str], count: int) -> Best:
+            own = {text: number for number, text in read_all(tiny.doc2query) if (number, text) not in last}
+            numbers = np.array([[own.get(text, 0)] for text in texts], np.uint32)
+            return numbers, np.ones((len(texts), 1), np.float32)
+
+    monkeypatch.setattr(stage, "open_teacher", lambda *_: AllButTheLast())
+    assert 0.8 < taught(tiny, tmp_path / "out", documents=1)["own_found"] < 1
+    monkeypatch.setattr(stage, "open_teacher", lambda *_: Table([4_000], [2.0]))
+    with pytest.raises(DsiError, match="finds none of 64 training queries' own documents"):
+        taught(tiny, tmp_path / "other", documents=1)
 
 
 def test_a_teacher_of_other_documents_is_refused(tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +266,15 @@ def test_the_automatic_temperature_gives_the_own_document_its_weight(tmp_path: P
             _, weights = labels(np.arange(2_000), own)
             is_first = doc_index[:, 0] == own
             assert weights[is_first, 0].mean() == pytest.approx(wanted, abs=0.02)
+
+
+@pytest.mark.parametrize("scores", [[[0.0]] * 4, [[0.0, 0.0]] * 4, [[0.0, -np.inf]] * 4], ids=["one", "tied", "alone"])
+def test_a_weight_that_no_temperature_gives_is_refused(tmp_path: Path, scores: list[list[float]]) -> None:
+    doc_index = [[number, 9][: len(scores[0])] for number in range(4)]
+    soft = soft_labels(tmp_path, doc_index, scores, d2q=4)
+    reached = "1.000 to 1.000" if len(set(scores[0])) == len(scores[0]) else "0.500 to 0.500"
+    with pytest.raises(DsiError, match=f"own_weight=0.6: the scores allow {reached}. Set another weight, or"):
+        TeacherLabels(soft, {"d2q": 4}, np.arange(4), DistillationConfig())
 
 
 def test_labels_out_of_step_with_the_examples_are_refused(tmp_path: Path) -> None:
@@ -283,7 +336,7 @@ def test_a_cross_encoder_orders_what_another_finds(
 
 def test_a_cross_encoder_of_the_library(tiny: Stages, lexical: Path, tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers")
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+    from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizerFast
 
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]))
     BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
@@ -297,9 +350,24 @@ def test_a_cross_encoder_of_the_library(tiny: Stages, lexical: Path, tmp_path: P
     BertForSequenceClassification(BertConfig(**shape, num_labels=1)).save_pretrained(tmp_path)
     doc_index, scores = CrossEncoder(str(tmp_path), Terms(lexical), Corpus(tiny.corpus)).best(["bade", "gi fo"], 3)
     assert doc_index.shape == scores.shape == (2, 3)
+    logits = CrossEncoder(str(tmp_path), Terms(lexical), Corpus(tiny.corpus)).model.predict([("bade", "gi fo")] * 2)
+    trained = BertForSequenceClassification.from_pretrained(tmp_path)
+    tokens = BertTokenizerFast.from_pretrained(tmp_path)("bade", "gi fo", return_tensors="pt")
+    assert logits == pytest.approx(trained.eval()(**tokens).logits.item(), abs=1e-5)  # no sigmoid
     BertForSequenceClassification(BertConfig(**shape, num_labels=3)).save_pretrained(tmp_path)
     with pytest.raises(DsiError, match=r"teacher\.model: .* gives 3 scores for a pair"):
         CrossEncoder(str(tmp_path), Terms(lexical), Corpus(tiny.corpus))
+    BertModel(BertConfig(**shape)).save_pretrained(tmp_path)
+    for refuses in (check_cross_encoder, load_cross_encoder):  # sentence-transformers would make up a head
+        with pytest.raises(DsiError, match=r"teacher\.model: .* does not score pairs of texts: it is a BertModel"):
+            refuses(str(tmp_path))
+    pretended = json.loads((tmp_path / "config.json").read_text()) | {
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "score"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(pretended))
+    with pytest.raises(DsiError, match=r"teacher\.model: .*classifier"):
+        load_cross_encoder(str(tmp_path))
 
 
 def test_scores_of_ones_own(tiny: Stages, tmp_path: Path) -> None:
@@ -338,7 +406,16 @@ def test_scores_of_ones_own(tiny: Stages, tmp_path: Path) -> None:
             r"line 2: the query 'a' comes again, with other",
         ),
         ('{"query": "a", "scores": {"nobody": 1}}', r"line 1: the corpus has no document 'nobody'"),
+        ('[{"query": "a", "scores": {"D0": 1}}]', r"is a JSON list; give JSON lines"),
         ("t1 Q0 D0 1 2.0", r"line 1: expected 6 fields"),
+        (
+            "query Q0 doc rank score tag",
+            r"line 1: the score must be a finite number, found 'score', or is this a header",
+        ),
+        (
+            "t1 Q0 D0 1 2.0 me\nt2 Q0 D0 1 2.0 me\nt1 Q0 D10 2 1.0 me",
+            r"comes again, .*lines of a query must stand together",
+        ),
         ("t1 Q0 D0 1 nan me", r"line 1: the score must be a finite number, found 'nan'"),
         ("t1 Q0 D0 1 2.0 me\nt1 Q0 D0 2 1.0 me", r"line 2: document 'D0' comes twice for query 't1'"),
         ("t99 Q0 D0 1 2.0 me", r"line 1: split train has no query 't99'; .* as JSON lines"),
@@ -369,6 +446,20 @@ def test_what_is_known_of_a_teacher(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("---\n: [\n---\n")
     assert about(bi_encoder) == unknown
     assert about(TeacherConfig())["trained_on"] == "nothing"
+    ranker = tmp_path / "ranker"
+    ranker.mkdir()
+    (tmp_path / "README.md").write_text("---\nlicense: [mit, other]\ndatasets: ms_marco\nname: [a]\n---\n")
+    assert about(bi_encoder) == {**unknown, "licence": "mit, other", "trained_on": "ms_marco"}
+    both = about(TeacherConfig(kind="cross_encoder", model=str(ranker), candidates_model=str(tmp_path)))
+    assert both == {
+        "teacher": "ranker on the candidates of BM25 (tantivy)",
+        **dict.fromkeys(STATED_OF_TEACHER, UNKNOWN),
+    }
+    both = about(
+        TeacherConfig(kind="cross_encoder", model=str(ranker), candidates="bi_encoder", candidates_model=str(tmp_path))
+    )
+    assert both["teacher"] == f"ranker on the candidates of {tmp_path.name}"
+    assert both["trained_on"] == "not stated; that of the candidates: ms_marco"
 
 
 @pytest.mark.parametrize(
@@ -388,3 +479,32 @@ def test_every_kind_of_docid_learns_from_a_teacher(project: Path, keys: list[str
     assert counts["distilled"] == {"teacher": "BM25 (tantivy)", "licence": "MIT", "trained_on": "nothing"}
     assert counts["temperature"] > 0
     assert counts["RR@10"] > 0
+
+
+def test_what_no_label_depends_on_makes_nothing_again(tmp_path: Path) -> None:
+    def made_from(**keys: Any) -> Any:
+        config = Config(training=TrainingConfig(labels="teacher"), teacher=TeacherConfig(**keys))
+        return Run(config, "my", tmp_path).inputs(STAGES["teacher"])["teacher"]
+
+    assert made_from() == made_from(model="another", licence="MIT", trained_on="much", candidates="bi_encoder")
+    assert made_from() != made_from(documents=8)
+    assert made_from(kind="bi_encoder", model="a") != made_from(kind="bi_encoder", model="b")
+    assert made_from(kind="bi_encoder") == made_from(kind="bi_encoder", candidates_model="b", trained_on="much")
+    assert made_from(kind="cross_encoder") != made_from(kind="cross_encoder", candidates="bi_encoder")
+
+
+def test_a_run_of_queries_that_no_one_trains_on_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "mine.run"
+    run.write_text("t1 Q0 D0 1 2.0 me\n")
+    teacher = TeacherConfig(kind="run", path=str(run))
+    check_teacher(teacher, labelled=True)
+    with pytest.raises(DsiError, match=r"is a TREC run, .* no one trains on them; set training\.tasks\.labelled, or"):
+        check_teacher(teacher, labelled=False)
+    run.write_text('{"query": "a", "scores": {"D0": 1}}\n')
+    check_teacher(teacher, labelled=False)
+    with pytest.raises(DsiError, match=r"teacher\.path: .* is a folder"):
+        check_teacher(TeacherConfig(kind="run", path=str(tmp_path)), labelled=True)
+    with pytest.raises(ValueError, match=r"teacher\.documents=1 leaves .*auto nothing to weigh"):
+        Config(training=TrainingConfig(labels="teacher"), teacher=TeacherConfig(documents=1))
+    with pytest.raises(ValueError, match="expected auto or a number above 0, found 0"):
+        DistillationConfig(temperature=0.0)

@@ -24,7 +24,8 @@ from dsi.errors import DsiError
 from dsi.estimate import Scale, estimate
 from dsi.lexical.index_terms import Terms, index_terms
 from dsi.pipeline import STAGES, Run
-from dsi.report.comparison import Result, write_comparison
+from dsi.report.comparison import Result, read_results, write_comparison
+from dsi.report.distilled import teachers
 from dsi.search.run_files import read_run
 from dsi.teacher import bi_encoder, cross_encoder
 
@@ -340,3 +341,26 @@ def test_latency_of_the_teacher_is_measured_in_a_process_of_its_own(tiny: Stages
     )
     assert 0 < costs["teacher"]["latency_ms"]["p50"] <= costs["teacher"]["latency_ms"]["p95"]
     assert 0 < costs["teacher"]["anonymous_bytes"] < costs["teacher"]["resident_bytes"]
+
+
+def test_what_is_stated_of_a_teacher_takes_a_new_report_only(finished: Path) -> None:
+    made = {stage: read_manifest(finished / stage) for stage in ("teacher", "model", "baselines", "evaluation")}
+    config, runs = str(finished.parents[1] / "tiny.yaml"), str(finished.parent)
+    assert main(["run", config, "--runs", runs, "--name", "said", "--set", "teacher.trained_on=very much"]) == 0
+    said = finished.parent / "said"
+    assert "licence: MIT, trained on: very much;" in (said / "report/report.md").read_text()
+    assert {stage: read_manifest(said / stage) for stage in made} == made
+    assert "trained on: very much" in next(
+        sentence
+        for sentence in teachers({each.system: each.cost for each in read_results(said, "RR@10", "1", "", "0")})
+    )
+
+
+def test_the_report_says_what_the_labels_are_like(finished: Path) -> None:
+    counts = {stage: (read_manifest(finished / stage) or {})["counts"] for stage in ("teacher", "model", "encoder")}
+    text = (finished / "report/report.md").read_text()
+    assert f"gave {counts['teacher']['queries']} training queries {counts['teacher']['documents']} documents" in text
+    assert f"the first for {counts['teacher']['own_first']:.1%}" in text
+    assert {f"{counts[stage]['temperature']:.3g}" for stage in ("model", "encoder")} == set(
+        re.findall(r"Temperature: (\S+)\.\n", text)[0].split(" and ")
+    )

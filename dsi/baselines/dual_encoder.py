@@ -171,7 +171,11 @@ def train_encoder(
         "steps": encoder.steps,
         "training_seconds": trainer.state.log_history[-1]["seconds"],
         "training_flops": trainer.state.total_flos,
-        **({"distilled": taught(teacher_folder)} if teacher_folder is not None else {}),
+        **(
+            {"temperature": labels.temperature, "distilled": taught(teacher_folder)}
+            if labels and teacher_folder
+            else {}
+        ),
     }
 
 

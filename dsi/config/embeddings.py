@@ -22,6 +22,12 @@ class EmbeddingsConfig(Section):
     seed: Seed = 0
     """Seed of the truncated SVD and of the untrained model."""
 
+    @property
+    def unused(self) -> set[str]:
+        """The keys that other kinds use."""
+        of_kind = {"model": "sentence_transformers", "file": "file"}
+        return {key for key, kind in of_kind.items() if kind != self.kind}
+
     @model_validator(mode="after")
     def _file_is_named(self) -> Self:
         if self.kind == "file" and self.file is None:

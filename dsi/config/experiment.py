@@ -71,6 +71,11 @@ class Config(Section):
             yield "doc2query.t5.queries needs generator.checkpoint, or generator.steps above 0"
 
     def _teacher_faults(self) -> Iterator[str]:
+        if self.has_teacher and self.teacher.documents == 1 and self.training.distillation.temperature == "auto":
+            yield (
+                "teacher.documents=1 leaves training.distillation.temperature=auto nothing to weigh; raise it, or set"
+                " the temperature"
+            )
         if "teacher" not in self.baselines.systems:
             return
         if not self.has_teacher:

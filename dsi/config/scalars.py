@@ -62,13 +62,13 @@ class PathMark:
         """
         text = os.path.expanduser(scalar)
         if not text or "\0" in text:
-            raise _misread(f"expected a path, found {str(scalar)!r:.100}")
+            raise misread(f"expected a path, found {str(scalar)!r:.100}")
         path = os.path.join(scalar.origin.folder, text)
         if os.path.realpath(tidy := os.path.normpath(path)) == os.path.realpath(path):  # no `..` leaves a linked folder
             path = tidy
         if not os.path.exists(path) and os.path.exists(text):
             instead = os.path.relpath(os.path.realpath(text), os.path.realpath(scalar.origin.folder))
-            raise _misread(
+            raise misread(
                 f"paths are relative to their file, and there is no {path}; to mean ./{text}, write {instead}"
             )
         if self.or_name and (os.path.exists(path) or not HUB_NAME.fullmatch(text)):
@@ -88,10 +88,11 @@ def check_given(value: Any) -> None:
         PydanticCustomError: it has none.
     """
     if isinstance(value, Scalar) and value.origin.is_option and value.is_plain and not value.strip():
-        raise _misread("there is no value; write null to mean none")
+        raise misread("there is no value; write null to mean none")
 
 
-def _misread(fault: str) -> PydanticCustomError:
+def misread(fault: str) -> PydanticCustomError:
+    """The error of a value that does not mean what its key wants."""
     return PydanticCustomError(MISREAD, "{fault}", {"fault": fault})
 
 

@@ -1,17 +1,28 @@
 """What the sections of a configuration have in common, and the types of their values."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from dsi.config.scalars import check_given, is_null, path_mark, typed
+from dsi.config.scalars import check_given, is_null, misread, path_mark, typed
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+InnerShare = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _rate_or_auto(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "auto" and not (is_number and value > 0):
+        raise misread(f"expected auto or a number above 0, found {value!r}")
+    return value
+
+
+RateOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_rate_or_auto)]
 
 
 class Section(BaseModel):
@@ -35,6 +46,11 @@ class Section(BaseModel):
         """What the scalars of a YAML text mean."""
         field = cls.model_fields[str(info.field_name)]
         return typed(value, Annotated[field.annotation, *field.metadata, None])
+
+    @property
+    def unused(self) -> set[str]:
+        """The keys that change nothing that is made, as the other keys are."""
+        return set()
 
     @classmethod
     def paths(cls) -> list[str]:

@@ -8,6 +8,8 @@ from dsi.config.scalars import FilePath, PathOrName
 from dsi.config.section import Count, Section
 
 Retriever = Literal["bm25", "bi_encoder"]
+STATED_OF_TEACHER = ("licence", "trained_on")
+"""The keys that only say something of a teacher; no label depends on them."""
 
 
 class TeacherConfig(Section):
@@ -28,7 +30,8 @@ class TeacherConfig(Section):
     documents: Count = 32
     """The number of documents for a query, the best ones."""
     licence: str | None = None
-    """The teacher's licence, for the report and the model card. Null: what its own model card says."""
+    """The teacher's licence, for the report, and for the model card if it is known at the training. Null: what the
+    teacher's own model card says."""
     trained_on: str | None = None
     """What the teacher was trained on, as licence."""
 
@@ -37,6 +40,17 @@ class TeacherConfig(Section):
         if self.kind == "run" and self.path is None:
             raise ValueError("teacher.path is needed with teacher.kind=run")
         return self
+
+    @property
+    def unused(self) -> set[str]:
+        """The keys that other kinds use, and what is only said of the teacher."""
+        used = {
+            "bm25": set[str](),
+            "bi_encoder": {"model"},
+            "cross_encoder": {"model", "candidates", "candidates_model"},
+            "run": {"path"},
+        }
+        return {*type(self).model_fields} - {"kind", "documents"} - used[self.kind]
 
     @property
     def retriever(self) -> Retriever | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dsi.config.search import Ranking
-from dsi.config.section import Count, CountOrZero, Rate, Section, Seed, Share, Weight
+from dsi.config.section import Count, CountOrZero, InnerShare, Rate, RateOrAuto, Section, Seed, Share, Weight
 
 
 class TasksConfig(Section):
@@ -38,14 +38,14 @@ Labels = Literal["document", "teacher"]
 class DistillationConfig(Section):
     """How a teacher's scores of the documents become the label of a training query."""
 
-    temperature: Rate | Literal["auto"] = "auto"
+    temperature: RateOrAuto = "auto"
     """The label is the softmax of the scores divided by this. auto: the temperature at which a query's own document has
     the mean weight own_weight where the teacher ranks it first, so that neither BM25's scores nor cosines, and no size
     of the corpus, need another setting."""
-    own_weight: Share = 0.6
-    """auto: that weight. A larger one makes sharper labels."""
+    own_weight: InnerShare = 0.6
+    """auto: that weight, between 0 and 1. A larger one makes sharper labels."""
     hard_share: Share = 0.0
-    """The share of the label that the own document alone gets; 1 is training.labels=document."""
+    """The share of the label that the own document alone gets; with 1 the teacher has no say."""
 
 
 class TrainingConfig(Section):

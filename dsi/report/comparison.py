@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsi.artifacts import read_manifest
+from dsi.config import STATED_OF_TEACHER
 from dsi.evaluation.evaluate import DSI
 from dsi.evaluation.significance import compare_all, interval
 from dsi.report.cost import Cost, cost_table, costs
@@ -61,7 +62,8 @@ def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str)
     for row in read_tsv(run_folder / "evaluation/per_query.tsv"):
         values[row["system"]][row["query_id"]] = float(row[measure])
     manifests = {stage: read_manifest(run_folder / stage) or {"counts": {}} for stage in STAGES}
-    cost_of = costs(manifests, list(values))
+    reported = (read_manifest(run_folder / "report") or {"inputs": {}})["inputs"]
+    cost_of = costs(manifests, list(values), {key: reported.get(f"teacher.{key}") for key in STATED_OF_TEACHER})
     return [Result(x, system, label, seeds, each, cost_of[system], baseline) for system, each in values.items()]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsi.evaluation.evaluate import DSI
-from dsi.report.quantities import decimal, duration, large, size
+from dsi.report.quantities import decimal, duration, large, milliseconds, size
 from dsi.report.tables import markdown_table
 
 Cost = Mapping[str, Any]
@@ -24,25 +24,30 @@ TEACHER = (
 )
 
 
-def costs(manifests: Mapping[str, Mapping[str, Any]], systems: Sequence[str]) -> dict[str, Cost]:
-    """The cost of each system, from the manifests of the stages."""
+def costs(
+    manifests: Mapping[str, Mapping[str, Any]], systems: Sequence[str], stated: Mapping[str, str | None]
+) -> dict[str, Cost]:
+    """The cost of each system, from the manifests of the stages, and what the configuration states of its teacher."""
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
     own = {key: counts["model"].get(key) for key in ("parameters", "training_seconds", "training_flops")}
     documents = counts["corpus"].get("documents")
     known = {DSI: {**counts["search"], **own, "documents": documents}, **counts["baselines"]}
     return {
-        system: {**known.get(system, {}), **_of_teacher(manifests, counts.get(TRAINED_IN.get(system, ""), {}))}
+        system: {**known.get(system, {}), **_of_teacher(manifests, counts.get(TRAINED_IN.get(system, ""), {}), stated)}
         for system in systems
     }
 
 
-def _of_teacher(manifests: Mapping[str, Mapping[str, Any]], training: Mapping[str, Any]) -> Cost:
+def _of_teacher(
+    manifests: Mapping[str, Mapping[str, Any]], training: Mapping[str, Any], stated: Mapping[str, str | None]
+) -> Cost:
     """What is known of the teacher of a system whose training has these counts; nothing without one."""
     if "distilled" not in training:
         return {}
     stage = manifests.get("teacher", {})
     seconds, memory = stage.get("seconds"), stage.get("peak_memory_bytes")
-    return {"distilled": training["distilled"], "teacher_seconds": seconds, "teacher_bytes": memory}
+    distilled = training["distilled"] | {key: value for key, value in stated.items() if value}
+    return {"distilled": distilled, "teacher_seconds": seconds, "teacher_bytes": memory}
 
 
 def cost_table(cost_of: Mapping[str, Cost]) -> str:
@@ -59,7 +64,7 @@ def cost_table(cost_of: Mapping[str, Cost]) -> str:
             *(size(cost.get(f"{kind}_bytes")) for kind in ("index", "resident", "anonymous")),
             large(cost.get("flops_per_query")),
             size(_of_a_document(cost)),
-            *(decimal(latency.get(percentile), 1) for percentile in ("p50", "p95")),
+            *(milliseconds(latency.get(percentile)) for percentile in ("p50", "p95")),
             decimal(cost.get("queries_per_second"), 1),
         ]
         rows.append([name, *cells])

@@ -21,6 +21,15 @@ def decimal(value: float | None, digits: int = 3) -> str:
     return UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
+def milliseconds(value: float | None) -> str:
+    """A time in milliseconds, to a hundredth where it is short.
+
+    >>> milliseconds(0.04), milliseconds(12.34)
+    ('0.04', '12.3')
+    """
+    return decimal(value, 1 if value is None or value >= 1 else 2)
+
+
 def large(value: float | None) -> str:
     """A large number in thousands (K), millions (M), billions (G) and so on.
 

@@ -15,7 +15,7 @@ from dsi.evaluation.breakdown import bucket_names
 from dsi.evaluation.evaluate import DSI
 from dsi.report.breakdowns import breakdowns
 from dsi.report.cost import Cost, cost_table, costs
-from dsi.report.distilled import shown, teachers
+from dsi.report.distilled import labels, shown, teachers
 from dsi.report.page import write_page
 from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
@@ -38,8 +38,17 @@ Manifests = dict[str, dict[str, Any]]
 """The manifest of each stage by name, in the order of the stages."""
 
 
-def report(out_folder: Path, *, report: ReportConfig | None = None, **stage_folders: Path) -> dict[str, Any]:
+def report(
+    out_folder: Path,
+    *,
+    report: ReportConfig | None = None,
+    licence: str | None = None,
+    trained_on: str | None = None,
+    **stage_folders: Path,
+) -> dict[str, Any]:
     """Write `summary.txt`, `report.md` and `report.html` of a run, whose stages are each given as `STAGE_folder`.
+
+    `licence` and `trained_on` are what the configuration says of a teacher.
 
     Returns:
         `headline`: who wins, in words; `ratio`: dsi's first measure divided by that of each baseline.
@@ -57,7 +66,7 @@ def report(out_folder: Path, *, report: ReportConfig | None = None, **stage_fold
     metrics = json.loads((folders["evaluation"] / "metrics.json").read_text(encoding="utf-8"))
     curve_file = folders["model"] / "dev_curve.tsv"
     curve = list(read_tsv(curve_file)) if curve_file.exists() else []
-    cost_of = costs(manifests, list(metrics["systems"]))
+    cost_of = costs(manifests, list(metrics["systems"]), {"licence": licence, "trained_on": trained_on})
     names = {system: shown(system, cost) for system, cost in cost_of.items()}
     table = text_table(*results(metrics, names.__getitem__, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
@@ -189,7 +198,7 @@ def markdown(
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]
     lines += ["Peak memory is that of the process up to the end of the stage, earlier stages it ran included."]
-    lines += ["", "## Training", "", _curve(curve)]
+    lines += ["", "## Training", "", *labels(manifests), _curve(curve)]
     lines += ["", "## Versions", "", _versions(manifests)]
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@ ends. So the figures are those of a user who runs this system alone, whatever ra
 """
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -107,8 +108,9 @@ def ask(
 
 def _measured_apart(open_system: Callable[[], System], texts: list[str]) -> dict[str, Any]:
     """What `_measure` returns in a process of its own."""
-    command = [sys.executable, "-m", "dsi.search.answering"]
-    done = subprocess.run(command, input=pickle.dumps((open_system, texts)), stdout=subprocess.PIPE)
+    command = [sys.executable, "-P", "-m", "dsi.search.answering"]  # -P: no module of the working directory is taken
+    modules = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, input=pickle.dumps((open_system, texts)), stdout=subprocess.PIPE, env=modules)
     if done.returncode:
         raise RuntimeError(f"the process that measures latency and memory ended with status {done.returncode}")
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # libraries may print lines before it

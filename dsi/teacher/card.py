@@ -6,27 +6,49 @@ from typing import Any
 import yaml
 
 from dsi.artifacts import read_manifest
-from dsi.config import TeacherConfig
+from dsi.config import STATED_OF_TEACHER, TeacherConfig
 from dsi.model.card import UNKNOWN
 
+BM25 = {"teacher": "BM25 (tantivy)", "licence": "MIT", "trained_on": "nothing"}
 
-def about(teacher: TeacherConfig) -> dict[str, Any]:
+
+def about(teacher: TeacherConfig) -> dict[str, str]:
     """The name of the teacher, its licence and what it was trained on, as far as its model card or the configuration
-    say; nothing of BM25 was trained."""
+    say; of a cross-encoder also those of the teacher that finds its candidates. Nothing of BM25 was trained."""
     if teacher.kind == "bm25":
-        return {"teacher": "BM25 (tantivy)", "licence": "MIT", "trained_on": "nothing"}
-    card = {} if teacher.kind == "run" else _front_matter(teacher.model)
-    name = Path(teacher.path or "").name if teacher.kind == "run" else card.get("name") or Path(teacher.model).name
-    datasets = card.get("datasets")
-    trained_on = teacher.trained_on or (", ".join(map(str, datasets)) if isinstance(datasets, list) else UNKNOWN)
-    licence = teacher.licence or str(card.get("license") or UNKNOWN)
-    return {"teacher": name, "licence": licence, "trained_on": trained_on}
+        return BM25
+    if teacher.kind == "run":
+        facts = {"teacher": Path(teacher.path or "").name, "licence": UNKNOWN, "trained_on": UNKNOWN}
+    else:
+        facts = _of_model(teacher.model)
+    if teacher.kind == "cross_encoder":
+        finds = _of_model(teacher.candidates_model) if teacher.candidates == "bi_encoder" else BM25
+        facts["teacher"] += f" on the candidates of {finds['teacher']}"
+        if finds is not BM25:
+            facts |= {key: f"{facts[key]}; that of the candidates: {finds[key]}" for key in STATED_OF_TEACHER}
+    stated = {key: getattr(teacher, key) for key in STATED_OF_TEACHER}
+    return facts | {key: value for key, value in stated.items() if value}
 
 
 def taught(teacher_folder: Path) -> dict[str, Any]:
     """What a system that learnt from the labels of a folder has to say of its teacher."""
     counts = (read_manifest(teacher_folder) or {}).get("counts", {})
     return {key: counts[key] for key in ("teacher", "licence", "trained_on") if key in counts}
+
+
+def _of_model(model: str) -> dict[str, str]:
+    card = _front_matter(model)
+    name = card.get("name")
+    return {
+        "teacher": name if isinstance(name, str) and name else Path(model).name,
+        "licence": _listed(card.get("license")),
+        "trained_on": _listed(card.get("datasets")),
+    }
+
+
+def _listed(value: Any) -> str:
+    """A value of a model card, which may be one or several."""
+    return ", ".join(map(str, value if isinstance(value, list) else [value] if value else [])) or UNKNOWN
 
 
 def _front_matter(model: str) -> dict[str, Any]:

@@ -1,17 +1,26 @@
 """The teacher `cross_encoder`: a model that reads query and document together scores what another teacher finds."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.nn import Identity
+from transformers.utils import cached_file
 
 from dsi.corpus.store import Corpus
 from dsi.embeddings.sentence_encoder import check_encoder
 from dsi.errors import DsiError, first_line
+from dsi.model.loading import check_weights
+from dsi.runtime.checkpoint_files import CONFIG_FILE, read_object
 from dsi.runtime.device import compute_device
+from dsi.tokenizer import ABSENT
 
 PAIRS_PER_BATCH = 64
+KEY = "teacher.model"
+HEADS = ("ForSequenceClassification", "ForCausalLM")
+"""How the names of the architectures end that can score a pair; language models do by the logit of a word."""
 
 
 class Retriever(Protocol):
@@ -53,15 +62,38 @@ class CrossEncoder:
         return [(texts[row], contents[number]) for row, number in zip(query.tolist(), numbers, strict=True)]
 
 
+def check_cross_encoder(name: str) -> None:
+    """Check a CrossEncoder, a hub name or folder, without loading it.
+
+    Raises:
+        DsiError: as `check_encoder`, or it has no head for a pair, for which sentence-transformers makes a random one.
+    """
+    check_encoder(name, KEY)
+    found = cached_file(name, CONFIG_FILE, **ABSENT)
+    architectures = read_object(Path(found), KEY).get("architectures") if found else None
+    if architectures and not any(str(each).endswith(HEADS) for each in architectures):
+        raise DsiError(
+            f"{KEY}: {name!r} does not score pairs of texts: it is a {', '.join(map(str, architectures))}, and"
+            " teacher.kind=cross_encoder needs a model for sequence classification, such as"
+            " cross-encoder/ms-marco-MiniLM-L6-v2"
+        )
+
+
 def load_cross_encoder(name: str) -> Any:
-    """The CrossEncoder of this hub name or folder; DsiError if it cannot be loaded, or gives several scores a pair."""
-    check_encoder(name, "teacher.model")
+    """The CrossEncoder of this hub name or folder; its scores are those of its last layer.
+
+    Raises:
+        DsiError: as `check_cross_encoder`, it cannot be loaded, or gives several scores for a pair.
+    """
+    check_cross_encoder(name)
     from sentence_transformers import CrossEncoder as Model
 
     try:
-        model = Model(name, device=str(compute_device()), trust_remote_code=False)
+        model = Model(name, device=str(compute_device()), trust_remote_code=False, activation_fn=Identity())
     except Exception as error:  # of many kinds, according to what is wrong with the files
-        raise DsiError(f"teacher.model: cannot load {name!r}: {first_line(error)}") from None
+        raise DsiError(f"{KEY}: cannot load {name!r}: {first_line(error)}") from None
     if model.num_labels != 1:
-        raise DsiError(f"teacher.model: {name!r} gives {model.num_labels} scores for a pair, not one; take a ranker")
+        raise DsiError(f"{KEY}: {name!r} gives {model.num_labels} scores for a pair, not one; take a ranker")
+    if (part := getattr(model[0], "auto_model", None)) is not None:
+        check_weights(type(part), name, part.config, KEY)
     return model

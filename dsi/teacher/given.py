@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
@@ -26,6 +27,7 @@ KEY = "teacher.path"
 COLUMNS = ("query id", "Q0", "document id", "rank", "score", "tag")
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+MAX = sys.float_info.max
 CHECKED = 100
 """The number of queries that `check_scores` reads."""
 
@@ -45,11 +47,11 @@ class GivenScores:
     def __init__(self, path: Path) -> None:
         self.database = sqlite3.connect(path)
 
-    def best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    def best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
         """The doc_index and the score of the `count` best documents for each text, each (texts, count), best first;
         -inf where there are fewer, or the text is none of those that have scores."""
         doc_index = np.zeros((len(texts), count), dtype=np.uint32)
-        scores = np.full((len(texts), count), -np.inf, dtype=np.float32)
+        scores = np.full((len(texts), count), -np.inf)
         for row, text in enumerate(texts):
             found = self.database.execute("SELECT scores FROM given WHERE query = ?", [text]).fetchone()
             hits = json.loads(found[0])[:count] if found else []
@@ -83,15 +85,20 @@ def gather_scores(source: str, corpus: Corpus, path: Path) -> None:
         hits = json.dumps([(numbers[doc_id], score) for doc_id, score in best])
         database.execute("INSERT OR IGNORE INTO given VALUES (?, ?)", [nfc(text), hits])
         if database.execute("SELECT scores FROM given WHERE query = ?", [nfc(text)]).fetchone() != (hits,):
-            raise DsiError(f"{given.where}: the query {text!r:.80} comes again, with other scores")
+            apart = "; the lines of a query must stand together" if given.query_id is not None else ""
+            raise DsiError(f"{given.where}: the query {text!r:.80} comes again, with other scores{apart}")
     database.commit()
     database.close()
 
 
-def check_scores(source: str) -> None:
-    """Read the first scores; DsiError if there is no such file, it is empty, or a line is malformed."""
-    for _ in islice(read_scores(source), CHECKED):
-        pass
+def check_scores(source: str) -> bool:
+    """Read the first scores; DsiError if there is no such file, it is empty, or a line is malformed.
+
+    Returns:
+        Whether the queries are those of split train, by their ids.
+    """
+    first, *_ = islice(read_scores(source), CHECKED)
+    return first.query_id is not None
 
 
 def read_scores(source: str) -> Iterator[Given]:
@@ -102,10 +109,12 @@ def read_scores(source: str) -> Iterator[Given]:
     """
     path = Path(source)
     if not path.is_file():
-        raise DsiError(f"{KEY}: there is no file {source}")
+        raise DsiError(f"{KEY}: {source} is a folder" if path.is_dir() else f"{KEY}: there is no file {source}")
     _, line = next(TextFile(path).lines(), (None, ""))
     if not line:
         raise DsiError(f"{KEY}: {source} is empty")
+    if line.lstrip().startswith("["):
+        raise DsiError(f"{KEY}: {source} is a JSON list; give JSON lines, each query's object on a line of its own")
     yield from (_of_json if line.lstrip().startswith("{") else _of_run)(TextFile(path))
 
 
@@ -117,7 +126,7 @@ def _of_json(file: TextFile) -> Iterator[Given]:
             raise DsiError(f"{where}: expected {wanted}, found {short(record)}")
         check_unicode(where, "the query", query, *scores)
         for doc_id, score in scores.items():
-            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            if isinstance(score, bool) or not isinstance(score, int | float) or not -MAX <= score <= MAX:
                 raise DsiError(f"{where}: the score of document {doc_id!r} must be a finite number, found {score!r}")
         yield Given(where, None, query, scores)
 
@@ -129,7 +138,8 @@ def _of_run(file: TextFile) -> Iterator[Given]:
         for where, (_, _, doc_id, _, written, _) in hits:
             score = float(written) if NUMBER.fullmatch(written) else math.nan
             if not math.isfinite(score):
-                raise DsiError(f"{where}: the score must be a finite number, found {written!r}")
+                header = ", or is this a header?" if where.number == 1 else ""
+                raise DsiError(f"{where}: the score must be a finite number, found {written!r}{header}")
             if doc_id in scores:
                 raise DsiError(f"{where}: document {doc_id!r} comes twice for query {query_id!r}")
             scores[doc_id] = score

@@ -2,30 +2,30 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsi.config import TeacherConfig
+from dsi.config import TRAIN, TeacherConfig
 from dsi.corpus.store import Corpus
 from dsi.embeddings.sentence_encoder import check_encoder
 from dsi.errors import DsiError
 from dsi.lexical.index_terms import Terms
 from dsi.teacher.bi_encoder import BiEncoder
-from dsi.teacher.cross_encoder import CrossEncoder
+from dsi.teacher.cross_encoder import CrossEncoder, check_cross_encoder
 from dsi.teacher.given import GivenScores, check_scores
 
 
 class Teacher(Protocol):
     """A system that labels queries."""
 
-    def best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    def best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.floating[Any]]]:
         """The doc_index and the score of the `count` best documents for each text, each (texts, count), best first;
         where there are fewer, the rest has the score -inf."""
 
 
-def check_finite(texts: Sequence[str], scores: NDArray[np.float32]) -> None:
+def check_finite(texts: Sequence[str], scores: NDArray[np.floating[Any]]) -> None:
     """Check the scores (texts, count) of a teacher.
 
     Raises:
@@ -36,16 +36,22 @@ def check_finite(texts: Sequence[str], scores: NDArray[np.float32]) -> None:
         raise DsiError(f"teacher: its scores for query {texts[int(wrong.argmax())]!r:.80} are NaN or infinite")
 
 
-def check_teacher(config: TeacherConfig) -> None:
-    """Check the models or the first scores of a teacher, without loading it.
+def check_teacher(config: TeacherConfig, labelled: bool) -> None:
+    """Check the models or the first scores of a teacher, without loading it. `labelled` says whether the real queries
+    of split train are trained on.
 
     Raises:
         DsiError: it cannot be used.
     """
-    if config.kind == "run":
-        check_scores(config.path or "")
-    if config.kind in ("bi_encoder", "cross_encoder"):
+    if config.kind == "run" and check_scores(config.path or "") and not labelled:
+        raise DsiError(
+            f"teacher.path: {config.path} is a TREC run, whose queries are those of split {TRAIN}, and no one trains on"
+            " them; set training.tasks.labelled, or give scores of synthetic queries as JSON lines with their texts"
+        )
+    if config.kind == "bi_encoder":
         check_encoder(config.model, "teacher.model")
+    if config.kind == "cross_encoder":
+        check_cross_encoder(config.model)
     if config.kind == "cross_encoder" and config.retriever_model is not None:
         check_encoder(config.retriever_model, "teacher.candidates_model")
 

@@ -12,6 +12,8 @@ from dsi.teacher.store import SoftLabels
 
 TEMPERATURES = 1e-3 * 10 ** np.linspace(0, 5, 251)
 """The temperatures that are tried, in units of the scores' standard deviation; each is 5% above the one before."""
+TOLERANCE = 0.05
+"""How far the mean weight at the temperature found may be from the one asked for; a step is at most 0.013."""
 SAMPLE = 16_384
 """The number of queries, evenly spaced, that choose among them."""
 
@@ -56,7 +58,7 @@ class TeacherLabels:
         known = labels >= 0
         places = np.where(known, labels, 0)
         documents = self.soft.doc_index[places].astype(np.int64)
-        soft = softmax(np.where(known[:, None], self.soft.scores[places].astype(np.float32), -np.inf), self.temperature)
+        soft = softmax(np.where(known[:, None], self.soft.scores[places], -np.inf), self.temperature)
         soft[soft.sum(axis=1) > 0] *= 1 - self.hard_share
         is_own = documents == doc_index[:, None]
         others = np.where(is_own, 0, soft)
@@ -65,7 +67,7 @@ class TeacherLabels:
         return np.concatenate([doc_index[:, None].astype(np.int64), documents], axis=1), weights.astype(np.float32)
 
 
-def softmax(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+def softmax(scores: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:
     """The softmax of each row of scores, the largest of which is 0, or all of which are -inf: then of zeros."""
     raised = np.exp(scores.astype(np.float64) / temperature)
     return raised / np.maximum(raised.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
@@ -78,12 +80,12 @@ def automatic_temperature(
     for which the teacher ranks it first. There it only falls with the temperature, from 1, whatever the scores' unit.
 
     Raises:
-        DsiError: the teacher ranks no own document first.
+        DsiError: the teacher ranks no own document first, or no temperature gives about that weight.
     """
     examples = np.concatenate([np.arange(first, first + count) for first, _, count in spans])
     labels = np.concatenate([np.arange(first, first + count) for _, first, count in spans])
     sample = np.linspace(0, len(examples) - 1, min(SAMPLE, len(examples))).astype(np.int64)
-    scores = soft.scores[labels[sample]].astype(np.float32)
+    scores = soft.scores[labels[sample]].astype(np.float64)
     is_first = (soft.doc_index[labels[sample], 0] == doc_index[examples[sample]]) & (scores[:, 0] > -np.inf)
     if not is_first.any():
         raise DsiError(
@@ -92,8 +94,15 @@ def automatic_temperature(
         )
     scores = scores[is_first]
     scale = float(scores[scores > -np.inf].std()) or 1.0
-    means = [float(softmax(scores, scale * each)[:, 0].mean()) for each in TEMPERATURES]
-    return scale * float(TEMPERATURES[np.abs(np.array(means) - own_weight).argmin()])
+    means = np.array([softmax(scores, scale * each)[:, 0].mean() for each in TEMPERATURES])
+    closest = int(np.abs(means - own_weight).argmin())
+    if abs(means[closest] - own_weight) > TOLERANCE:
+        raise DsiError(
+            f"{soft.folder}: where the teacher ranks the own document first, no temperature gives it a mean weight near"
+            f" training.distillation.own_weight={own_weight}: the scores allow {means.min():.3f} to {means.max():.3f}."
+            " Set another weight, or training.distillation.temperature"
+        )
+    return scale * float(TEMPERATURES[closest])
 
 
 def _spans(soft: SoftLabels, examples: Mapping[str, int]) -> list[tuple[int, int, int]]:

@@ -1,8 +1,8 @@
 """The soft labels on disk, the stage folder `teacher`: a row for every training query, in the order of training.
 
 doc_index.npy    (queries, documents) uint32: the best documents of each query, best first
-scores.npy       (queries, documents) float16: their scores less that of the first, so 0 and below; -inf where the
-                 teacher knew fewer documents
+scores.npy       (queries, documents) float16, float32 for scores of one's own, whose unit is unknown: their scores
+                 less that of the first, so 0 and below; -inf where the teacher knew fewer documents
 queries.json     the number of queries of each task, in the order of their rows
 
 A query takes 6 bytes a document: 192 for the default's 32.
@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -22,15 +23,18 @@ from dsi.artifacts import write_json
 DOC_INDEX, SCORES, QUERIES = "doc_index.npy", "scores.npy", "queries.json"
 
 
-def write_labels(folder: Path, shards: list[Path], tasks: Mapping[str, int]) -> None:
-    """Put the shards, .npz files of `doc_index` and `scores`, together; `tasks` has the number of queries of each."""
+def write_labels(folder: Path, shards: list[Path], tasks: Mapping[str, int]) -> int:
+    """Put the shards, .npz files of `doc_index` and `scores`, together; `tasks` has the number of queries of each.
+
+    Returns:
+        The bytes of both arrays.
+    """
     queries, start = sum(tasks.values()), 0
     with np.load(shards[0]) as first:
-        shape = (queries, first["doc_index"].shape[1])
-    files = {
-        "doc_index": open_memmap(folder / DOC_INDEX, "w+", np.uint32, shape),
-        "scores": open_memmap(folder / SCORES, "w+", np.float16, shape),
-    }
+        files = {
+            name: open_memmap(folder / file, "w+", first[name].dtype, (queries, first[name].shape[1]))
+            for name, file in (("doc_index", DOC_INDEX), ("scores", SCORES))
+        }
     for path in shards:
         with np.load(path) as shard:
             for name, array in files.items():
@@ -39,6 +43,7 @@ def write_labels(folder: Path, shards: list[Path], tasks: Mapping[str, int]) -> 
     for array in files.values():
         array.flush()
     write_json(folder / QUERIES, dict(tasks))
+    return sum(array.nbytes for array in files.values())
 
 
 class SoftLabels:
@@ -47,7 +52,7 @@ class SoftLabels:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.doc_index: NDArray[np.uint32] = np.load(folder / DOC_INDEX, mmap_mode="r")
-        self.scores: NDArray[np.float16] = np.load(folder / SCORES, mmap_mode="r")
+        self.scores: NDArray[np.floating[Any]] = np.load(folder / SCORES, mmap_mode="r")
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -5,7 +5,7 @@ The queries are the synthetic ones and the real ones of split train, whatever sh
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import VECTORS, encode_shards, join_shards
 from dsi.errors import DsiError
 from dsi.runtime.processes import Rank, is_first_process, rank, wait_until
-from dsi.runtime.progress import progress
+from dsi.runtime.progress import progress, say
 from dsi.runtime.shards import Shards, published
 from dsi.teacher.bi_encoder import encoder_of
 from dsi.teacher.card import about
@@ -29,6 +29,9 @@ from dsi.teacher.store import write_labels
 
 QUERIES_PER_SHARD = 1 << 14
 GIVEN = "given.sqlite"
+PRECISION: Mapping[str, type[np.floating[Any]]] = {"run": np.float32}
+"""The precision of differences of scores, if not float16: that keeps the digits of BM25's scores, logits and products
+of vectors that matter to a softmax, but not those of any unit."""
 
 
 def teach(
@@ -69,35 +72,43 @@ def teach(
             doc_index, scores = label(opened, texts, documents)
             is_own = (doc_index == own[:, None]) & (scores > -np.inf)
             found = [is_own.any(axis=1).sum(), is_own[:, 0].sum(), (scores[:, 0] == -np.inf).sum()]
-            if teacher.kind != "run" and not found[0]:  # scores of one's own may be those of some queries only
+            is_whole = len(texts) == QUERIES_PER_SHARD  # a teacher may well miss all of a few
+            if teacher.kind != "run" and is_whole and not found[0]:  # scores of one's own may be those of some queries
                 raise _stranger(len(texts))
             with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
-                seconds = time.monotonic() - start
-                np.savez(file, doc_index=doc_index, scores=scores, facts=np.array(found), seconds=np.array(seconds))
+                spent = time.monotonic() - start
+                with np.errstate(over="ignore"):
+                    kept = scores.astype(PRECISION.get(teacher.kind, np.float16))
+                np.savez(file, doc_index=doc_index, scores=kept, facts=np.array(found), seconds=np.array(spent))
     if not is_first_process():
         return {}
     paths = shards.wait()
     facts, seconds = _facts(paths)
     if not facts[0]:
         raise _stranger(len(queries))
-    write_labels(out_folder, paths, queries.tasks)
+    taken = write_labels(out_folder, paths, queries.tasks)
+    if 2 * facts[2] > len(queries):
+        say(
+            f"dsi: warning: teacher: {facts[2]:,} of {len(queries):,} training queries have no scores; they keep the"
+            " label of their own document alone"
+        )
     return {
         "queries": len(queries),
         "documents": documents,
-        "own_found": round(facts[0] / len(queries), 4),
-        "own_first": round(facts[1] / len(queries), 4),
+        "own_found": round(float(facts[0]) / len(queries), 4),
+        "own_first": round(float(facts[1]) / len(queries), 4),
         "without_scores": int(facts[2]),
         "seconds_per_million_queries": round(1e6 * seconds / len(queries), 1),
-        "bytes_per_million_queries": 6_000_000 * documents,
+        "bytes_per_million_queries": round(1e6 * taken / len(queries)),
         **({"vectors_seconds": seconds_vectors} if are_new and (out_folder / VECTORS).exists() else {}),
         **about(teacher),
     }
 
 
-def label(teacher: Teacher, texts: Sequence[str], documents: int) -> tuple[NDArray[np.uint32], NDArray[np.float16]]:
-    """The best documents of each text and how far their scores are above that of the first, each (texts, documents).
+def label(teacher: Teacher, texts: Sequence[str], documents: int) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """The best documents of each text and their scores less that of the first, each (texts, documents).
 
-    A text that comes again is asked once. In float16, differences keep the digits that matter to a softmax.
+    A text that comes again is asked once.
 
     Raises:
         DsiError: a score is NaN or infinite.
@@ -105,11 +116,11 @@ def label(teacher: Teacher, texts: Sequence[str], documents: int) -> tuple[NDArr
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     doc_index, scores = teacher.best(list(places), documents)
     check_finite(list(places), scores)
-    best = scores[:, :1]
-    differences = np.where(scores > -np.inf, scores - np.where(best > -np.inf, best, 0), -np.inf)
-    rows = np.array([places[text] for text in texts])
+    best = scores[:, :1].astype(np.float64)
     with np.errstate(over="ignore"):  # to -inf, a weight of 0
-        return doc_index[rows], differences.astype(np.float16)[rows]
+        differences = np.where(scores > -np.inf, scores - np.where(best > -np.inf, best, 0), -np.inf)
+    rows = np.array([places[text] for text in texts])
+    return doc_index[rows], differences[rows]
 
 
 def _vectors(
