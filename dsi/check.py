@@ -106,7 +106,7 @@ def _embeddings(config: Config) -> None:
 def _teacher(config: Config) -> None:
     from dsi.teacher.kinds import check_teacher
 
-    check_teacher(config.teacher, labelled=config.training.tasks.labelled > 0 or config.encoder_has_teacher)
+    check_teacher(config.teacher, config.training.tasks.labelled > 0 and not config.encoder_has_teacher)
 
 
 def _teacher_as_system(config: Config) -> None:

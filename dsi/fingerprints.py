@@ -32,7 +32,7 @@ def with_contents(config: Config, key: str, contents: Contents, recorded: Any = 
     value = config[key]
     if not isinstance(value, Section):
         return _content(key, value, contents, recorded) if key in Config.paths() else value
-    dumped = value.model_dump(mode="json", exclude=value.unused)
+    dumped = _used(value)
     for name in value.paths():
         *above, last = name.split(".")
         holder, old = dumped, recorded
@@ -43,6 +43,13 @@ def with_contents(config: Config, key: str, contents: Contents, recorded: Any = 
             source = value if isinstance(value, CorpusConfig) else None
             holder[last] = _content(f"{key}.{name}", holder[last], contents, old, source)
     return dumped
+
+
+def _used(section: Section) -> dict[str, Any]:
+    """The values of a section as JSON, without the keys that change nothing."""
+    values = section.model_dump(mode="json", exclude=section.unused)
+    below = {name: _used(each) for name in values if isinstance(each := getattr(section, name), Section)}
+    return values | below
 
 
 def _content(key: str, value: Any, contents: Contents, recorded: Any, source: CorpusConfig | None = None) -> Any:

@@ -15,6 +15,7 @@ from dsi.cli import main
 from dsi.config import STATED_OF_TEACHER, Config, DistillationConfig, TeacherConfig, TrainingConfig
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.vectors import VECTORS
+from dsi.embeddings.sentence_encoder import check_bi_encoder
 from dsi.errors import DsiError
 from dsi.lexical.index_terms import Terms, index_terms
 from dsi.model.card import UNKNOWN
@@ -273,8 +274,16 @@ def test_a_weight_that_no_temperature_gives_is_refused(tmp_path: Path, scores: l
     doc_index = [[number, 9][: len(scores[0])] for number in range(4)]
     soft = soft_labels(tmp_path, doc_index, scores, d2q=4)
     reached = "1.000 to 1.000" if len(set(scores[0])) == len(scores[0]) else "0.500 to 0.500"
-    with pytest.raises(DsiError, match=f"own_weight=0.6: the scores allow {reached}. Set another weight, or"):
+    with pytest.raises(DsiError, match=f"own_weight=0.6: its scores allow {reached}; set training"):
         TeacherLabels(soft, {"d2q": 4}, np.arange(4), DistillationConfig())
+
+
+def test_labels_of_other_queries_than_those_trained_on_are_refused(tmp_path: Path) -> None:
+    soft = soft_labels(tmp_path, [[1, 2]] * 4, [[0, -1]] * 2 + [[-np.inf] * 2] * 2, d2q=2, labelled=2)
+    own, given = np.array([1, 1]), DistillationConfig(temperature=1.0)
+    assert TeacherLabels(soft, {"d2q": 2}, own, given).facts["known"] == 1
+    with pytest.raises(DsiError, match="no scores for any of the queries that are trained on"):
+        TeacherLabels(soft, {"labelled": 2}, own, given)
 
 
 def test_labels_out_of_step_with_the_examples_are_refused(tmp_path: Path) -> None:
@@ -282,7 +291,7 @@ def test_labels_out_of_step_with_the_examples_are_refused(tmp_path: Path) -> Non
     own = np.array([1, 2, 3])
     with pytest.raises(DsiError, match=r"labels for 2 queries of training\.tasks\.d2q, but there are 3"):
         TeacherLabels(soft, {"d2q": 3}, own, DistillationConfig())
-    with pytest.raises(DsiError, match=r"the own document of none first.* set training\.distillation\.temperature"):
+    with pytest.raises(DsiError, match=r"own document of no training query first"):
         TeacherLabels(soft, {"d2q": 2}, own[1:], DistillationConfig())
 
 
@@ -357,7 +366,12 @@ def test_a_cross_encoder_of_the_library(tiny: Stages, lexical: Path, tmp_path: P
     BertForSequenceClassification(BertConfig(**shape, num_labels=3)).save_pretrained(tmp_path)
     with pytest.raises(DsiError, match=r"teacher\.model: .* gives 3 scores for a pair"):
         CrossEncoder(str(tmp_path), Terms(lexical), Corpus(tiny.corpus))
+    with pytest.raises(DsiError, match="gives 3 scores for a pair"):
+        check_cross_encoder(str(tmp_path))
+    with pytest.raises(DsiError, match="is a BertForSequenceClassification, which gives no vectors of texts"):
+        check_bi_encoder(str(tmp_path), "teacher.model")
     BertModel(BertConfig(**shape)).save_pretrained(tmp_path)
+    check_bi_encoder(str(tmp_path), "teacher.model")
     for refuses in (check_cross_encoder, load_cross_encoder):  # sentence-transformers would make up a head
         with pytest.raises(DsiError, match=r"teacher\.model: .* does not score pairs of texts: it is a BertModel"):
             refuses(str(tmp_path))
@@ -477,7 +491,8 @@ def test_every_kind_of_docid_learns_from_a_teacher(project: Path, keys: list[str
         assert main([command, str(project / "my.yaml"), "--runs", str(project / "runs"), "--set", *keys]) == 0
     counts = json.loads((project / "runs/my/model/manifest.json").read_text())["counts"]
     assert counts["distilled"] == {"teacher": "BM25 (tantivy)", "licence": "MIT", "trained_on": "nothing"}
-    assert counts["temperature"] > 0
+    assert counts["labels"]["temperature"] > 0
+    assert 0 < counts["labels"]["own_first"] <= counts["labels"]["own_found"] <= counts["labels"]["known"] <= 1
     assert counts["RR@10"] > 0
 
 
@@ -491,6 +506,15 @@ def test_what_no_label_depends_on_makes_nothing_again(tmp_path: Path) -> None:
     assert made_from(kind="bi_encoder", model="a") != made_from(kind="bi_encoder", model="b")
     assert made_from(kind="bi_encoder") == made_from(kind="bi_encoder", candidates_model="b", trained_on="much")
     assert made_from(kind="cross_encoder") != made_from(kind="cross_encoder", candidates="bi_encoder")
+    assert made_from(kind="cross_encoder") == made_from(kind="cross_encoder", candidates_model="b")
+
+    def trained_from(labels: str, **keys: Any) -> Any:
+        training = TrainingConfig.model_validate({"labels": labels, "distillation": keys})
+        return Run(Config(training=training), "my", tmp_path).inputs(STAGES["model"])["training"]
+
+    assert trained_from("document") == trained_from("document", own_weight=0.5)
+    assert trained_from("teacher") != trained_from("teacher", own_weight=0.5)
+    assert trained_from("teacher", temperature=1.0) == trained_from("teacher", temperature=1.0, own_weight=0.5)
 
 
 def test_a_run_of_queries_that_no_one_trains_on_is_refused(tmp_path: Path) -> None:
@@ -498,7 +522,7 @@ def test_a_run_of_queries_that_no_one_trains_on_is_refused(tmp_path: Path) -> No
     run.write_text("t1 Q0 D0 1 2.0 me\n")
     teacher = TeacherConfig(kind="run", path=str(run))
     check_teacher(teacher, labelled=True)
-    with pytest.raises(DsiError, match=r"is a TREC run, .* no one trains on them; set training\.tasks\.labelled, or"):
+    with pytest.raises(DsiError, match=r"is a TREC run, whose queries are those of split train\. The index"):
         check_teacher(teacher, labelled=False)
     run.write_text('{"query": "a", "scores": {"D0": 1}}\n')
     check_teacher(teacher, labelled=False)
@@ -508,3 +532,17 @@ def test_a_run_of_queries_that_no_one_trains_on_is_refused(tmp_path: Path) -> No
         Config(training=TrainingConfig(labels="teacher"), teacher=TeacherConfig(documents=1))
     with pytest.raises(ValueError, match="expected auto or a number above 0, found 0"):
         DistillationConfig(temperature=0.0)
+
+
+def test_scores_of_queries_that_are_none_are_told(
+    tiny: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [document.doc_id for document in Corpus(tiny.corpus)]
+    rows = [{"query": text, "scores": {ids[own]: 2.0, ids[0]: 1.0}} for own, text in read_all(tiny.doc2query)[:9]]
+    rows.insert(4, {"query": "never a query", "scores": {ids[1]: 1.0}})
+    (tmp_path / "mine").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    taught(tiny, tmp_path / "out", kind="run", path=str(tmp_path / "mine"))
+    said = capsys.readouterr().err
+    assert "1 queries of " in said
+    assert "are no training queries, the first on line 5; their scores are not used" in said
+    assert "291 of 300 training queries have no scores" in said

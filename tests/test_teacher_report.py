@@ -357,10 +357,23 @@ def test_what_is_stated_of_a_teacher_takes_a_new_report_only(finished: Path) -> 
 
 
 def test_the_report_says_what_the_labels_are_like(finished: Path) -> None:
-    counts = {stage: (read_manifest(finished / stage) or {})["counts"] for stage in ("teacher", "model", "encoder")}
     text = (finished / "report/report.md").read_text()
-    assert f"gave {counts['teacher']['queries']} training queries {counts['teacher']['documents']} documents" in text
-    assert f"the first for {counts['teacher']['own_first']:.1%}" in text
-    assert {f"{counts[stage]['temperature']:.3g}" for stage in ("model", "encoder")} == set(
-        re.findall(r"Temperature: (\S+)\.\n", text)[0].split(" and ")
-    )
+    for system, stage in (("dsi", "model"), ("dual_encoder", "encoder")):
+        facts = (read_manifest(finished / stage) or {})["counts"]["labels"]
+        assert f"{facts['known']:.1%} of the queries that {system} has learnt from" in text
+        assert f"the first for {facts['own_first']:.1%}. Temperature: {facts['temperature']:.3g}.\n" in text
+
+
+def test_a_run_whose_index_alone_is_taught_is_reported_and_what_starts_from_it_is_marked(finished: Path) -> None:
+    config, runs = str(finished.parents[1] / "tiny.yaml"), str(finished.parent)
+    command = ["run", config, "--runs", runs, "--set", "baselines.systems=[]", "evaluation.baseline=null"]
+    assert main([*command[:4], "--name", "alone", *command[4:]]) == 0
+    start = ["training.labels=document", f"model.checkpoint={finished.parent / 'alone/model'}"]
+    start += [f"model.{size}=null" for size in ("d_model", "d_kv", "d_ff")]
+    assert main([*command[:4], "--name", "started", *command[4:], *start]) == 0
+    started = finished.parent / "started"
+    assert "dsi (distilled)" in (started / "report/summary.txt").read_text()
+    assert f"the teacher BM25 (tantivy), {FACTS}" in (started / "model/README.md").read_text()
+    assert main([*command[:4], "--name", "again", *command[4:], *start[1:]]) == 0
+    again = (read_manifest(finished.parent / "again/model") or {})["counts"]["distilled"]
+    assert again["teacher"] == "BM25 (tantivy)"

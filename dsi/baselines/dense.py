@@ -13,7 +13,7 @@ import numpy as np
 from dsi.artifacts import WORK, read_manifest
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import VECTORS, Vectors, encode_shards, join_shards
-from dsi.embeddings.sentence_encoder import check_encoder, document_encoder
+from dsi.embeddings.sentence_encoder import check_bi_encoder, document_encoder
 from dsi.errors import DsiError
 from dsi.model.cost import encoder_flops
 from dsi.runtime.checkpoint_files import read_object
@@ -102,10 +102,10 @@ def check_dense(name: str) -> None:
     """Check `baselines.dense_model`, a hub name or folder, without loading it.
 
     Raises:
-        DsiError: as `check_encoder`, or its similarity is a distance.
+        DsiError: as `check_bi_encoder`, or its similarity is a distance.
     """
     key = "baselines.dense_model"
-    check_encoder(name, key)
+    check_bi_encoder(name, key)
     if (file := Path(name, "config_sentence_transformers.json")).is_file():
         _check_similarity(read_object(file, key).get("similarity_fn_name"))
 

@@ -27,7 +27,7 @@ from dsi.model.length_batches import length_batches
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.runtime.processes import rank
-from dsi.teacher.card import taught
+from dsi.teacher.card import learnt
 from dsi.teacher.labels import TeacherLabels
 from dsi.teacher.store import SoftLabels
 from dsi.training.batch_trainer import BatchTrainer
@@ -171,11 +171,7 @@ def train_encoder(
         "steps": encoder.steps,
         "training_seconds": trainer.state.log_history[-1]["seconds"],
         "training_flops": trainer.state.total_flos,
-        **(
-            {"temperature": labels.temperature, "distilled": taught(teacher_folder)}
-            if labels and teacher_folder
-            else {}
-        ),
+        **learnt(labels, teacher_folder, backbone.checkpoint),
     }
 
 

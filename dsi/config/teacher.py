@@ -47,9 +47,11 @@ class TeacherConfig(Section):
         used = {
             "bm25": set[str](),
             "bi_encoder": {"model"},
-            "cross_encoder": {"model", "candidates", "candidates_model"},
+            "cross_encoder": {"model", "candidates"},
             "run": {"path"},
         }
+        if self.candidates == "bi_encoder":
+            used["cross_encoder"].add("candidates_model")
         return {*type(self).model_fields} - {"kind", "documents"} - used[self.kind]
 
     @property

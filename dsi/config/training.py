@@ -45,7 +45,12 @@ class DistillationConfig(Section):
     own_weight: InnerShare = 0.6
     """auto: that weight, between 0 and 1. A larger one makes sharper labels."""
     hard_share: Share = 0.0
-    """The share of the label that the own document alone gets; with 1 the teacher has no say."""
+    """The share of the label that the own document alone gets; with 1 it is the whole label."""
+
+    @property
+    def unused(self) -> set[str]:
+        """own_weight, where the temperature is given."""
+        return set() if self.temperature == "auto" else {"own_weight"}
 
 
 class TrainingConfig(Section):
@@ -93,6 +98,11 @@ class TrainingConfig(Section):
     """auto: bfloat16 on a GPU that has it, else float32. float16 is not offered: T5 overflows in it."""
     seed: Seed = 0
     """Seed of the initial weights, of dropout, of spans and of the order of the examples."""
+
+    @property
+    def unused(self) -> set[str]:
+        """distillation, where there is no teacher."""
+        return {"distillation"} if self.labels == "document" else set()
 
     @model_validator(mode="after")
     def _teacher_has_queries(self) -> Self:

@@ -11,7 +11,7 @@ from transformers.utils import cached_file
 from dsi.corpus.vectors import Encode, Vectors, as_float16
 from dsi.errors import DsiError, first_line
 from dsi.model.loading import check_weights
-from dsi.runtime.checkpoint_files import CONFIG_FILE, check_whole, read_json
+from dsi.runtime.checkpoint_files import CONFIG_FILE, check_whole, read_json, read_object
 from dsi.runtime.device import compute_device
 from dsi.tokenizer import ABSENT
 
@@ -39,6 +39,30 @@ def check_encoder(name: str, key: str) -> None:
             raise DsiError(f"{key}: {name!r} needs code of its own, {module.get('type')}, which is not run")
 
 
+def check_bi_encoder(name: str, key: str) -> None:
+    """As `check_encoder`, of a model that gives one vector for a text; sentence-transformers averages the states of any
+    other.
+
+    Raises:
+        DsiError: as `check_encoder`, or it is a model for something else.
+    """
+    check_encoder(name, key)
+    for architecture in architectures(name, key):
+        if architecture.endswith("ForSequenceClassification") or architecture == "DifferentiableSearchIndex":
+            raise DsiError(f"{key}: {name!r} is a {architecture}, which gives no vectors of texts; take an encoder")
+
+
+def architectures(name: str, key: str) -> list[str]:
+    """The architectures of a model, a hub name or folder, as its config.json names them; none without that file."""
+    return list(map(str, model_config(name, key).get("architectures") or []))
+
+
+def model_config(name: str, key: str) -> dict[str, Any]:
+    """What the config.json of a model, a hub name or folder, says; nothing without that file."""
+    file = cached_file(name, CONFIG_FILE, **ABSENT)
+    return read_object(Path(file), key) if file else {}
+
+
 def _check_hub_name(name: str, key: str) -> None:
     try:
         is_known = any(cached_file(name, file, **ABSENT) for file in (MODULES, CONFIG_FILE))
@@ -57,7 +81,7 @@ def sentence_encoder(name: str, key: str) -> Any:
     Raises:
         DsiError: as `check_encoder`, or some of its weights are missing or do not fit.
     """
-    check_encoder(name, key)
+    check_bi_encoder(name, key)
     from sentence_transformers import SentenceTransformer
 
     try:

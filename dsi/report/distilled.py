@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dsi.model.card import distillation
-from dsi.report.cost import Cost
-from dsi.report.quantities import count
+from dsi.report.cost import TRAINED_IN, Cost
+from dsi.report.quantities import decimal
 
 
 def shown(name: str, cost: Cost) -> str:
@@ -25,21 +25,15 @@ def teachers(cost_of: Mapping[str, Cost]) -> list[str]:
 
 
 def labels(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What the labels of the training queries are like, as lines of Markdown; none without a teacher."""
-    counts = manifests.get("teacher", {"counts": {}})["counts"]
-    if not counts:
-        return []
-    without = counts["without_scores"]
-    temperatures = {
-        f"{temperature:.3g}"
-        for stage in ("model", "encoder")
-        if (temperature := manifests[stage]["counts"].get("temperature")) is not None
-    }
-    return [
-        f"The teacher gave {count(counts['queries'])} training queries {counts['documents']} documents each. The own"
-        f" document is among them for {counts['own_found']:.1%} of the queries, and the first for"
-        f" {counts['own_first']:.1%}"
-        + (f"; {count(without)} queries have no scores" if without else "")
-        + f". Temperature: {' and '.join(sorted(temperatures))}.",
-        "",
-    ]
+    """What the labels are like that dsi and the dual encoder have learnt from, as lines of Markdown."""
+    lines = []
+    for name, stage in TRAINED_IN.items():
+        if (facts := manifests.get(stage, {"counts": {}})["counts"].get("labels")) is not None:
+            lines += [
+                f"The teacher knows documents for {facts['known']:.1%} of the queries that {name} has learnt from,"
+                f" {decimal(facts['documents'], 1)} on average. The own document is among them for"
+                f" {facts['own_found']:.1%} of the queries, and the first for {facts['own_first']:.1%}. Temperature:"
+                f" {facts['temperature']:.3g}.",
+                "",
+            ]
+    return lines

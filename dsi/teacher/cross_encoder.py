@@ -1,21 +1,17 @@
 """The teacher `cross_encoder`: a model that reads query and document together scores what another teacher finds."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.nn import Identity
-from transformers.utils import cached_file
 
 from dsi.corpus.store import Corpus
-from dsi.embeddings.sentence_encoder import check_encoder
+from dsi.embeddings.sentence_encoder import architectures, check_encoder, model_config
 from dsi.errors import DsiError, first_line
 from dsi.model.loading import check_weights
-from dsi.runtime.checkpoint_files import CONFIG_FILE, read_object
 from dsi.runtime.device import compute_device
-from dsi.tokenizer import ABSENT
 
 PAIRS_PER_BATCH = 64
 KEY = "teacher.model"
@@ -69,13 +65,13 @@ def check_cross_encoder(name: str) -> None:
         DsiError: as `check_encoder`, or it has no head for a pair, for which sentence-transformers makes a random one.
     """
     check_encoder(name, KEY)
-    found = cached_file(name, CONFIG_FILE, **ABSENT)
-    architectures = read_object(Path(found), KEY).get("architectures") if found else None
-    if architectures and not any(str(each).endswith(HEADS) for each in architectures):
+    named, scores = architectures(name, KEY), len(model_config(name, KEY).get("id2label") or {})
+    if scores > 1:
+        raise _several(name, scores)
+    if named and not any(each.endswith(HEADS) for each in named):
         raise DsiError(
-            f"{KEY}: {name!r} does not score pairs of texts: it is a {', '.join(map(str, architectures))}, and"
-            " teacher.kind=cross_encoder needs a model for sequence classification, such as"
-            " cross-encoder/ms-marco-MiniLM-L6-v2"
+            f"{KEY}: {name!r} does not score pairs of texts: it is a {', '.join(named)}, and teacher.kind=cross_encoder"
+            " needs a model for sequence classification, such as cross-encoder/ms-marco-MiniLM-L6-v2"
         )
 
 
@@ -93,7 +89,11 @@ def load_cross_encoder(name: str) -> Any:
     except Exception as error:  # of many kinds, according to what is wrong with the files
         raise DsiError(f"{KEY}: cannot load {name!r}: {first_line(error)}") from None
     if model.num_labels != 1:
-        raise DsiError(f"{KEY}: {name!r} gives {model.num_labels} scores for a pair, not one; take a ranker")
+        raise _several(name, model.num_labels)
     if (part := getattr(model[0], "auto_model", None)) is not None:
         check_weights(type(part), name, part.config, KEY)
     return model
+
+
+def _several(name: str, scores: int) -> DsiError:
+    return DsiError(f"{KEY}: {name!r} gives {scores} scores for a pair, not one; take a ranker")

@@ -21,13 +21,15 @@ from dsi.corpus.source import Where
 from dsi.corpus.store import Corpus
 from dsi.corpus.words import nfc
 from dsi.errors import DsiError
-from dsi.runtime.progress import progress
+from dsi.runtime.progress import progress, say
+from dsi.teacher.queries import TrainingQueries
 
 KEY = "teacher.path"
 COLUMNS = ("query id", "Q0", "document id", "rank", "score", "tag")
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 MAX = sys.float_info.max
+QUERIES_AT_ONCE = 1 << 14
 CHECKED = 100
 """The number of queries that `check_scores` reads."""
 
@@ -60,8 +62,8 @@ class GivenScores:
         return doc_index, scores
 
 
-def gather_scores(source: str, corpus: Corpus, path: Path) -> None:
-    """Write the scores in the file `source` to the SQLite file `path`.
+def gather_scores(source: str, corpus: Corpus, queries: TrainingQueries, path: Path) -> None:
+    """Write the scores in the file `source` to the SQLite file `path`, and warn of those that no training query has.
 
     Raises:
         DsiError: a line is malformed, a document or a query of a TREC run is unknown, or a query comes twice.
@@ -70,7 +72,7 @@ def gather_scores(source: str, corpus: Corpus, path: Path) -> None:
     texts = {query.query_id: query.text for query in corpus.queries(TRAIN)} if TRAIN in corpus.splits else {}
     path.unlink(missing_ok=True)
     database = sqlite3.connect(path)
-    database.execute("CREATE TABLE given (query TEXT PRIMARY KEY, scores TEXT) WITHOUT ROWID")
+    database.execute("CREATE TABLE given (query TEXT PRIMARY KEY, scores TEXT, line INT, used INT) WITHOUT ROWID")
     for given in progress(read_scores(source), "read scores", unit="queries"):
         text = given.text if given.query_id is None else texts.get(given.query_id)
         if text is None:
@@ -83,10 +85,20 @@ def gather_scores(source: str, corpus: Corpus, path: Path) -> None:
                 raise DsiError(f"{given.where}: the corpus has no document {doc_id!r}")
         best = sorted(given.scores.items(), key=lambda each: -each[1])
         hits = json.dumps([(numbers[doc_id], score) for doc_id, score in best])
-        database.execute("INSERT OR IGNORE INTO given VALUES (?, ?)", [nfc(text), hits])
+        database.execute("INSERT OR IGNORE INTO given VALUES (?, ?, ?, 0)", [nfc(text), hits, given.where.number])
         if database.execute("SELECT scores FROM given WHERE query = ?", [nfc(text)]).fetchone() != (hits,):
-            apart = "; the lines of a query must stand together" if given.query_id is not None else ""
-            raise DsiError(f"{given.where}: the query {text!r:.80} comes again, with other scores{apart}")
+            hint = "; the lines of a query must stand together, and queries of one text have the same scores"
+            of_run = hint if given.query_id is not None else ""
+            raise DsiError(f"{given.where}: the query {text!r:.80} comes again, with other scores{of_run}")
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        _, asked = queries.rows(range(start, min(start + QUERIES_AT_ONCE, len(queries))))
+        database.executemany("UPDATE given SET used = 1 WHERE query = ?", ([text] for text in asked))
+    unused, line = database.execute("SELECT count(*), min(line) FROM given WHERE NOT used").fetchone()
+    if unused:
+        say(
+            f"dsi: warning: {KEY}: {unused:,} queries of {source} are no training queries, the first on line {line};"
+            " their scores are not used"
+        )
     database.commit()
     database.close()
 

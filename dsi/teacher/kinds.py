@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dsi.config import TRAIN, TeacherConfig
 from dsi.corpus.store import Corpus
-from dsi.embeddings.sentence_encoder import check_encoder
+from dsi.embeddings.sentence_encoder import check_bi_encoder
 from dsi.errors import DsiError
 from dsi.lexical.index_terms import Terms
 from dsi.teacher.bi_encoder import BiEncoder
@@ -37,23 +37,24 @@ def check_finite(texts: Sequence[str], scores: NDArray[np.floating[Any]]) -> Non
 
 
 def check_teacher(config: TeacherConfig, labelled: bool) -> None:
-    """Check the models or the first scores of a teacher, without loading it. `labelled` says whether the real queries
-    of split train are trained on.
+    """Check the models or the first scores of a teacher, without loading it. `labelled` says whether all that learns
+    from it trains on the real queries of split train.
 
     Raises:
         DsiError: it cannot be used.
     """
     if config.kind == "run" and check_scores(config.path or "") and not labelled:
         raise DsiError(
-            f"teacher.path: {config.path} is a TREC run, whose queries are those of split {TRAIN}, and no one trains on"
-            " them; set training.tasks.labelled, or give scores of synthetic queries as JSON lines with their texts"
+            f"teacher.path: {config.path} is a TREC run, whose queries are those of split {TRAIN}. The index trains on"
+            " them with training.tasks.labelled alone, and the dual encoder never; for synthetic queries give scores as"
+            " JSON lines with their texts"
         )
     if config.kind == "bi_encoder":
-        check_encoder(config.model, "teacher.model")
+        check_bi_encoder(config.model, "teacher.model")
     if config.kind == "cross_encoder":
         check_cross_encoder(config.model)
     if config.kind == "cross_encoder" and config.retriever_model is not None:
-        check_encoder(config.retriever_model, "teacher.candidates_model")
+        check_bi_encoder(config.retriever_model, "teacher.candidates_model")
 
 
 def open_teacher(

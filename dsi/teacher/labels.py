@@ -15,7 +15,7 @@ TEMPERATURES = 1e-3 * 10 ** np.linspace(0, 5, 251)
 TOLERANCE = 0.05
 """How far the mean weight at the temperature found may be from the one asked for; a step is at most 0.013."""
 SAMPLE = 16_384
-"""The number of queries, evenly spaced, that choose among them."""
+"""The number of queries, evenly spaced, that choose among them and tell what the labels are like."""
 
 
 class TeacherLabels:
@@ -37,11 +37,24 @@ class TeacherLabels:
     ) -> None:
         self.soft, self.hard_share = soft, config.hard_share
         self.spans = _spans(soft, examples)
+        scores, is_own = _sample(soft, self.spans, doc_index)
+        known = scores > -np.inf
+        if not known[:, 0].any():
+            raise DsiError("teacher: it has no scores for any of the queries that are trained on")
         self.temperature = (
-            automatic_temperature(soft, self.spans, doc_index, config.own_weight)
+            automatic_temperature(scores[is_own[:, 0]], config.own_weight)
             if config.temperature == "auto"
             else config.temperature
         )
+        self.facts = {
+            "temperature": self.temperature,
+            "known": round(float(known[:, 0].mean()), 4),
+            "documents": round(float(known[known[:, 0]].sum(axis=1).mean()), 2),
+            "own_found": round(float(is_own.any(axis=1).mean()), 4),
+            "own_first": round(float(is_own[:, 0].mean()), 4),
+        }
+        """What the labels are like, over a sample of the queries: the shares of those that the teacher knows documents
+        for, and for which it finds the own document, or finds it first; the mean number of documents of those known."""
 
     def __call__(
         self, rows: NDArray[np.integer[Any]], doc_index: NDArray[np.integer[Any]]
@@ -73,36 +86,43 @@ def softmax(scores: NDArray[np.floating[Any]], temperature: float) -> NDArray[np
     return raised / np.maximum(raised.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
 
-def automatic_temperature(
-    soft: SoftLabels, spans: list[tuple[int, int, int]], doc_index: NDArray[np.integer[Any]], own_weight: float
-) -> float:
-    """The temperature at which the own document's mean weight is closest to `own_weight`, over a sample of the queries
-    for which the teacher ranks it first. There it only falls with the temperature, from 1, whatever the scores' unit.
+def automatic_temperature(scores: NDArray[np.float64], own_weight: float) -> float:
+    """The temperature at which the own document's mean weight is closest to `own_weight`, over queries for which the
+    teacher ranks it first; `scores` (queries, documents) are theirs. There it only falls with the temperature, from 1,
+    whatever the scores' unit.
 
     Raises:
         DsiError: the teacher ranks no own document first, or no temperature gives about that weight.
     """
-    examples = np.concatenate([np.arange(first, first + count) for first, _, count in spans])
-    labels = np.concatenate([np.arange(first, first + count) for _, first, count in spans])
-    sample = np.linspace(0, len(examples) - 1, min(SAMPLE, len(examples))).astype(np.int64)
-    scores = soft.scores[labels[sample]].astype(np.float64)
-    is_first = (soft.doc_index[labels[sample], 0] == doc_index[examples[sample]]) & (scores[:, 0] > -np.inf)
-    if not is_first.any():
+    if not len(scores):
         raise DsiError(
-            f"{soft.folder}: of {len(sample):,} training queries the teacher ranks the own document of none first, so"
-            " that there is no temperature to find; set training.distillation.temperature, or take another teacher"
+            "teacher: it ranks the own document of no training query first, so that there is no temperature to find;"
+            " set training.distillation.temperature, or take another teacher"
         )
-    scores = scores[is_first]
     scale = float(scores[scores > -np.inf].std()) or 1.0
     means = np.array([softmax(scores, scale * each)[:, 0].mean() for each in TEMPERATURES])
     closest = int(np.abs(means - own_weight).argmin())
     if abs(means[closest] - own_weight) > TOLERANCE:
         raise DsiError(
-            f"{soft.folder}: where the teacher ranks the own document first, no temperature gives it a mean weight near"
-            f" training.distillation.own_weight={own_weight}: the scores allow {means.min():.3f} to {means.max():.3f}."
-            " Set another weight, or training.distillation.temperature"
+            "teacher: where it ranks the own document first, no temperature gives that a mean weight near"
+            f" training.distillation.own_weight={own_weight}: its scores allow {means.min():.3f} to {means.max():.3f};"
+            " set training.distillation.temperature"
         )
     return scale * float(TEMPERATURES[closest])
+
+
+def _sample(
+    soft: SoftLabels, spans: list[tuple[int, int, int]], doc_index: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The scores of a sample of the queries, evenly spaced, and which documents are their own, (queries, documents)."""
+    examples, labels = (
+        np.concatenate([np.arange(span[part], span[part] + span[2]) for span in spans] or [np.zeros(0, np.int64)])
+        for part in range(2)
+    )
+    sample = np.linspace(0, len(examples) - 1, min(SAMPLE, len(examples))).astype(np.int64)
+    scores = soft.scores[labels[sample]].astype(np.float64)
+    is_own = (soft.doc_index[labels[sample]] == doc_index[examples[sample]][:, None]) & (scores > -np.inf)
+    return scores, is_own
 
 
 def _spans(soft: SoftLabels, examples: Mapping[str, int]) -> list[tuple[int, int, int]]:
@@ -117,7 +137,7 @@ def _spans(soft: SoftLabels, examples: Mapping[str, int]) -> list[tuple[int, int
         if task in first_label:
             if count != soft.tasks[task]:
                 raise DsiError(
-                    f"{soft.folder}: it has labels for {soft.tasks[task]:,} queries of training.tasks.{task}, but there"
+                    f"teacher: it has labels for {soft.tasks[task]:,} queries of training.tasks.{task}, but there"
                     f" are {count:,}; make the stage teacher again"
                 )
             spans.append((first, first_label[task], count))

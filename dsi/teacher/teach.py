@@ -28,6 +28,8 @@ from dsi.teacher.queries import TrainingQueries
 from dsi.teacher.store import write_labels
 
 QUERIES_PER_SHARD = 1 << 14
+PAIRS_PER_SHARD = 1 << 14
+"""The number of pairs of a shard of a cross-encoder, which reads each for itself."""
 GIVEN = "given.sqlite"
 PRECISION: Mapping[str, type[np.floating[Any]]] = {"run": np.float32}
 """The precision of differences of scores, if not float16: that keeps the digits of BM25's scores, logits and products
@@ -58,15 +60,16 @@ def teach(
     """
     corpus, queries, this = Corpus(corpus_folder), TrainingQueries(Corpus(corpus_folder), doc2query_folder), rank()
     documents = min(teacher.documents, len(corpus))
-    shards = Shards(out_folder / WORK / "labels", len(queries), QUERIES_PER_SHARD, ".npz", this)
+    size = max(1, PAIRS_PER_SHARD // documents) if teacher.kind == "cross_encoder" else QUERIES_PER_SHARD
+    shards = Shards(out_folder / WORK / "labels", len(queries), size, ".npz", this)
     unfinished = shards.unfinished()
     start, are_new = time.monotonic(), not (out_folder / VECTORS).exists()
     vectors = _vectors(out_folder, teacher, corpus, embeddings_folder, this)
     seconds_vectors = round(time.monotonic() - start, 2)
-    given = _given(out_folder, teacher, corpus)
+    given = _given(out_folder, teacher, corpus, queries)
     if unfinished:
         opened = open_teacher(teacher, corpus, lexical_folder, vectors, given)
-        for shard in progress(unfinished, "teach", unit=f"x {QUERIES_PER_SHARD:,} queries"):
+        for shard in progress(unfinished, "teach", unit=f"x {size:,} queries"):
             start = time.monotonic()
             own, texts = queries.rows(shards.range(shard))
             doc_index, scores = label(opened, texts, documents)
@@ -140,14 +143,14 @@ def _vectors(
     return path
 
 
-def _given(out_folder: Path, teacher: TeacherConfig, corpus: Corpus) -> Path | None:
+def _given(out_folder: Path, teacher: TeacherConfig, corpus: Corpus, queries: TrainingQueries) -> Path | None:
     """The SQLite file of scores of one's own, which the first process writes while the others wait."""
     if teacher.path is None or teacher.kind != "run":
         return None
     path = out_folder / WORK / GIVEN
     if is_first_process() and not path.exists():
         with published(path) as temporary:
-            gather_scores(teacher.path, corpus, temporary)
+            gather_scores(teacher.path, corpus, queries, temporary)
     wait_until(path.exists)
     return path
 

@@ -11,7 +11,7 @@ from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.model.card import write_card
 from dsi.runtime.processes import rank, wait_for_everyone
-from dsi.teacher.card import taught
+from dsi.teacher.card import learnt
 from dsi.teacher.labels import TeacherLabels
 from dsi.teacher.store import SoftLabels
 from dsi.tokenizer import save_tokenizer
@@ -81,11 +81,7 @@ def train(
         "training_flops": rounds[-1].flops,
         "examples_per_second": round(rounds[-1].steps * training.batch_size / max(rounds[-1].seconds, 1e-9)),
         **({DEV_MEASURE: best.measure} if best.measure is not None else {}),
-        **(
-            {"temperature": labels.temperature, "distilled": taught(teacher_folder)}
-            if labels and teacher_folder
-            else {}
-        ),
+        **learnt(labels, teacher_folder, model.checkpoint),
     }
     if arguments.process_index == 0:
         copy_model(best.folder, out_folder)
