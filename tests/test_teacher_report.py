@@ -195,6 +195,7 @@ def test_the_stage_reads_what_the_teacher_searches(tmp_path: Path, keys: list[st
 
 
 def test_the_model_of_a_teacher_that_answers_is_checked(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
     (tmp_path / "c.yaml").write_text("baselines: {systems: [teacher]}\ntraining: {labels: teacher}")
     config = load_config(tmp_path / "c.yaml", ["teacher.kind=bi_encoder", f"teacher.model={tmp_path / 'no/where'}"])
     [fault] = find_faults(config, ["baselines"], ["test"])
