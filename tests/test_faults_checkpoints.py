@@ -331,3 +331,13 @@ def test_a_folder_that_is_not_there_is_no_name_of_the_hub(tmp_path: Path) -> Non
     config = load_config(tmp_path / "a.yaml")
     with pytest.raises(DsiError, match=r"model\.checkpoint: there is no folder .*/runs/later/model"):
         check_checkpoint(config.model)
+
+
+def test_an_index_without_docid_embeddings_is_refused(tiny: Stages, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    trained = build_model(ModelConfig(d_model=16, d_kv=8, d_ff=24), tiny.tokenizer, 0, DocidShape(tokens=5, length=2))
+    trained.save_pretrained(index)
+    tiny.text.save_pretrained(index)
+    reweighed(index, lambda weights: weights.pop("docid_embedding.weight"))
+    with pytest.raises(DsiError, match=r"model\.checkpoint: .* is an index without docid_embedding\.weight"):
+        build_model(ModelConfig(checkpoint=str(index)), index, 0, DocidShape(tokens=7, length=2))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, T5Config, set_seed
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
@@ -170,11 +170,15 @@ def _index_config(checkpoint: str | None) -> DsiConfig | None:
 
 
 def _start_row(checkpoint: str | None) -> Tensor:
-    """The docid embedding START of a trained index, (d_model,), read without the other rows, which may be millions."""
+    """The docid embedding START of a trained index, (d_model,), read without the other rows, which may be millions;
+    DsiError if it lacks them."""
     name = "docid_embedding.weight"
     file = cached_file(checkpoint, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
-    if file is None:  # the checkpoint is so large that it is in parts
-        parts = json.loads(Path(cached_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).read_text(encoding="utf-8"))
-        file = cached_file(checkpoint, parts["weight_map"][name])
-    with safe_open(file, "pt") as weights:
-        return weights.get_slice(name)[START].float()
+    try:
+        if file is None:  # the checkpoint is so large that it is in parts
+            parts = json.loads(Path(cached_file(checkpoint, SAFE_WEIGHTS_INDEX_NAME)).read_text(encoding="utf-8"))
+            file = cached_file(checkpoint, parts["weight_map"][name])
+        with safe_open(file, "pt") as weights:
+            return weights.get_slice(name)[START].float()
+    except (KeyError, SafetensorError):  # other parts of the docids may be missing: those here are new
+        raise DsiError(f"{KEY}: {checkpoint!r} is an index without {name}") from None
