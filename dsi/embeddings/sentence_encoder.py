@@ -79,7 +79,7 @@ def sentence_encoder(name: str, key: str) -> Any:
     """Load the sentence-transformers model `name`, a hub name or folder; `key` is its key in the configuration.
 
     Raises:
-        DsiError: as `check_encoder`, or some of its weights are missing or do not fit.
+        DsiError: as `check_bi_encoder`, or some of its weights are missing or do not fit.
     """
     check_bi_encoder(name, key)
     from sentence_transformers import SentenceTransformer

@@ -9,8 +9,6 @@ import yaml
 from dsi.config import ModelConfig, TrainingConfig, describe
 
 UNKNOWN = "not stated"
-DISTILLED = "distilled"
-"""The key of a card, and of the counts of a training, that says who the teacher was."""
 
 
 def distillation(who: str, distilled: Mapping[str, Any]) -> str:
@@ -39,7 +37,7 @@ def write_card(
     }
     if "distilled" in counts:
         front["tags"].append("distillation")
-        front[DISTILLED] = dict(counts[DISTILLED])
+        front["distilled"] = dict(counts["distilled"])  # what starts from this model is distilled, too
     if model.checkpoint is not None:
         front["base_model"] = model.checkpoint
     if measures:

@@ -7,7 +7,7 @@ import yaml
 
 from dsi.artifacts import read_manifest
 from dsi.config import STATED_OF_TEACHER, TeacherConfig
-from dsi.model.card import DISTILLED, UNKNOWN
+from dsi.model.card import UNKNOWN
 from dsi.teacher.labels import TeacherLabels
 
 FACTS = ("teacher", *STATED_OF_TEACHER)
@@ -36,12 +36,12 @@ def learnt(labels: TeacherLabels | None, teacher_folder: Path | None, checkpoint
     also where only the checkpoint that it started from has learnt from a teacher, as its model card says."""
     counts = (read_manifest(teacher_folder) or {"counts": {}})["counts"] if teacher_folder is not None else {}
     given = {key: counts[key] for key in FACTS if key in counts}
-    before = _front_matter(checkpoint).get(DISTILLED) if checkpoint is not None else None
+    before = _front_matter(checkpoint).get("distilled") if checkpoint is not None else None
     if isinstance(before, dict):
         before = {key: str(before.get(key, UNKNOWN)) for key in FACTS}
         same = not given or given == before
         given = before if same else {key: f"{given[key]}; of its checkpoint: {before[key]}" for key in FACTS}
-    return {**({"labels": labels.facts} if labels else {}), **({DISTILLED: given} if given else {})}
+    return {**({"labels": labels.facts} if labels else {}), **({"distilled": given} if given else {})}
 
 
 def _of_model(model: str) -> dict[str, str]:
