@@ -6,15 +6,12 @@ from typing import Any, Protocol
 
 from dsi.config import DEV, Bm25Config
 from dsi.corpus.store import Corpus
-from dsi.evaluation.measures import parse_measures, score_run
 from dsi.runtime.progress import progress
-from dsi.search.answering import Questions, System
-from dsi.search.run_files import strictly_decreasing
+from dsi.search.answering import System
+from dsi.tuning.dev_queries import DevQueries
 
 K1 = [0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0]
 B = [0.3, 0.4, 0.5, 0.6, 0.75, 0.9]
-DEV_QUERIES = 1_000
-"""The largest number of dev queries, the first ones, that decide."""
 
 
 def candidates(given: Bm25Config) -> list[Bm25Config]:
@@ -31,23 +28,15 @@ class Tunable(System, Protocol):
 
 
 class Tuning:
-    """The dev queries of a corpus and a measure, by which parameters are chosen.
+    """The dev queries of a corpus and a measure, by which k1 and b are chosen.
 
     Raises:
         DsiError: there is no split dev, or no such measure.
     """
 
     def __init__(self, corpus: Corpus, measure: str) -> None:
-        corpus.check_split("baselines.bm25.tune", DEV)
-        self.corpus, self.measure, self.measures = corpus, measure, parse_measures([measure])
-        self.questions = Questions(corpus.queries(DEV)[:DEV_QUERIES], corpus.identical(DEV))
-        chosen = {query.query_id for query in self.questions.queries}
-        self.qrels = [qrel for qrel in corpus.qrels(DEV) if qrel.query_id in chosen]
-
-    def depth(self, depth: int) -> int:
-        """The number of documents to ask a system for, of which the measure looks at no more than `depth`."""
-        cutoff: int | None = getattr(self.measures[self.measure], "params", {}).get("cutoff")
-        return self.questions.depth(min(depth, cutoff or depth))
+        self.queries, self.documents = DevQueries(corpus, measure, DEV, "baselines.bm25.tune"), len(corpus)
+        self.depth = self.queries.depth
 
     def choose(self, system: Tunable, given: Bm25Config, name: str) -> tuple[Bm25Config, dict[str, Any]]:
         """The first of the `candidates` with which the system is best; the split, the number of queries, the measure,
@@ -56,20 +45,13 @@ class Tuning:
         tried = candidates(given)
         for each in progress(tried, f"{name} tune", unit="pairs"):
             system.set_parameters(each)
-            values.append(self._value(system))
+            values.append(self.queries.value(self.queries.questions.rankings(system, self.documents)))
         best = values.index(max(values))  # the first of the best
         return tried[best], {
             "split": DEV,
-            "queries": len(self.questions.queries),
-            "measure": self.measure,
+            "queries": len(self.queries.questions.queries),
+            "measure": self.queries.measure,
             "value": round(values[best], 4),
             "pairs": len(values),
             "seconds": round(time.monotonic() - start, 2),
         }
-
-    def _value(self, system: System) -> float:
-        run = {}
-        for query_id, hits in self.questions.rankings(system, len(self.corpus)):
-            scores = strictly_decreasing([score for _, score in hits]).tolist()
-            run[query_id] = {doc_id: score for (doc_id, _), score in zip(hits, scores, strict=True)}
-        return score_run(self.measures, self.qrels, run)[self.measure]

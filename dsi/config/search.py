@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from dsi.config.section import Count, CountOrZero, Section
+from dsi.config.section import Count, CountOrZero, Section, WeightOrAuto
 
 Ranking = Literal["path", "leaf"]
 
@@ -31,6 +31,17 @@ class SearchConfig(Section):
     """auto: bfloat16 on a GPU that has it, else float32. int8 is for the CPU, about 1.5 times faster than float32."""
     batch_size: Count = 32
     """Queries searched together."""
+    prior: Literal["none", "bm25", "bm25_doc2query"] = "none"
+    """Whether the search is planned: ranks documents by log(P + prior_epsilon) + prior_weight * prior, and the beam by
+    bounds of this sum. The prior is a document's BM25 score (stage lexical); bm25_doc2query: that of the document with
+    its synthetic queries. The system is called dsi+PRIOR in tables, beside dsi without it."""
+    prior_documents: Count = 1_000
+    """The number of documents that have a prior, the best ones of each query; that of the others is 0."""
+    prior_weight: WeightOrAuto = "auto"
+    """The weight of the prior; auto: chosen on the dev queries (stage prior)."""
+    prior_epsilon: WeightOrAuto = "auto"
+    """What is added to every probability, so that an index that is too sure does not outvote every prior; auto: chosen
+    with the weight."""
     latency_queries: CountOrZero = 100
     """Number of queries that are also searched one at a time, to measure latency."""
 
@@ -38,6 +49,8 @@ class SearchConfig(Section):
     def _one_way(self) -> Self:
         if self.exact and not self.constrained:
             raise ValueError("search.exact follows docids that exist; search.constrained must be true")
+        if self.prior != "none" and not self.constrained:
+            raise ValueError("search.prior is of documents that exist; search.constrained must be true")
         if self.ranking == "leaf" and (self.exact or self.error_queries):
             raise ValueError(
                 "search.exact and search.error_queries are about probabilities; search.ranking must be path"
@@ -47,6 +60,11 @@ class SearchConfig(Section):
                 "search.precision=int8 rounds by the batch; search.exact and search.error_queries need another"
             )
         return self
+
+    @property
+    def unused(self) -> set[str]:
+        """The keys of a prior where there is none."""
+        return {"prior_documents", "prior_weight", "prior_epsilon"} if self.prior == "none" else set()
 
     def check_head(self, head: str) -> None:
         """Raise ValueError if a model with this head cannot be searched as this section says."""

@@ -22,6 +22,14 @@ def _rate_or_auto(value: Any) -> Any:
     return value
 
 
+def _weight_or_auto(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "auto" and not (is_number and value >= 0):
+        raise misread(f"expected auto or a number not below 0, found {value!r}")
+    return value
+
+
+WeightOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_weight_or_auto)]
 RateOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_rate_or_auto)]
 
 

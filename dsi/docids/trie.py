@@ -82,6 +82,21 @@ class Trie:
             parent[active] = paths[active, level] = first + place
         return paths
 
+    def parents(self, nodes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The parent of each node; of the root, the root."""
+        places = np.searchsorted(self.first_child, nodes.astype(self.first_child.dtype), side="right") - 1
+        return np.maximum(places, 0)  # the root comes before all children
+
+    @cached_property
+    def leaf_of(self) -> NDArray[np.int32]:
+        """The leaf node of each document, (documents,)."""
+        leaves = np.flatnonzero(self.is_leaf)
+        if len(self.leaf_start):
+            leaves = np.repeat(leaves, np.diff(self.leaf_start))
+        leaf_of = np.empty(len(self.documents), dtype=np.int32)
+        leaf_of[self.documents] = leaves
+        return leaf_of
+
     def siblings(self, paths: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first sibling of each node of `paths` and how many there are with itself; 0 where there is no node."""
         nodes = paths.astype(np.int64)

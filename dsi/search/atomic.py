@@ -17,11 +17,16 @@ CANDIDATES = 4
 
 @torch.inference_mode()
 def top_documents(
-    model: DifferentiableSearchIndex, input_ids: Tensor, attention_mask: Tensor, count: int
+    model: DifferentiableSearchIndex,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    count: int,
+    others: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The doc_index and the log-probability of each text's `count` most probable documents, best first.
 
-    Both are (queries, at most count): all documents if there are fewer.
+    Both are (queries, at most count): all documents if there are fewer. `others`, (queries, documents), are documents
+    whose log-probability is wanted too; they come behind the best ones, which they may repeat.
     """
     state = model.first_states(input_ids, attention_mask)
     totals: list[Tensor] = []
@@ -39,4 +44,7 @@ def top_documents(
         exact = torch.einsum("qd,qnd->qn", state.float(), model.docid_head.weight[candidates].float())
         scores, best = exact.topk(min(count, exact.shape[1]), dim=1)
         documents = candidates.gather(1, best)
+    if others is not None:
+        of_others = torch.einsum("qd,qnd->qn", state.float(), model.docid_head.weight[others].float())
+        documents, scores = torch.cat([documents, others], dim=1), torch.cat([scores, of_others], dim=1)
     return documents, scores - torch.stack(totals).logsumexp(dim=0).unsqueeze(1)

@@ -4,9 +4,13 @@ A hypothesis is a node of the trie and a log-probability. Along the trie it only
 a docid that exists, none appears twice, and a query with fewer docids than beams returns fewer. Finished docids are
 kept apart and do not crowd out open ones. There is no length penalty: scores are log-probabilities, which only fall as
 a docid grows, so a result that is not below the best prefix ever dropped is certified to be among the best.
+
+With a plan (see dsi.search.plan) the score of a hypothesis is the largest total of a document below it, which also only
+falls.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -16,6 +20,7 @@ from dsi.docids.trie import Trie
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.decoding import StepDecoder
 from dsi.model.heads.layout import Expansions
+from dsi.search.plan import Plan
 
 OFF_TRIE = -1
 """The node of an unconstrained hypothesis that is no docid's beginning."""
@@ -79,10 +84,27 @@ class BeamResult:
     nodes: Tensor
     """The leaves, best first, or OFF_TRIE: (queries, at most beam)."""
     scores: Tensor
-    """The log-probabilities, (queries, at most beam); -inf where a query has fewer results."""
+    """The log-probabilities, or with a plan the largest total of a document with that docid: (queries, at most beam);
+    -inf where a query has fewer results."""
+    log_probs: Tensor
+    """The log-probabilities, (queries, at most beam)."""
     dropped: Tensor
-    """The log-probability of the best prefix of each query that the beam had no room for, (queries,); -inf if it had
-    room for all. Prefixes below `min_score` do not count."""
+    """The score of the best prefix of each query that the beam had no room for, (queries,); -inf if it had room for
+    all. Prefixes below `min_score` do not count."""
+
+
+class _Complete(NamedTuple):
+    """Hypotheses that are docids, as the first tensors of `BeamResult`."""
+
+    nodes: Tensor
+    scores: Tensor
+    log_probs: Tensor
+
+    def best_with(self, others: Self, count: int) -> Self:
+        """The `count` best of these and of others, fewer if there are not so many."""
+        both = [torch.cat(parts, dim=1) for parts in zip(self, others, strict=True)]
+        best = both[1].topk(min(count, both[1].shape[1]), dim=1).indices
+        return type(self)(*(part.gather(1, best) for part in both))
 
 
 @torch.inference_mode()
@@ -93,8 +115,9 @@ def beam_search(
     attention_mask: Tensor,
     beam: int,
     min_score: Tensor | None = None,
+    plan: Plan | None = None,
 ) -> BeamResult:
-    """The most probable docids that a beam search finds.
+    """The most probable docids that a beam search finds, or with a plan those with the documents of largest total.
 
     Args:
         model: a model with any docid head.
@@ -102,26 +125,34 @@ def beam_search(
         input_ids: (queries, tokens) token ids of the text.
         attention_mask: (queries, tokens) 1 for text, 0 for padding.
         beam: largest number of open hypotheses per step, and of results.
-        min_score: (queries,) log-probability below which a prefix need not be followed.
+        min_score: (queries,) score below which a prefix need not be followed.
+        plan: the bounds on what the prior adds, for a search along the trie.
     """
     queries, depth = len(input_ids), len(trie.fan_out)
     encoded = model.encode(input_ids, attention_mask)
     decoders = [StepDecoder(stack, encoded, attention_mask, depth) for stack in model.stacks]
     nodes = input_ids.new_zeros(queries, 1)
-    scores = torch.zeros(queries, 1, device=input_ids.device)
-    min_score = scores.new_full((queries,), -torch.inf) if min_score is None else min_score
-    finished_nodes, finished_scores, dropped = nodes[:, :0], scores[:, :0], torch.full_like(min_score, -torch.inf)
+    log_probs = torch.zeros(queries, 1, device=input_ids.device)
+    min_score = log_probs.new_full((queries,), -torch.inf) if min_score is None else min_score
+    finished = _Complete(nodes[:, :0], log_probs[:, :0], log_probs[:, :0])
+    dropped = torch.full_like(min_score, -torch.inf)
     rows, parents = torch.full_like(nodes, START), None
     for level in range(depth):
         inputs = model.docid_embedding(rows).flatten(0, 1)
         states = torch.cat([decoder.step(inputs, None, parents) for decoder in decoders], dim=1)
         expansions = trie.expansions(nodes, level)
-        log_probs = model.docid_head.log_probs(states.unflatten(0, (queries, -1)), expansions, level)
-        new_scores = (scores.unsqueeze(-1) + log_probs).masked_fill(~expansions.exist, -torch.inf).flatten(1)
-        new_nodes, ends = expansions.nodes.flatten(1), expansions.end.flatten(1)
-        pool = torch.cat([finished_scores, new_scores.masked_fill(~ends, -torch.inf)], dim=1)
-        finished_scores, best = pool.topk(min(beam, pool.shape[1]), dim=1)
-        finished_nodes = torch.cat([finished_nodes, new_nodes], dim=1).gather(1, best)
+        of_moves = model.docid_head.log_probs(states.unflatten(0, (queries, -1)), expansions, level)
+        new_log_probs = log_probs.unsqueeze(-1) + of_moves
+        new_scores = new_log_probs if plan is None else plan.totals(new_log_probs, expansions.nodes)
+        new_scores = new_scores.masked_fill(~expansions.exist, -torch.inf).flatten(1)
+        new_nodes, new_log_probs, ends = (
+            expansions.nodes.flatten(1),
+            new_log_probs.flatten(1),
+            expansions.end.flatten(1),
+        )
+        finished = finished.best_with(
+            _Complete(new_nodes, new_scores.masked_fill(~ends, -torch.inf), new_log_probs), beam
+        )
         if level == depth - 1:
             break
         open_scores = new_scores.masked_fill(ends, -torch.inf)
@@ -129,13 +160,14 @@ def beam_search(
         if scores.shape[1] > beam:
             dropped = torch.maximum(dropped, scores[:, beam])
             scores, best = scores[:, :beam], best[:, :beam]
-        if finished_scores.shape[1] == beam:  # a prefix below the last of `beam` finished docids cannot displace it
-            min_score = torch.maximum(min_score, finished_scores[:, -1])
+        if finished.scores.shape[1] == beam:  # a prefix below the last of `beam` finished docids cannot displace it
+            min_score = torch.maximum(min_score, finished.scores[:, -1])
         width = int(((scores > -torch.inf) & (scores >= min_score.unsqueeze(1))).sum(dim=1).max())
         if width == 0:
             break
-        scores, best = scores[:, :width], best[:, :width]
+        best = best[:, :width]
+        log_probs = new_log_probs.gather(1, best)
         nodes, rows = new_nodes.gather(1, best), expansions.tokens.flatten(1).gather(1, best) + START + 1
         query = torch.arange(queries, device=nodes.device).unsqueeze(1)
         parents = (best // expansions.nodes.shape[2] + query * expansions.nodes.shape[1]).flatten()
-    return BeamResult(finished_nodes, finished_scores, dropped)
+    return BeamResult(*finished, dropped)

@@ -17,10 +17,16 @@ from dsi.search.beam import BeamResult
 def rank_by_leaf(
     model: DifferentiableSearchIndex, result: BeamResult, input_ids: Tensor, attention_mask: Tensor
 ) -> BeamResult:
-    """The docids of `result` in the order of their leaf's logit at the first decoder step; none is certified then."""
-    state = model.first_states(input_ids, attention_mask)
-    rows = model.docid_head.weight[result.nodes.clamp(min=0)]
-    logits = torch.einsum("qrd,qd->qr", rows.float(), state.float())
+    """The docids of `result` in the order of their leaf's logit at the first decoder step, which stands for the
+    log-probability; none is certified then."""
+    logits = leaf_logits(model, result.nodes, input_ids, attention_mask)
     logits = logits.masked_fill(result.scores == -torch.inf, -torch.inf)
     scores, order = logits.sort(dim=1, descending=True, stable=True)
-    return BeamResult(result.nodes.gather(1, order), scores, torch.full_like(result.dropped, torch.inf))
+    return BeamResult(result.nodes.gather(1, order), scores, scores, torch.full_like(result.dropped, torch.inf))
+
+
+@torch.inference_mode()
+def leaf_logits(model: DifferentiableSearchIndex, leaves: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The logits at the first decoder step of leaf nodes, (queries, leaves)."""
+    state = model.first_states(input_ids, attention_mask)
+    return torch.einsum("qrd,qd->qr", model.docid_head.weight[leaves].float(), state.float())

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
@@ -13,9 +14,11 @@ from dsi.model.cost import forward_flops
 from dsi.model.length_batches import length_batches
 from dsi.runtime.threads import threads_for
 from dsi.search.atomic import top_documents
-from dsi.search.beam import DeviceTrie, UnconstrainedTrie, beam_search
+from dsi.search.beam import BeamResult, DeviceTrie, UnconstrainedTrie, beam_search
 from dsi.search.exact import exact_search
-from dsi.search.leaves import rank_by_leaf
+from dsi.search.leaves import leaf_logits, rank_by_leaf
+from dsi.search.plan import Plan
+from dsi.search.prior import PLAIN, Mixture, Prior
 
 CERTIFIED = 10
 """The number of results that exact search certifies: those that RR@10 is computed from."""
@@ -27,9 +30,13 @@ class Ranking(NamedTuple):
     doc_index: NDArray[np.int64]
     """The row numbers of the documents, (hits,)."""
     score: NDArray[np.float32]
-    """The log-probability of each document's docid given the query, or the logit of its leaf: (hits,)."""
+    """What they are ordered by, (hits,): the log-probability of each document's docid given the query, or the logit of
+    its leaf; with a prior the total."""
+    log_prob: NDArray[np.float32]
+    """The log-probability of each document's docid, or what stands for it with ranking leaf, (hits,); -inf for a
+    document of the prior that no beam has decoded, whose total is that of probability 0."""
     certified: int
-    """How many of the first hits are certified to be the most probable documents of all."""
+    """How many of the first hits are certified to be the best documents of all by this score."""
     is_docid: NDArray[np.bool_]
     """Whether each result of the beam is a docid that exists, (results,)."""
 
@@ -45,6 +52,7 @@ class Searcher:
         constrained: whether the beam follows only docids that exist.
         max_beam: largest beam that exact search may try; 0 for plain beam search.
         ranking: how documents that a beam finds are ordered, path or leaf (see dsi.search.leaves).
+        mixture: how searches with priors weigh them.
     """
 
     def __init__(
@@ -54,8 +62,9 @@ class Searcher:
         constrained: bool = True,
         max_beam: int = 0,
         ranking: str = "path",
+        mixture: Mixture = PLAIN,
     ) -> None:
-        self.model, self.docids = model, docids
+        self.model, self.docids, self.mixture = model, docids, mixture
         self.constrained, self.max_beam, self.ranking = constrained, max_beam, ranking
         self._flops = forward_flops(model, 1, 0), forward_flops(model, 0, 1)  # of a token of text, of a prefix
         self.trie: DeviceTrie | None = None
@@ -65,18 +74,44 @@ class Searcher:
             tokens = model.config.docid_tokens
             self.trie = UnconstrainedTrie(docids.trie, model.device, tokens, docids.vocabulary.end)
 
-    def search(self, queries: Sequence[Sequence[int]], beam: int, batch_size: int) -> list[Ranking]:
+    def search(
+        self,
+        queries: Sequence[Sequence[int]],
+        beam: int,
+        batch_size: int,
+        priors: Sequence[Prior] | None = None,
+    ) -> list[Ranking]:
         """The ranking of at most `beam` documents for each query, given as token ids, in batches of `batch_size`.
 
-        A ranking does not depend on the other queries of the batch: padding is masked everywhere.
+        With a prior for each query the search is planned: the documents of largest total, as `mixture` weighs them. A
+        ranking does not depend on the other queries of the batch: padding is masked everywhere.
+
+        Raises:
+            ValueError: there are priors, but not one for each query, or of a document that does not exist, or the
+                search is not constrained.
         """
+        if priors is not None:
+            self._check(priors, len(queries))
         self.model.eval()
         rankings: dict[int, Ranking] = {}
         for batch in length_batches(queries, batch_size):
             texts = [queries[number] for number in batch]
+            of_texts = None if priors is None else [priors[number] for number in batch]
             with threads_for(self._work(texts, beam)):
-                rankings |= zip(batch, self._search(texts, beam), strict=True)
+                rankings |= zip(batch, self._search(texts, beam, of_texts), strict=True)
         return [rankings[number] for number in range(len(queries))]
+
+    def _check(self, priors: Sequence[Prior], queries: int) -> None:
+        if not self.constrained:
+            raise ValueError("a search with priors follows docids that exist; it must be constrained")
+        if len(priors) != queries:
+            raise ValueError(f"there are {len(priors)} priors for {queries} queries")
+        documents = len(self.docids.codes)
+        for number, prior in enumerate(priors):
+            if len(prior.doc_index) and prior.doc_index[-1] >= documents:
+                raise ValueError(
+                    f"the prior of query {number} is of document {prior.doc_index[-1]}; the index has {documents}"
+                )
 
     def _work(self, queries: list[Sequence[int]], beam: int) -> float:
         """The FLOPs to search for a batch with full beams."""
@@ -84,32 +119,109 @@ class Searcher:
         prefixes = 1 if self.docids.is_atomic else self.docids.trie.prefixes(beam)
         return len(queries) * (max(map(len, queries)) * of_text + prefixes * of_prefix)
 
-    def _search(self, queries: list[Sequence[int]], beam: int) -> list[Ranking]:
+    def _search(self, queries: list[Sequence[int]], beam: int, priors: list[Prior] | None) -> list[Ranking]:
         length = max(map(len, queries))
         pad = self.model.config.pad_token_id
         ids = torch.tensor([[*query, *[pad] * (length - len(query))] for query in queries], device=self.model.device)
         lengths = torch.tensor([len(query) for query in queries], device=ids.device)
         mask = (torch.arange(length, device=ids.device) < lengths[:, None]).long()
         if self.trie is None:
-            documents, scores = top_documents(self.model, ids, mask, beam)
-            return [
-                Ranking(numbers, score, certified=len(numbers), is_docid=np.ones(len(numbers), dtype=bool))
-                for numbers, score in zip(documents.cpu().numpy(), scores.cpu().numpy(), strict=True)
-            ]
+            return self._search_atomic(ids, mask, beam, priors)
+        plan = None if priors is None else Plan.of(self.docids, priors, self.mixture, ids.device)
         if self.max_beam and self.constrained:
-            result = exact_search(self.model, self.trie, ids, mask, beam, CERTIFIED, self.max_beam)
+            result = exact_search(self.model, self.trie, ids, mask, beam, CERTIFIED, self.max_beam, plan)
         else:
-            result = beam_search(self.model, self.trie, ids, mask, beam)
+            result = beam_search(self.model, self.trie, ids, mask, beam, plan=plan)
+        if priors is not None and self.ranking == "leaf":
+            return self._mix_by_leaf(result, ids, mask, beam, priors)
         if self.ranking == "leaf":
             result = rank_by_leaf(self.model, result, ids, mask)
-        rows = zip(result.nodes.cpu().numpy(), result.scores.cpu().numpy(), result.dropped.tolist(), strict=True)
-        return [self._ranking(nodes, scores, dropped, beam) for nodes, scores, dropped in rows]
+        nodes, scores, log_probs = (each.cpu().numpy() for each in (result.nodes, result.scores, result.log_probs))
+        of_prior: Sequence[Prior | None] = priors or [None] * len(ids)
+        of_queries = zip(nodes, scores, log_probs, result.dropped.tolist(), of_prior, strict=True)
+        return [self._ranking(*of_query, beam) for of_query in of_queries]
 
-    def _ranking(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], dropped: float, beam: int) -> Ranking:
-        """The ranking of the leaves' documents; those that share a docid share its score and come in corpus order."""
-        nodes, scores = nodes[scores > -np.inf], scores[scores > -np.inf]
+    def _search_atomic(self, ids: Tensor, mask: Tensor, beam: int, priors: list[Prior] | None) -> list[Ranking]:
+        """The documents with the largest log-probabilities; with priors those of the largest totals, which are among
+        these or the priors' documents."""
+        others = None if priors is None else torch.from_numpy(_padded([prior.doc_index for prior in priors]))
+        documents, log_probs = top_documents(
+            self.model, ids, mask, beam, None if others is None else others.to(ids.device)
+        )
+        rows = zip(documents.cpu().numpy(), log_probs.cpu().numpy(), strict=True)
+        if priors is None:
+            return [
+                Ranking(numbers, each, each, len(numbers), np.ones(len(numbers), dtype=bool)) for numbers, each in rows
+            ]
+        return [self._mix(*row, prior, beam, certified_from=-np.inf) for row, prior in zip(rows, priors, strict=True)]
+
+    def _mix_by_leaf(
+        self, result: BeamResult, ids: Tensor, mask: Tensor, beam: int, priors: list[Prior]
+    ) -> list[Ranking]:
+        """The documents that the beam has found, and those of the prior, whose leaves are rows like others. What stands
+        for their log-probabilities is that among them alone, as no search reads all leaves."""
+        found = [
+            nodes[scores > -np.inf]
+            for nodes, scores in zip(result.nodes.cpu().numpy(), result.scores.cpu().numpy(), strict=True)
+        ]
+        leaf_of = self.docids.trie.leaf_of
+        leaves = [np.union1d(nodes, leaf_of[prior.doc_index]) for nodes, prior in zip(found, priors, strict=True)]
+        logits = leaf_logits(self.model, torch.from_numpy(_padded(leaves)).to(ids.device), ids, mask).cpu()
+        rankings = []
+        for nodes, row, prior in zip(leaves, logits, priors, strict=True):
+            documents, sizes = self.docids.trie.documents_of(nodes)
+            log_probs = row[: len(nodes)].log_softmax(0).numpy()
+            rankings.append(self._mix(documents, np.repeat(log_probs, sizes), prior, beam, certified_from=np.inf))
+        return rankings
+
+    def _ranking(
+        self,
+        nodes: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        log_probs: NDArray[np.float32],
+        dropped: float,
+        prior: Prior | None,
+        beam: int,
+    ) -> Ranking:
+        """The ranking of the leaves' documents; those that share a docid share its probability, and without a prior
+        come in corpus order."""
+        exist = scores > -np.inf
+        nodes, scores, log_probs = nodes[exist], scores[exist], log_probs[exist]
         is_docid = nodes >= 0
         documents, sizes = self.docids.trie.documents_of(nodes[is_docid])
-        score = np.repeat(scores[is_docid], sizes)[:beam]
-        certified = int((score >= dropped).sum()) if self.constrained else 0
-        return Ranking(documents[:beam], score, certified, is_docid)
+        score, log_prob = np.repeat(scores[is_docid], sizes), np.repeat(log_probs[is_docid], sizes)
+        if prior is None:
+            certified = int((scores >= dropped).sum()) if self.constrained else 0
+            return Ranking(documents[:beam], score[:beam], log_prob[:beam], certified, is_docid)
+        if len(nodes) == beam:  # docids worth as much as the last one may have been left out
+            dropped = max(dropped, float(scores[-1]))
+        return self._mix(documents, log_prob, prior, beam, dropped)
+
+    def _mix(
+        self,
+        documents: NDArray[np.int64],
+        log_prob: NDArray[np.float32],
+        prior: Prior,
+        beam: int,
+        certified_from: float,
+    ) -> Ranking:
+        """The ranking by total of some documents, repeated or not, and of the rest of the prior. No other document has
+        a larger total than `certified_from`."""
+        documents, first = np.unique(documents, return_index=True)
+        rest = np.setdiff1d(prior.doc_index, documents, assume_unique=True)
+        documents = np.concatenate([documents, rest])
+        log_prob = np.concatenate([log_prob[first], np.full(len(rest), -np.inf, dtype=np.float32)])
+        total = self.mixture.total(torch.from_numpy(log_prob), torch.from_numpy(prior.of_documents(documents))).numpy()
+        order = np.lexsort((documents, -total))[:beam]
+        order = order[total[order] > -np.inf]
+        is_certified = (total[order] >= certified_from) & (log_prob[order] > -np.inf)
+        certified = int(np.argmin(np.append(is_certified, False)))  # up to the first that is not
+        return Ranking(documents[order], total[order], log_prob[order], certified, np.ones(len(order), dtype=bool))
+
+
+def _padded(rows: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Rows of different lengths as one array, filled up with 0."""
+    padded = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    for row, numbers in zip(padded, rows, strict=True):
+        row[: len(numbers)] = numbers
+    return padded

@@ -1,0 +1,121 @@
+"""Priors: what the words of a query say of whole documents, and how that is mixed with what the index says.
+
+A prior is a score of at least 0 for a few documents of a query, the best of BM25; every other document has 0. The total
+of a document with the probability P and the prior s is log(P + epsilon) + weight * s. Epsilon keeps an index that is
+too sure of itself from outvoting any prior: one-hot labels leave P = 0 in effect for all documents but a few.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsi.config import SearchConfig
+from dsi.errors import DsiError
+from dsi.lexical.index_terms import Terms
+
+CHOICE = "prior.json"
+"""The file of the stage `prior` with the weight and the epsilon."""
+LUCENE = 1 / 2.2
+"""What makes scores of tantivy as large as those of Lucene, whose BM25 lacks the factor k1 + 1."""
+
+
+class Mixture(NamedTuple):
+    """How the probability of a document and its prior make its total."""
+
+    weight: float = 0.0
+    epsilon: float = 0.0
+
+    def total(self, log_probs: Tensor, priors: Tensor) -> Tensor:
+        """log(P + epsilon) + weight * prior, of tensors of the same shape."""
+        if self.epsilon:
+            log_probs = torch.logaddexp(log_probs, log_probs.new_tensor(self.epsilon).log())
+        return log_probs + self.weight * priors
+
+
+PLAIN = Mixture()
+"""The mixture that ranks by probability alone."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The documents of one query that have a score, and these scores.
+
+    Raises:
+        ValueError: a row number is negative or repeated, or a score is negative or not finite; it is named.
+    """
+
+    doc_index: NDArray[np.int64]
+    """The row numbers, (documents,), in increasing order."""
+    score: NDArray[np.float32]
+    """The scores, (documents,)."""
+
+    def __post_init__(self) -> None:
+        if len(self.doc_index) != len(self.score):
+            raise ValueError(f"a prior of {len(self.doc_index)} documents has {len(self.score)} scores")
+        if not (valid := np.isfinite(self.score) & (self.score >= 0)).all():
+            place = int(np.argmin(valid))
+            raise ValueError(f"the prior of document {self.doc_index[place]} is {self.score[place]}, not a number >= 0")
+        if len(self.doc_index) and (self.doc_index[0] < 0 or (np.diff(self.doc_index) <= 0).any()):
+            raise ValueError("the documents of a prior are not row numbers in increasing order")
+
+    @classmethod
+    def of(cls, scores: dict[int, float]) -> Self:
+        """The prior with these scores by doc_index.
+
+        >>> Prior.of({7: 1.5, 2: 3.0}).doc_index.tolist()
+        [2, 7]
+        """
+        documents = sorted(scores)
+        return cls(np.array(documents, dtype=np.int64), np.array([scores[d] for d in documents], dtype=np.float32))
+
+    def of_documents(self, doc_index: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """The score of each of these documents, 0 where it has none."""
+        if not len(self.doc_index):
+            return np.zeros(len(doc_index), dtype=np.float32)
+        place = np.minimum(np.searchsorted(self.doc_index, doc_index), len(self.doc_index) - 1)
+        return np.where(self.doc_index[place] == doc_index, self.score[place], np.float32(0))
+
+    def best(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The `count` documents with the largest scores and these scores, best first, ties in corpus order."""
+        order = np.lexsort((self.doc_index, -self.score))[:count]
+        return self.doc_index[order], self.score[order]
+
+
+NO_PRIOR = Prior(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+"""The prior of a query none of whose words occurs in the documents."""
+
+
+def lexical_priors(terms: Terms, texts: Sequence[str], documents: int) -> list[Prior]:
+    """The priors of texts: the BM25 scores of at most so many documents each, in Lucene's unit."""
+    priors = []
+    for doc_index, scores in zip(*terms.best(texts, documents), strict=True):
+        found = scores > 0
+        order = np.argsort(doc_index[found], kind="stable")
+        priors.append(Prior(doc_index[found][order].astype(np.int64), LUCENE * scores[found][order]))
+    return priors
+
+
+def read_mixture(prior_folder: Path, search: SearchConfig) -> Mixture:
+    """The weight and the epsilon of the configuration, where these are `auto` those that the stage `prior` chose.
+
+    Raises:
+        DsiError: they are `auto`, and the stage has chosen none.
+    """
+    chosen: dict[str, Any] = json.loads((prior_folder / CHOICE).read_text(encoding="utf-8"))
+    values = []
+    for key in ("weight", "epsilon"):
+        value = getattr(search, f"prior_{key}")
+        values.append(chosen[key] if value == "auto" else value)
+        if value == "auto" and chosen["prior"] != search.prior:
+            raise DsiError(
+                f"search.prior_{key}=auto: the run has chosen one for search.prior={chosen['prior']}, not for"
+                f" {search.prior}; give it a number, or run the experiment with this prior"
+            )
+    return Mixture(*values)
