@@ -43,6 +43,8 @@ DOCUMENT_BYTES, QUERY_BYTES, VECTOR_BYTES, RANKING_BYTES = 500.0, 15.0, 1500.0, 
 """The bytes on disk of a document, of a synthetic query, of a vector and of the ranking of a query."""
 POSTINGS_BYTES, LABEL_BYTES = 100.0, 6.0
 """The bytes on disk of a document's postings, and of one document of a teacher's label."""
+TUNING_SECONDS = 20.0
+"""The time to measure all weights of a prior on the dev queries."""
 TOKENIZER_BYTES = 7100.0
 """The bytes of memory of a document while a tokenizer is trained."""
 RATES = {
@@ -283,6 +285,11 @@ def _lexical(scale: Scale) -> Cost:
     return Cost(scale.documents * RATES["index_terms"], BASE_MEMORY, scale.documents * POSTINGS_BYTES)
 
 
+def _lexical_doc2query(scale: Scale) -> Cost:
+    postings = scale.documents * POSTINGS_BYTES + scale.pairs * QUERY_BYTES
+    return Cost((scale.documents + scale.pairs / 10) * RATES["index_terms"], BASE_MEMORY, postings)
+
+
 def _teacher(scale: Scale) -> Cost:
     keys = scale.config.teacher
     rates = {"bm25": RATES["teach_bm25"], "run": RATES["teach_run"]}
@@ -306,11 +313,23 @@ def _model(scale: Scale) -> Cost:
     return Cost(seconds + scale.pairs * RATES["write_pair"], memory + logits, disk + 2 * scale.pairs * BYTES_PER_PAIR)
 
 
+def _prior(scale: Scale) -> Cost:
+    searches = 2 * UNKNOWN_QUERIES  # no more queries decide
+    seconds = START_SECONDS + searches * _query_seconds(scale, beam=10) + TUNING_SECONDS
+    return Cost(seconds, BASE_MEMORY + 4.0 * scale.sizes.parameters, 1e5)
+
+
 def _search(scale: Scale) -> Cost:
-    prefixes = 1 + (scale.sizes.docid_length - 1) * scale.config.search.beam
-    flops = scale.sizes.forward_flops(QUERY_TOKENS, prefixes)
+    systems = 1 if scale.config.search.prior == "none" else 2
+    seconds = systems * (2 * START_SECONDS + scale.queries * _query_seconds(scale, scale.config.search.beam))
     memory = BASE_MEMORY + 4.0 * scale.sizes.parameters
-    return Cost(2 * START_SECONDS + scale.seconds(scale.queries * flops), memory, scale.queries * RANKING_BYTES)
+    return Cost(seconds, memory, 2 * systems * scale.queries * RANKING_BYTES)
+
+
+def _query_seconds(scale: Scale, beam: int) -> float:
+    """The time of a query; what a prior adds is little beside it."""
+    prefixes = 1 + (scale.sizes.docid_length - 1) * beam
+    return scale.seconds(scale.sizes.forward_flops(QUERY_TOKENS, prefixes))
 
 
 def _encoder(scale: Scale) -> Cost:
@@ -330,7 +349,7 @@ def _baselines(scale: Scale) -> Cost:
 
 
 def _evaluation(scale: Scale) -> Cost:
-    systems = 1 + len(scale.config.baselines.systems)
+    systems = len(scale.config.baselines.systems) + (1 if scale.config.search.prior == "none" else 4)
     return Cost(START_SECONDS + scale.queries * systems * RATES["evaluate"], BASE_MEMORY, 1e6)
 
 
@@ -346,8 +365,10 @@ _COSTS = {
     "embeddings": _embeddings,
     "docids": _docids,
     "lexical": _lexical,
+    "lexical_doc2query": _lexical_doc2query,
     "teacher": _teacher,
     "model": _model,
+    "prior": _prior,
     "search": _search,
     "encoder": _encoder,
     "baselines": _baselines,

@@ -65,6 +65,14 @@ def _asks_teacher_with_its_own_vectors(config: Config) -> bool:
     return _runs("teacher")(config) and has_vectors and not _teacher_vectors_are_the_embeddings(config)
 
 
+def _has_prior(config: Config) -> bool:
+    return config.search.prior != "none"
+
+
+def _prior_is(prior: str) -> Condition:
+    return lambda config: config.search.prior == prior
+
+
 def _runs_bm25(config: Config) -> bool:
     return _runs("bm25")(config) or _runs("bm25_doc2query")(config)
 
@@ -187,7 +195,16 @@ _TABLE = (
         "index the words of the documents",
         sections=("corpus.language",),
         inputs=("corpus",),
-        asked=_teacher_reads_words,
+        asked=lambda config: _teacher_reads_words(config) or config.search.prior == "bm25",
+    ),
+    Stage(
+        "lexical_doc2query",
+        "index_expanded_terms",
+        "dsi.lexical.index_terms",
+        "index the words of the documents and of their synthetic queries",
+        sections=("corpus.language",),
+        inputs=("corpus", "doc2query"),
+        asked=_prior_is("bm25_doc2query"),
     ),
     Stage(
         "teacher",
@@ -211,13 +228,27 @@ _TABLE = (
         launchable=True,
     ),
     Stage(
+        "prior",
+        "tune_prior",
+        "dsi.tuning.prior",
+        "choose on dev queries how much the words count beside the model",
+        sections=(
+            *(f"search.{key}" for key in ("prior", "prior_documents", "prior_weight", "prior_epsilon", "ranking")),
+            "training.tasks.labelled",
+        ),
+        inputs=("corpus", "tokenizer", "docids", "lexical", "lexical_doc2query", "model"),
+        only_if={"lexical": _prior_is("bm25")},
+        asked=_has_prior,
+    ),
+    Stage(
         "search",
         "search",
         "dsi.search.search",
         "answer the evaluation queries",
         sections=("search", "evaluation.split"),
-        inputs=("corpus", "tokenizer", "docids", "model"),
-        version=3,
+        inputs=("corpus", "tokenizer", "docids", "model", "lexical", "lexical_doc2query", "prior"),
+        only_if={"lexical": _prior_is("bm25")},
+        version=4,
     ),
     Stage(
         "encoder",
@@ -270,8 +301,9 @@ _TABLE = (
         "write the tables",
         sections=("report", *(f"teacher.{key}" for key in STATED_OF_TEACHER)),
         inputs=(
-            *("corpus", "tokenizer", "generator", "doc2query", "embeddings", "docids", "lexical", "teacher"),
-            *("model", "search", "encoder", "baselines", "evaluation"),
+            *("corpus", "tokenizer", "generator", "doc2query", "embeddings", "docids"),
+            *("lexical", "lexical_doc2query", "teacher", "model", "prior", "search"),
+            *("encoder", "baselines", "evaluation"),
         ),
         only_if={f"teacher.{key}": _has_teacher for key in STATED_OF_TEACHER},
         version=8,

@@ -28,6 +28,7 @@ from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.index.index import STAGES, load
 from dsi.report.tables import text_table
+from dsi.search.run_files import DSI
 from dsi.search.search import search
 
 THREADS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
@@ -42,7 +43,7 @@ LATENCY = """
 import json, sys, time
 {imports}
 from dsi.runtime.latency import milliseconds
-index, texts = dsi.load(sys.argv[1]), json.load(sys.stdin)
+index, texts = dsi.load(sys.argv[1], prior="none"), json.load(sys.stdin)
 start = time.perf_counter()
 while time.perf_counter() - start < 2:
     index.search(texts[0])
@@ -53,7 +54,7 @@ import json, sys
 import dsi
 from dsi.runtime import threads
 from dsi.runtime.latency import milliseconds
-index, texts = dsi.load(sys.argv[1], batch_size=10_000), json.load(sys.stdin)
+index, texts = dsi.load(sys.argv[1], prior="none", batch_size=10_000), json.load(sys.stdin)
 rows = []
 for size in (1, 2, 4, 8, 16, 32):
     batch, times = texts[:size], {0: [], float("inf"): []}
@@ -82,14 +83,16 @@ def main() -> None:
     if manifest is None:
         raise DsiError(f"{options.run}: no finished stage search there")
     split = manifest["counts"]["split"]
-    config = load(options.run).config.model_copy(update={"error_queries": 0, "latency_queries": QUERIES})
+    config = load(options.run).config.model_copy(
+        update={"prior": "none", "error_queries": 0, "latency_queries": QUERIES}
+    )
     texts = [query.text for query in Corpus(options.run / "corpus").queries(split)[:QUERIES]]
     folders = {f"{stage}_folder": options.run / stage for stage in STAGES}
 
     def command_line() -> float:
         with tempfile.TemporaryDirectory() as folder:
             counts = search(Path(folder), search=config, split=split, **folders)
-        p50: float = counts["latency_ms"]["p50"]
+        p50: float = counts["systems"][DSI]["latency_ms"]["p50"]
         return p50
 
     def python(script: str) -> Any:

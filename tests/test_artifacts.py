@@ -95,7 +95,9 @@ def test_a_change_repeats_what_depends_on_it_and_nothing_else() -> None:
         "generator",
         "embeddings",
         "lexical",
+        "lexical_doc2query",
         "teacher",
+        "prior",
         "encoder",
     }  # nobody asks for these
 
@@ -106,6 +108,7 @@ EVERY_STAGE: dict[str, Any] = {
     "embeddings": {"kind": "document_states"},
     "docids": {"kind": "semantic"},
     "training": {"labels": "teacher"},
+    "search": {"prior": "bm25_doc2query"},
     "baselines": {"systems": ["bm25", "bm25_doc2query", "dual_encoder"]},
 }
 CHANGES: dict[str, dict[str, Any]] = {
@@ -117,6 +120,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "docids": {"docids": {"seed": 1}},
     "teacher": {"teacher": {"documents": 9}},
     "model": {"training": {"seed": 1}},
+    "prior": {"search": {"prior_documents": 9}},
     "search": {"search": {"batch_size": 1}},
     "encoder": {"encoder": {"seed": 1}},
     "baselines": {"baselines": {"depth": 1}},
@@ -125,7 +129,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("changed", [stage for stage in STAGES if stage != "lexical"])  # which has no key of its own
+@pytest.mark.parametrize("changed", CHANGES)  # lexical and lexical_doc2query have no key of their own
 def test_every_stage_is_followed_by_those_that_read_it(changed: str) -> None:
     run = Run(Config.model_validate(EVERY_STAGE), "x")
     following = {changed}
@@ -152,7 +156,10 @@ def test_the_makefile_follows_the_table() -> None:
 
 
 def test_an_index_is_what_search_reads() -> None:
-    assert STAGES["search"].inputs == index.STAGES
+    for prior in ("none", "bm25", "bm25_doc2query"):
+        config = Config.model_validate({"search": {"prior": prior}})
+        read = {stage.name for stage in Run(config, "x").reads(STAGES["search"])}
+        assert read == {*index.stages(config.search)}
 
 
 def test_folders_of_another_format_are_made_again_or_refused(tmp_path: Path) -> None:

@@ -96,7 +96,9 @@ def test_another_docid_kind_shares_the_earlier_stages(project: Path, kind: str) 
         "corpus",
         "tokenizer",
         "lexical",
+        "lexical_doc2query",
         "teacher",
+        "prior",
         "generator",
         "encoder",
         "doc2query",
@@ -141,7 +143,7 @@ def test_latency_and_memory_are_measured_in_a_process_of_their_own(project: Path
     search, baselines = (read_manifest(project / "runs/measured" / stage) for stage in ("search", "baselines"))
     assert search is not None
     assert baselines is not None
-    for cost in (search["counts"], baselines["counts"]["bm25"]):
+    for cost in (search["counts"]["systems"]["dsi"], baselines["counts"]["bm25"]):
         assert 0 < cost["latency_ms"]["p50"] <= cost["latency_ms"]["p95"]
         assert 50e6 < cost["anonymous_bytes"] < cost["resident_bytes"] < 5e9
     lines = (project / "runs/measured/search/dsi.latency.tsv").read_text().splitlines()

@@ -364,7 +364,7 @@ def test_a_recipe_is_short_and_says_which_files_to_write() -> None:
 
 def test_source(project: Path) -> None:
     assert counts(project, "corpus")["documents"] == DOCUMENTS
-    assert counts(project, "search")["queries"] == 6
+    assert counts(project, "search")["systems"]["dsi"]["queries"] == 6  # type: ignore[index]
 
 
 def test_kind_of_docids(project: Path) -> None:

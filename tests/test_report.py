@@ -23,6 +23,8 @@ METRICS: dict[str, Any] = {
         "dsi": {"RR@10": 0.3216, "R@100": 0.9871},
         "bm25": {"RR@10": 0.8202, "R@100": 0.9704},
     },
+    "main": "dsi",
+    "baselines": ["bm25"],
     "queries": 1590,
     "documents": 36594,
     "split": "dev",
@@ -48,7 +50,11 @@ COUNTS: dict[str, dict[str, Any]] = {
     },
     "docids": {"kind": "atomic"},
     "model": {"parameters": 18_100_000, "training_seconds": 300.0, "training_flops": 2.5e12},
-    "search": {"flops_per_query": 1.2e7, "queries_per_second": 123.4, "latency_ms": {"p50": 8.05, "p95": 9.15}},
+    "search": {
+        "systems": {
+            "dsi": {"flops_per_query": 1.2e7, "queries_per_second": 123.4, "latency_ms": {"p50": 8.05, "p95": 9.15}}
+        }
+    },
     "baselines": {
         "bm25": {
             "latency_ms": {"p50": 1.75, "p95": 4.25},
@@ -96,7 +102,7 @@ def make_stages(root: Path, counts: dict[str, dict[str, Any]], metrics: dict[str
     write_rows(corpus / f"queries.{split}.arrow", Query, [Query(*query) for query in QUERIES.items()])
     write_rows(corpus / f"qrels.{split}.arrow", Qrel, [Qrel("q1", "D1", 1), Qrel("q2", "D3", 1), Qrel("q2", "D0", 0)])
     for system in metrics["systems"]:
-        folder = folders["search" if system == "dsi" else "baselines"]
+        folder = folders["baselines" if system in metrics["baselines"] else "search"]
         write_run(folder / f"{system}.run", system, [("q1", [("D2", 2.0), ("D1", 1.0)])])
     return folders
 
@@ -157,23 +163,28 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
     assert "| 3100 | 325.5 | 5.9 | 0.9 |" in training
 
 
+def searched(of_dsi: dict[str, Any]) -> dict[str, Any]:
+    return {"systems": {"dsi": of_dsi}}
+
+
 def test_what_search_says_about_itself(tmp_path: Path) -> None:
     beams = {"10": {"beam": 10, "missed_first": 0.125, "missed_ten": 0.31, "own_certificate": 0.5}}
     search = {"certified_ten": 0.75, "search_errors": {"queries": 1000, "certified": 0.99, "beams": beams}}
     (tmp_path / "constrained").mkdir()
-    _, text = make_report(tmp_path, **make_stages(tmp_path / "constrained", COUNTS | {"search": search}))
-    assert "For 75.0% of the queries" in text
+    _, text = make_report(tmp_path, **make_stages(tmp_path / "constrained", COUNTS | {"search": searched(search)}))
+    assert "For 75.0% of the queries the first ten documents of dsi are certified" in text
     assert "over 99.0% of 1,000 queries" in text
     assert "| 10 | 12.5% | 31.0% | 50.0% |" in text.splitlines()
     (tmp_path / "free").mkdir()
     free = {"invalid_docids": 0.051, "invalid_first": 0.002}
-    _, text = make_report(tmp_path, **make_stages(tmp_path / "free", COUNTS | {"search": free}))
+    _, text = make_report(tmp_path, **make_stages(tmp_path / "free", COUNTS | {"search": searched(free)}))
     assert "5.1% of its results, and 0.2% of the first ones, are docids that do not exist." in text
 
 
 def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
-    bare: dict[str, dict[str, Any]] = {stage: {} for stage in COUNTS}
+    bare: dict[str, dict[str, Any]] = {stage: {} for stage in COUNTS} | {"search": searched({})}
     alone = {
+        "baselines": [],
         "systems": {"dsi": METRICS["systems"]["dsi"]},
         "baseline": "dsi",
         "comparisons": {"RR@10": {}},
@@ -216,7 +227,35 @@ def test_an_unfinished_stage_is_an_error(tmp_path: Path) -> None:
 )
 def test_headline(dsi: float, others: dict[str, float], answer: str) -> None:
     systems = {"dsi": dsi, **others}
-    assert headline({"systems": {name: {"RR@10": value} for name, value in systems.items()}}) == answer
+    means = {name: {"RR@10": value} for name, value in systems.items()}
+    assert headline({"systems": means, "main": "dsi", "baselines": list(others)}) == answer
+
+
+def test_the_main_system_is_the_planned_one(tmp_path: Path) -> None:
+    values = {"dsi": 0.5, "dsi+bm25": 0.625, "linear": 0.65, "rrf": 0.6, "bm25": 0.5}
+    metrics = METRICS | {
+        "systems": {name: {"RR@10": value, "R@100": 0.9} for name, value in values.items()},
+        "intervals": {name: {"RR@10": [0.4, 0.7], "R@100": [0.9, 1.0]} for name in values},
+        "main": "dsi+bm25",
+        "breakdowns": {},
+    }
+    planned = {"prior": {"weight": 0.5, "epsilon": 0.01, "documents": 1000}, "queries_without_prior": 3}
+    choice = {"prior": "bm25", "linear_weight": 1.5, "pairs": 65, "queries": 1000, "split": "dev"}
+    counts = COUNTS | {
+        "search": {"systems": {"dsi": {}, "dsi+bm25": {**planned, "certified_ten": 0.875}}},
+        "prior": {**choice, "measure": "RR@10", "value": 0.63},
+    }
+    _, text = make_report(tmp_path, **make_stages(tmp_path, counts, metrics))
+    assert text.startswith("# dsi+bm25 beats bm25: RR@10 0.625 against 0.500, dsi+bm25 at 125% of bm25.\n")
+    assert (
+        "dsi+bm25 is planned: it ranks documents by log(P + 0.01) + 0.5 * prior, the best of 65 on 1,000 dev queries"
+        " (RR@10 0.630 there). The prior is the score of bm25 (k1=1.2, b=0.75) for the 1,000 best documents of a query;"
+        " 3 queries have no word that occurs, and are searched without."
+    ) in text
+    assert "(weight 1.5, chosen likewise)" in text
+    assert "For 87.5% of the queries the first ten documents of dsi+bm25 are certified to be the ten of the" in text
+    assert "| dsi+bm25 | 18.1M | 5 min 0 s |" in text
+    assert "On RR@10, dsi+bm25 is better than bm25 for 120 queries" in text
 
 
 def test_quantities() -> None:

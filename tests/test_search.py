@@ -128,7 +128,7 @@ def test_search_errors_against_brute_force(tmp_path: Path) -> None:
     docids = write(tmp_path, "naive", variable_docids(300, 7, seed=5), 7)
     model = random_model(7, docids.vocabulary.length, seed=5)
     queries = random_queries(10, seed=5)
-    errors, certified = search_errors(model, docids, queries, max_beam=300, batch_size=5)
+    errors, certified = search_errors(Searcher(model, docids), queries, max_beam=300, batch_size=5)
     assert certified == 1
     best = [np.argsort(-brute_force(model, query, docids)) for query in queries]
     assert [of_beam.beam for of_beam in errors] == [1, 10, 40, 100]

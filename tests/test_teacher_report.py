@@ -111,7 +111,7 @@ def test_the_cost_of_the_teacher_stands_beside_training(finished: Path) -> None:
         assert (row["teacher"], row["teacher memory"]) == expected
     index_bytes = (read_manifest(finished / "lexical") or {})["counts"]["index_bytes"]
     assert table["teacher"]["bytes a document"] == f"{index_bytes / 60:.0f} B"
-    search = (read_manifest(finished / "search") or {})["counts"]
+    search = (read_manifest(finished / "search") or {})["counts"]["systems"]["dsi"]
     assert table["dsi (distilled)"]["bytes a document"] == f"{search['index_bytes'] / 60:.0f} B"
 
 

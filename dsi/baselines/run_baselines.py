@@ -8,9 +8,7 @@ dual_encoder       the dual encoder that was trained on the run's own synthetic 
 teacher            the teacher whose labels the index or the dual encoder has learnt from
 """
 
-from collections.abc import Iterator
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from dsi.baselines.teacher import ask_teacher
 from dsi.baselines.tuning import Tuning
 from dsi.config import BaselinesConfig, TeacherConfig
 from dsi.corpus.store import Corpus
-from dsi.doc2query.shards import read_shards
+from dsi.doc2query.expanded import contents
 from dsi.embeddings.sentence_encoder import sentence_encoder
 from dsi.search.answering import Questions
 
@@ -92,19 +90,3 @@ def _vectors_of_dense(
     # a teacher without vectors in its own folder searches these
     model = teacher.retriever_model if teacher is not None and teacher_folder is None else None
     return embeddings_folder if model in (None, baselines.dense_model) else None
-
-
-def contents(corpus: Corpus, doc2query_folder: Path | None) -> Iterator[tuple[str, str]]:
-    """The doc_id and text of every document, with its synthetic queries appended if their folder is given."""
-    if doc2query_folder is None:
-        yield from ((document.doc_id, document.content()) for document in corpus)
-        return
-    pairs = (pair for chunk, texts in read_shards(doc2query_folder) for pair in zip(chunk.tolist(), texts, strict=True))
-    by_document = groupby(pairs, key=lambda pair: pair[0])
-    number, queries = next(by_document, (-1, iter(())))
-    for doc_index, document in enumerate(corpus):
-        text = document.content()
-        if number == doc_index:
-            text = " ".join([text, *(query for _, query in queries)])
-            number, queries = next(by_document, (-1, iter(())))
-        yield document.doc_id, text

@@ -90,7 +90,8 @@ class Config(Section):
             )
 
     def _evaluation_faults(self) -> Iterator[str]:
-        systems = ["dsi", *self.baselines.systems]
+        prior = self.search.prior
+        systems = ["dsi", *([f"dsi+{prior}", "rrf", "linear"] if prior != "none" else []), *self.baselines.systems]
         if self.evaluation.baseline is not None and self.evaluation.baseline not in systems:
             yield f"evaluation.baseline={self.evaluation.baseline} is not run; there are: {', '.join(systems)}"
         if self.evaluation.measures != EvaluationConfig().measures:

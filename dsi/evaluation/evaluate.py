@@ -13,10 +13,7 @@ from dsi.evaluation.breakdown import by_kind, kinds
 from dsi.evaluation.measures import check_judgements, parse_measures, score_queries
 from dsi.evaluation.significance import compare_all, interval
 from dsi.runtime.tsv import write_tsv
-from dsi.search.run_files import read_run
-
-DSI = "dsi"
-"""The name of the index among the systems."""
+from dsi.search.run_files import DSI, PLANNED, read_run
 
 
 def evaluate(
@@ -31,7 +28,8 @@ def evaluate(
     """Write `metrics.json` (means over all judged queries, their intervals, comparisons with a baseline, and the first
     measure by kinds of queries) and `per_query.tsv` (query_id, system, measures).
 
-    The systems are `dsi.run` in `search_folder` and every `SYSTEM.run` in `baselines_folder`.
+    The systems are those of `search_folder`, `dsi.run` first, and then those of `baselines_folder`. The main one, which
+    the report is about, is the index with its prior if it has one.
 
     Returns:
         The means by system and measure, the number of judged queries and of documents, and the split;
@@ -46,7 +44,10 @@ def evaluate(
     split = corpus.evaluation_split(evaluation.split)
     qrels = corpus.qrels(split)
     check_judgements(measures, qrels, split)
-    runs = {DSI: search_folder / "dsi.run"} | {path.stem: path for path in sorted(baselines_folder.glob("*.run"))}
+    searched = sorted(search_folder.glob("*.run"), key=lambda path: (not path.stem.startswith(DSI), path.stem))
+    baselines = sorted(baselines_folder.glob("*.run"))
+    runs = {path.stem: path for path in (*searched, *baselines)}
+    main = next((system for system in runs if system.startswith(PLANNED)), DSI)
     if evaluation.baseline not in (None, *runs):
         raise DsiError(f"evaluation.baseline: {evaluation.baseline!r} was not run; there are: {', '.join(runs)}")
     means, values = {}, {}
@@ -55,14 +56,14 @@ def evaluate(
     queries = list(values[DSI])
     rows = ([query, system, *values[system][query].values()] for query in queries for system in runs)
     write_tsv(out_folder / "per_query.tsv", ["query_id", "system", *measures], rows)
-    baseline = evaluation.baseline or next((system for system in runs if system != DSI), DSI)
+    baseline = evaluation.baseline or next((path.stem for path in baselines), DSI)
     by_measure = {
         measure: {system: np.array([values[system][query][measure] for query in queries]) for system in runs}
         for measure in measures
     }
     first = next(iter(measures))
     first_values = {system: dict(zip(queries, by_measure[first][system].tolist(), strict=True)) for system in runs}
-    difference = by_measure[first][DSI] - by_measure[first][baseline]
+    difference = by_measure[first][main] - by_measure[first][baseline]
     intervals = {system: {measure: interval(by_measure[measure][system]) for measure in measures} for system in runs}
     breakdowns = kinds(corpus, split, doc2query_folder)
     counts: dict[str, Any] = {"queries": len(queries), "documents": len(corpus), "split": split}
@@ -71,6 +72,8 @@ def evaluate(
         counts["queries_without_relevant"] = len(queries) - len(answerable)
     metrics = {
         "systems": means,
+        "main": main,
+        "baselines": [path.stem for path in baselines],
         "intervals": intervals,
         "baseline": baseline,
         "comparisons": {measure: compare_all(systems, baseline) for measure, systems in by_measure.items()},

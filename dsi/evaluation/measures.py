@@ -19,6 +19,9 @@ from dsi.evaluation.measure_names import LARGEST_GAIN, parse
 Measures = dict[str, Any]
 """The measures of ir-measures, by name as the user spells it."""
 
+DEV_MEASURE = "RR@10"
+"""The measure on dev queries that chooses among checkpoints and rounds, and the weight of a prior."""
+
 OWN: Measures = {}
 """The measures that ir-measures lacks, each made of a function by `ir_measures.define_byquery`."""
 

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Integral
@@ -27,7 +27,8 @@ class Hit:
     rank: int
     doc_id: str
     score: float
-    """The log-probability of the document's docid given the query, at most 0; with ranking leaf, its leaf's logit."""
+    """The log-probability of the document's docid given the query, at most 0; with ranking leaf, its leaf's logit. With
+    a prior the total: log(P + epsilon) + weight * prior."""
     title: str
     text: str
 
@@ -40,6 +41,8 @@ class Hit:
 class Index:
     """Searches a corpus with a trained model, both read from stage folders, as `search` says.
 
+    The last two folders are those of a prior, as for `TextSearcher`.
+
     Raises:
         DsiError: the device cannot compute in the configured precision, or the head cannot be searched as configured.
     """
@@ -51,14 +54,32 @@ class Index:
         docids_folder: Path,
         model_folder: Path,
         search: SearchConfig | None = None,
+        prior_folder: Path | None = None,
+        terms_folder: Path | None = None,
     ) -> None:
         self.corpus = Corpus(corpus_folder)
-        self.searcher = TextSearcher(tokenizer_folder, docids_folder, model_folder, search or SearchConfig())
+        self.searcher = TextSearcher(
+            tokenizer_folder, docids_folder, model_folder, search or SearchConfig(), prior_folder, terms_folder
+        )
 
     @property
     def config(self) -> SearchConfig:
         """How the index searches by default."""
         return self.searcher.config
+
+    @property
+    def ranking(self) -> str:
+        """How the index ranks documents, in words."""
+        ranking = {"path": "by the probability P of their docids", "leaf": "by the logits of their leaves"}
+        if self.config.prior == "none":
+            return f"documents are ranked {ranking[self.config.ranking]}"
+        weight, epsilon = self.searcher.searcher.mixture
+        return f"documents are ranked by log(P + {epsilon:g}) + {weight:g} * {self.config.prior}"
+
+    def has_prior(self, text: str) -> bool:
+        """Whether the prior knows a word of the text; also True for an index without a prior, which needs none."""
+        priors = self.searcher.priors([text])
+        return priors is None or len(priors[0].doc_index) > 0
 
     @overload
     def search(self, texts: str, k: int = 10, beam: int | None = None) -> list[Hit]: ...  # type: ignore[overload-overlap]
@@ -85,7 +106,8 @@ class Index:
         _check(queries)
         encoded = self.searcher.encode(queries) if queries else []
         asked = [number for number, token_ids in enumerate(encoded) if token_ids != self.searcher.blank]
-        rankings = self.searcher.rank([encoded[number] for number in asked], beam)
+        priors = self.searcher.priors([queries[number] for number in asked])
+        rankings = self.searcher.rank([encoded[number] for number in asked], beam, priors)
         hits: list[list[Hit]] = [[] for _ in queries]
         for number, ranking in zip(asked, rankings, strict=True):
             hits[number] = self._hits(ranking, k)
@@ -125,6 +147,13 @@ def _above_0(name: str, value: int) -> int:
 
 STAGES = ("corpus", "tokenizer", "docids", "model")
 """The stages whose folders an index needs, beside the section `search` of the configuration."""
+TERMS = {"bm25": "lexical", "bm25_doc2query": "lexical_doc2query"}
+"""The stage that each prior is read from; with the stage `prior` it is needed too."""
+
+
+def stages(search: SearchConfig) -> list[str]:
+    """The stages whose folders an index needs that searches so."""
+    return [*STAGES, *(["prior", TERMS[search.prior]] if search.prior in TERMS else [])]
 
 
 def load(run: str | Path, **search: Any) -> Index:
@@ -137,8 +166,10 @@ def load(run: str | Path, **search: Any) -> Index:
         DsiError: the run has no finished model or was made by another version, or there is no such key or value.
     """
     folder = Path(run)
-    corpus, tokenizer, docids, model = _folders(folder)
-    return Index(corpus, tokenizer, docids, model, read_part(folder / CONFIG, "search", SearchConfig, search))
+    _folders(folder, STAGES)  # told before a configuration is looked for where there is no run
+    config = read_part(folder / CONFIG, "search", SearchConfig, search)
+    corpus, tokenizer, docids, model, *of_prior = _folders(folder, stages(config))
+    return Index(corpus, tokenizer, docids, model, config, *of_prior)
 
 
 def export(run_folder: Path, folder: Path) -> None:
@@ -150,24 +181,30 @@ def export(run_folder: Path, folder: Path) -> None:
     check_path(folder)
     if folder.exists():
         raise DsiError(f"{folder} exists already; name a new folder")
-    folders = _folders(run_folder)
+    _folders(run_folder, STAGES)
+    search = read_part(run_folder / CONFIG, "search", SearchConfig)
+    folders = _folders(run_folder, stages(search))
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for source in folders:
         shutil.copytree(source, partial / source.name)
-    search = read_part(run_folder / CONFIG, "search", SearchConfig)
     (partial / CONFIG).write_text(f"search:\n{describe(SearchConfig, search, '  ')}\n", encoding="utf-8")
     partial.rename(folder)
 
 
-def _folders(run_folder: Path) -> list[Path]:
-    """The folders of STAGES in a run; DsiError if one is not finished, or they are not of one run."""
+def _folders(run_folder: Path, stages: Sequence[str]) -> list[Path]:
+    """The folders of these stages in a run; DsiError if one is not finished, or they are not of one run."""
     check_path(run_folder)
     if not run_folder.is_dir():
         raise DsiError(f"{run_folder}: there is no such folder; name that of a run, e.g. runs/demo")
     made: dict[str, str] = {}
-    for stage in STAGES:
+    for stage in stages:
         manifest = read_manifest(run_folder / stage)
+        if stage not in STAGES and (manifest is None or not manifest["counts"]):
+            raise DsiError(
+                f"{run_folder / stage}: the run was made without this prior; search with prior=none, or make the run"
+                " with search.prior"
+            )
         if manifest is None:
             raise DsiError(f"{run_folder / stage}: no finished stage {stage} there; is {run_folder} a run?")
         check_files(run_folder / stage)
@@ -178,4 +215,4 @@ def _folders(run_folder: Path) -> list[Path]:
                     f"{run_folder}: its {stage} was not made from its {upstream}; copy all stages of one run, or make"
                     " them with `dsi run`"
                 )
-    return [run_folder / stage for stage in STAGES]
+    return [run_folder / stage for stage in stages]

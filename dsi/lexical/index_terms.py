@@ -1,4 +1,5 @@
-"""The stage `lexical`: the postings of the documents' terms, by tantivy, and BM25 over them.
+"""The stages `lexical` and `lexical_doc2query`: the postings of the documents' terms, the second with those of their
+synthetic queries, by tantivy, and BM25 over them.
 
 BM25 is Lucene's but for three things: k1 and b are 1.2 and .75, which tantivy does not let one choose; all scores are
 k1 + 1 = 2.2 times as large; and stems and stop words are others (see `analysis`). Both round lengths above 40 terms.
@@ -9,7 +10,7 @@ language.json    the language by which texts are cut into terms
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from dsi.artifacts import write_json
 from dsi.corpus.store import Corpus
+from dsi.doc2query.expanded import contents
 from dsi.lexical.analysis import analyzer, terms_of, words_between_blanks
 from dsi.runtime.progress import progress
 
@@ -33,9 +35,23 @@ def index_terms(out_folder: Path, *, language: str, corpus_folder: Path) -> dict
     """Write the postings of all documents; an interrupted start begins anew (a million documents take a minute).
 
     Returns:
-        documents, different terms and bytes.
+        documents, language and bytes.
     """
-    corpus, folder = Corpus(corpus_folder), out_folder / POSTINGS
+    corpus = Corpus(corpus_folder)
+    return _write(out_folder, language, corpus.contents(), len(corpus))
+
+
+def index_expanded_terms(
+    out_folder: Path, *, language: str, corpus_folder: Path, doc2query_folder: Path
+) -> dict[str, Any]:
+    """Write the postings of all documents with their synthetic queries, as `index_terms` does those of documents."""
+    corpus = Corpus(corpus_folder)
+    texts = (text for _, text in contents(corpus, doc2query_folder))
+    return _write(out_folder, language, texts, len(corpus))
+
+
+def _write(out_folder: Path, language: str, texts: Iterable[str], documents: int) -> dict[str, Any]:
+    folder = out_folder / POSTINGS
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     schema = tantivy.SchemaBuilder()
@@ -44,7 +60,7 @@ def index_terms(out_folder: Path, *, language: str, corpus_folder: Path) -> dict
     index = tantivy.Index(schema.build(), path=str(folder))
     index.register_tokenizer(ANALYZER, analyzer(language))
     writer = index.writer(heap_size=HEAP_BYTES, num_threads=1)  # so that the same documents give the same segments
-    for doc_index, content in enumerate(progress(corpus.contents(), "index terms", total=len(corpus))):
+    for doc_index, content in enumerate(progress(texts, "index terms", total=documents)):
         document = tantivy.Document()
         document.add_text("terms", words_between_blanks(content, language))
         document.add_unsigned("doc_index", doc_index)
@@ -53,11 +69,11 @@ def index_terms(out_folder: Path, *, language: str, corpus_folder: Path) -> dict
     writer.wait_merging_threads()
     write_json(out_folder / LANGUAGE, language)
     size = sum(file.stat().st_size for file in folder.iterdir())
-    return {"documents": len(corpus), "language": language, "index_bytes": size}
+    return {"documents": documents, "language": language, "index_bytes": size}
 
 
 class Terms:
-    """Read access to the stage folder `lexical`: the documents that have the words of a query, ranked by BM25."""
+    """Read access to the folder of either stage: the documents that have the words of a query, ranked by BM25."""
 
     def __init__(self, folder: Path) -> None:
         self.language: str = json.loads((folder / LANGUAGE).read_text(encoding="utf-8"))

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from dsi.evaluation.evaluate import DSI
 from dsi.report.quantities import count, decimal
 from dsi.report.tables import markdown_table
+from dsi.search.run_files import DSI
 
 TITLES = {
     "training": "By whether a training query has one of its documents",
@@ -18,10 +18,10 @@ def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> 
     """The queries won and lost against the baseline, and one table per breakdown, as lines of Markdown. `name_of` gives
     a system's name in tables."""
     systems, lines = list(metrics["systems"]), []
-    measure, against = next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
-    if metrics["baseline"] != DSI:
+    main, measure, against = metrics["main"], next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
+    if metrics["baseline"] != main:
         lines += [
-            f"On {measure}, dsi is better than {metrics['baseline']} for {count(against['won'])} queries, worse for"
+            f"On {measure}, {main} is better than {metrics['baseline']} for {count(against['won'])} queries, worse for"
             f" {count(against['lost'])}, level for {count(against['level'])}.",
             "",
         ]

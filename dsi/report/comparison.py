@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 
 from dsi.artifacts import read_manifest
 from dsi.config import STATED_OF_TEACHER
-from dsi.evaluation.evaluate import DSI
 from dsi.evaluation.significance import compare_all, interval
 from dsi.report.cost import Cost, cost_table, costs
 from dsi.report.distilled import shown, teachers
 from dsi.report.significance import significance
 from dsi.report.tables import markdown_table
 from dsi.runtime.tsv import read_tsv, write_tsv
+from dsi.search.run_files import DSI
 
 COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query", "teacher_seconds")
 STAGES = ("corpus", "teacher", "model", "search", "encoder", "baselines")

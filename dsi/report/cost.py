@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsi.evaluation.evaluate import DSI
 from dsi.report.quantities import decimal, duration, large, milliseconds, size
 from dsi.report.tables import markdown_table
+from dsi.search.run_files import DSI
 
 Cost = Mapping[str, Any]
 """What is known of a system: parameters, training_seconds, training_flops, index_bytes, documents, resident_bytes,
@@ -13,7 +13,7 @@ anonymous_bytes, flops_per_query, latency_ms (p50, p95), queries_per_second. Of 
 distilled (what is known of the teacher), teacher_seconds and teacher_bytes (of memory)."""
 
 TRAINED_IN = {DSI: "model", "dual_encoder": "encoder"}
-"""The stage of each system that is trained here."""
+"""The stage of each system that is trained here; the others that the stage `search` runs have the model of dsi."""
 
 TEACHER = (
     " Teacher is the time of the stage that labelled the training queries, once for all systems that learnt from it,"
@@ -31,11 +31,13 @@ def costs(
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
     own = {key: counts["model"].get(key) for key in ("parameters", "training_seconds", "training_flops")}
     documents = counts["corpus"].get("documents")
-    known = {DSI: {**counts["search"], **own, "documents": documents}, **counts["baselines"]}
-    return {
-        system: {**known.get(system, {}), **_of_teacher(manifests, counts.get(TRAINED_IN.get(system, ""), {}), stated)}
-        for system in systems
-    }
+    searched = {system: {**cost, **own, "documents": documents} for system, cost in counts["search"]["systems"].items()}
+    cost_of: dict[str, Cost] = {}
+    for system in systems:
+        known = {**searched, **counts["baselines"]}.get(system, {})
+        stage = TRAINED_IN.get(system, "" if system in counts["baselines"] else "model")
+        cost_of[system] = {**known, **_of_teacher(manifests, counts.get(stage, {}), stated)}
+    return cost_of
 
 
 def _of_teacher(

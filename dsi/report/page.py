@@ -13,9 +13,8 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from dsi.corpus.store import Corpus
-from dsi.evaluation.evaluate import DSI
 from dsi.runtime.tsv import read_tsv
-from dsi.search.run_files import read_run
+from dsi.search.run_files import DSI, read_run
 
 TEMPLATE = Path(__file__).with_name("page.html")
 MOST_QUERIES = 1_000
@@ -60,13 +59,13 @@ def write_page(
 def browsable(
     metrics: dict[str, Any], folders: Mapping[str, Path], names: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The queries on which dsi and the baseline differ most, with every system's answers, and the beginning of each
-    document that they need, by doc_id."""
-    measure, baseline = next(iter(metrics["systems"][DSI])), metrics["baseline"]
+    """The queries on which the main system and the baseline differ most, with every system's answers, and the
+    beginning of each document that they need, by doc_id."""
+    measure, main, baseline = next(iter(metrics["systems"][DSI])), metrics["main"], metrics["baseline"]
     values: dict[str, dict[str, float]] = defaultdict(dict)
     for row in read_tsv(folders["evaluation"] / "per_query.tsv"):
         values[row["query_id"]][row["system"]] = float(row[measure])
-    difference = {query_id: of_query[DSI] - of_query[baseline] for query_id, of_query in values.items()}
+    difference = {query_id: of_query[main] - of_query[baseline] for query_id, of_query in values.items()}
     corpus, split = Corpus(folders["corpus"]), metrics["split"]
     texts = {query.query_id: query.text for query in corpus.queries(split)}
     relevant: dict[str, list[str]] = defaultdict(list)
@@ -74,7 +73,7 @@ def browsable(
         if qrel.relevance > 0:
             relevant[qrel.query_id].append(qrel.doc_id)
     runs = {
-        system: read_run(folders["search" if system == DSI else "baselines"] / f"{system}.run")
+        system: read_run(folders["baselines" if system in metrics["baselines"] else "search"] / f"{system}.run")
         for system in metrics["systems"]
     }
     queries: list[dict[str, Any]] = []

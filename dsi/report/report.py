@@ -12,7 +12,6 @@ from dsi.artifacts import read_manifest
 from dsi.config import DEV, ReportConfig, cutoff_of
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import bucket_names
-from dsi.evaluation.evaluate import DSI
 from dsi.report.breakdowns import breakdowns
 from dsi.report.cost import Cost, cost_table, costs
 from dsi.report.distilled import labels, shown, teachers
@@ -23,6 +22,7 @@ from dsi.report.significance import significance
 from dsi.report.systems import explained
 from dsi.report.tables import markdown_table, text_table
 from dsi.runtime.tsv import read_tsv
+from dsi.search.run_files import DSI
 
 CURVE_POINTS = 12
 """The number of points shown of the dev curve, at most, beside the best one; the file has all."""
@@ -51,7 +51,7 @@ def report(
     `licence` and `trained_on` are what the configuration says of a teacher.
 
     Returns:
-        `headline`: who wins, in words; `ratio`: dsi's first measure divided by that of each baseline.
+        `headline`: who wins, in words; `ratio`: the main system's first measure divided by that of each baseline.
 
     Raises:
         DsiError: a stage's folder has no manifest.
@@ -78,21 +78,21 @@ def report(
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """Who wins by the first measure, and by how much, in one sentence."""
-    measure, ours, others = _first_measure(metrics)
+    """Whether the main system or the best baseline wins by the first measure, and by how much, in one sentence."""
+    main, (measure, ours, others) = metrics["main"], _first_measure(metrics)
     if not others:
-        return f"dsi: {measure} {decimal(ours)}; there is no baseline to compare it with."
+        return f"{main}: {measure} {decimal(ours)}; there is no baseline to compare it with."
     rival, theirs = max(others.items(), key=lambda item: item[1])
     if ours == theirs:
-        return f"dsi and {rival} are level: {measure} {decimal(ours)}."
-    winner, loser = (DSI, rival) if ours > theirs else (rival, DSI)
+        return f"{main} and {rival} are level: {measure} {decimal(ours)}."
+    winner, loser = (main, rival) if ours > theirs else (rival, main)
     values = f"{decimal(max(ours, theirs))} against {decimal(min(ours, theirs))}"
-    share = f", dsi at {ours / theirs:.0%} of {rival}" if theirs else ""
+    share = f", {main} at {ours / theirs:.0%} of {rival}" if theirs else ""
     return f"{winner} beats {loser}: {measure} {values}{share}."
 
 
 def ratios(metrics: dict[str, Any]) -> dict[str, float | None]:
-    """The value of dsi on the first measure divided by that of each baseline; None where that is 0."""
+    """The value of the main system on the first measure divided by that of each baseline; None where that is 0."""
     _, ours, others = _first_measure(metrics)
     return {name: round(ours / value, 4) if value else None for name, value in others.items()}
 
@@ -138,7 +138,7 @@ def without_relevant(metrics: dict[str, Any]) -> str:
 
 def identical(manifests: Manifests) -> str:
     """What is left out of rankings because a query is a document; empty if nothing is."""
-    number = manifests["search"]["counts"].get("identical_documents_left_out", 0)
+    number = manifests["search"]["counts"]["systems"][DSI].get("identical_documents_left_out", 0)
     if not number:
         return ""
     return (
@@ -188,13 +188,17 @@ def markdown(
         *([without_relevant(metrics)] if "queries_without_relevant" in metrics else []),
         *([left_out] if (left_out := identical(manifests)) else []),
         "",
-        *(f"dsi / {name} on {measures[0]}: {decimal(ratio, 2)}  " for name, ratio in ratios(metrics).items()),
+        *(
+            f"{metrics['main']} / {name} on {measures[0]}: {decimal(ratio, 2)}  "
+            for name, ratio in ratios(metrics).items()
+        ),
     ]
     if setting is not None:
         lines += ["", "## Published figures", "", published(setting)]
     lines += ["", "## Kinds of queries", "", *breakdowns(metrics, name_of)]
     lines += ["", "## Cost", "", cost_table(named), *explained(manifests)]
-    lines += _search(manifests["search"]["counts"])
+    for system, counts in manifests["search"]["counts"]["systems"].items():
+        lines += _search(names[system], counts)
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]
     lines += ["Peak memory is that of the process up to the end of the stage, earlier stages it ran included."]
@@ -204,9 +208,9 @@ def markdown(
 
 
 def _first_measure(metrics: dict[str, Any]) -> tuple[str, float, dict[str, float]]:
-    """The name of the first measure, its value for dsi, and its value for each other system."""
-    measure, ours = next(iter(metrics["systems"][DSI].items()))
-    return measure, ours, {name: values[measure] for name, values in metrics["systems"].items() if name != DSI}
+    """The name of the first measure, its value for the main system, and its value for each baseline."""
+    measure, ours = next(iter(metrics["systems"][metrics["main"]].items()))
+    return measure, ours, {name: metrics["systems"][name][measure] for name in metrics["baselines"]}
 
 
 def _configuration(manifests: Manifests) -> str:
@@ -224,8 +228,10 @@ def _configuration(manifests: Manifests) -> str:
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 
-def _search(counts: dict[str, Any]) -> list[str]:
-    """What the search says about itself: docids that do not exist, certificates, search errors."""
+def _search(name: str, counts: dict[str, Any]) -> list[str]:
+    """What the search of the system with this name says about itself: docids that do not exist, certificates, search
+    errors."""
+    wanted = "of the largest totals" if "prior" in counts else "that the model finds most probable"
     lines = []
     if "invalid_docids" in counts:
         lines += [
@@ -234,8 +240,8 @@ def _search(counts: dict[str, Any]) -> list[str]:
         ]
     if "certified_ten" in counts:
         lines += [
-            f"For {counts['certified_ten']:.1%} of the queries the first ten documents are certified to be the ten that"
-            " the model finds most probable."
+            f"For {counts['certified_ten']:.1%} of the queries the first ten documents of {name} are certified to be"
+            f" the ten {wanted}."
         ]
     errors = counts.get("search_errors")
     if errors is not None:
@@ -243,7 +249,7 @@ def _search(counts: dict[str, Any]) -> list[str]:
         header = ["beam", "first document missed", "of the first ten missed", "first ten certified by itself"]
         lines += [
             "",
-            "Search errors: what a beam misses of the documents that the model finds most probable, over"
+            f"Search errors of {name}: what a beam misses of the documents {wanted}, over"
             f" {errors['certified']:.1%} of {count(errors['queries'])} queries, for which exact search certifies them.",
             "",
             markdown_table(header, rows),

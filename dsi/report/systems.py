@@ -1,4 +1,4 @@
-"""The part of the report that says what single systems are: how BM25 is set, who the teacher is."""
+"""The part of the report that says what single systems are: what the prior is, how BM25 is set, who the teacher is."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +15,10 @@ RANKS = {
 
 
 def explained(manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each system of BM25 and for the teacher, where they answered."""
+    """A line for the index with a prior, for each system of BM25 and for the teacher, where they answered."""
+    for system, cost in manifests["search"]["counts"]["systems"].items():
+        if "prior" in cost:
+            yield from _planned(system, cost, manifests["prior"]["counts"])
     answered = manifests["baselines"]["counts"]
     for name in ("bm25", "bm25_doc2query"):
         if name in answered:
@@ -26,6 +29,29 @@ def explained(manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             f"teacher is the teacher itself, {manifests['teacher']['counts']['teacher']}, asked the evaluation queries:"
             f" it {RANKS[kind]}. Its labels of the training queries are what the distilled systems learnt from."
         )
+
+
+def _planned(name: str, cost: Mapping[str, Any], choice: Mapping[str, Any]) -> Iterator[str]:
+    """What the index with a prior is, how its weight was chosen, and what its fusions are."""
+    prior, weight, epsilon = choice["prior"], cost["prior"]["weight"], cost["prior"]["epsilon"]
+    chosen = "as configured"
+    if "split" in choice:
+        chosen = (
+            f"the best of {choice['pairs']} on {count(choice['queries'])} {choice['split']} queries"
+            f" ({choice['measure']} {decimal(choice['value'])} there)"
+        )
+    without = cost["queries_without_prior"]
+    searched = f"; {count(without)} queries have no word that occurs, and are searched without" if without else ""
+    yield (
+        f"{name} is planned: it ranks documents by log(P + {epsilon:g}) + {weight:g} * prior, {chosen}. The prior is"
+        f" the score of {prior} (k1=1.2, b=0.75) for the {count(cost['prior']['documents'])} best documents of a query"
+        f"{searched}. Its index, memory and latency have those of the prior in them."
+    )
+    yield (
+        f"rrf and linear fuse the finished rankings of dsi and of this prior, by reciprocal ranks (k=60) and by the sum"
+        f" of their scores (weight {choice['linear_weight']:g}, chosen likewise): what planning adds is its difference"
+        " from them. They cost what both cost."
+    )
 
 
 def _bm25(name: str, cost: Mapping[str, Any]) -> str:

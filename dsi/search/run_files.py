@@ -7,6 +7,11 @@ import ir_measures
 import numpy as np
 from numpy.typing import NDArray
 
+DSI, RECIPROCAL_RANKS, LINEAR = "dsi", "rrf", "linear"
+"""The systems that the stage `search` runs: the index alone, and two fusions of it with the prior."""
+PLANNED = "dsi+"
+"""The beginning of the name of the index with a prior, whose name follows."""
+
 
 def write_run(path: Path, tag: str, results: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> None:
     """Write lines `query_id Q0 doc_id rank score tag`, with ranks from 1, and hold one query at a time in memory.

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dsi.docids.store import Docids
-from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.runtime.progress import progress
+from dsi.search.prior import Prior
 from dsi.search.searcher import CERTIFIED, Ranking, Searcher
 
 BEAMS = (1, 10, 40, 100)
@@ -26,14 +25,24 @@ class SearchErrors(NamedTuple):
 
 
 def search_errors(
-    model: DifferentiableSearchIndex, docids: Docids, queries: Sequence[Sequence[int]], max_beam: int, batch_size: int
+    searcher: Searcher,
+    queries: Sequence[Sequence[int]],
+    max_beam: int,
+    batch_size: int,
+    priors: Sequence[Prior] | None = None,
 ) -> tuple[list[SearchErrors], float]:
-    """The errors of each of BEAMS, and the share of queries that exact search certifies with beams up to `max_beam`."""
-    searcher = Searcher(model, docids)
+    """The errors of each of BEAMS, and the share of queries that exact search certifies with beams up to `max_beam`.
+
+    With a prior for each query the documents wanted are those of largest total.
+    """
+    model, docids, mixture = searcher.model, searcher.docids, searcher.mixture
+    beam_searcher = Searcher(model, docids, mixture=mixture)
     rankings = {
-        beam: searcher.search(queries, beam, batch_size) for beam in progress(BEAMS, "search errors", unit="beams")
+        beam: beam_searcher.search(queries, beam, batch_size, priors)
+        for beam in progress(BEAMS, "search errors", unit="beams")
     }
-    exact = Searcher(model, docids, max_beam=max_beam).search(queries, max(BEAMS), batch_size)
+    exact_searcher = Searcher(model, docids, max_beam=max_beam, mixture=mixture)
+    exact = exact_searcher.search(queries, max(BEAMS), batch_size, priors)
     certified = [number for number, ranking in enumerate(exact) if is_certified(ranking)]
     errors = [
         SearchErrors(

@@ -12,14 +12,13 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dsi.errors import DsiError
+from dsi.evaluation.measures import DEV_MEASURE
 from dsi.model.architecture import part_of
 from dsi.model.checkpoints import ResumableTrainer
 from dsi.model.trainer_arguments import optimizer_of
 from dsi.training.batches import Batches
 
 SECONDS_BETWEEN_LINES = 30.0
-DEV_MEASURE = "RR@10"
-"""The measure on dev queries that chooses among checkpoints and among rounds."""
 
 
 class BatchTrainer(ResumableTrainer):

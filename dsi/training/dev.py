@@ -8,10 +8,9 @@ from transformers import AutoTokenizer
 from dsi.config import DEV, Ranking
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
-from dsi.evaluation.measures import parse_measures, score_run
+from dsi.evaluation.measures import DEV_MEASURE, parse_measures, score_run
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.search.searcher import Searcher
-from dsi.training.batch_trainer import DEV_MEASURE
 
 DEV_BEAM = {"path": 10, "leaf": 100}
 """The beam for each way of ranking documents, enough for RR@10: a ranking of leaves is the better the more of them the

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from dsi.evaluation.measures import DEV_MEASURE
 from dsi.runtime.tsv import write_tsv
-from dsi.training.batch_trainer import DEV_MEASURE
 
 
 def dev_curve(history: list[dict[str, Any]], batch_size: int, steps_before: int = 0) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import encode_shards
 from dsi.docids.store import Docids
+from dsi.evaluation.measures import DEV_MEASURE
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
 from dsi.model.build import DocidShape, build_backbone, build_model
 from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, steps_done
@@ -31,7 +32,6 @@ from dsi.objectives.choice import objective_of
 from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone
 from dsi.teacher.labels import TeacherLabels
-from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator, dev_evaluator
 from dsi.training.examples import Examples

@@ -9,13 +9,13 @@ from dsi.artifacts import WORK, is_written, read_manifest
 from dsi.config import DEV, ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
+from dsi.evaluation.measures import DEV_MEASURE
 from dsi.model.card import write_card
 from dsi.runtime.processes import rank, wait_for_everyone
 from dsi.teacher.card import learnt
 from dsi.teacher.labels import TeacherLabels
 from dsi.teacher.store import SoftLabels
 from dsi.tokenizer import save_tokenizer
-from dsi.training.batch_trainer import DEV_MEASURE
 from dsi.training.examples import write_examples
 from dsi.training.record import write_points
 from dsi.training.rounds import (

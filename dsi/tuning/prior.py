@@ -21,6 +21,7 @@ from torch import Tensor
 from dsi.artifacts import write_json
 from dsi.config import DEV, TRAIN, Ranking, SearchConfig
 from dsi.corpus.store import Corpus
+from dsi.evaluation.measures import DEV_MEASURE
 from dsi.lexical.index_terms import Terms
 from dsi.runtime.progress import progress, say
 from dsi.runtime.tsv import write_tsv
@@ -48,7 +49,6 @@ def tune_prior(
     prior_weight: float | str,
     prior_epsilon: float | str,
     ranking: Ranking,
-    measures: list[str],
     labelled: float,
     corpus_folder: Path,
     tokenizer_folder: Path,
@@ -57,7 +57,7 @@ def tune_prior(
     lexical_folder: Path | None = None,
     lexical_doc2query_folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Write the weight and the epsilon with which the first of `measures` is best, of those that are `auto`.
+    """Write the weight and the epsilon, of those that are `auto`, with which the measure of dev queries is best.
 
     The queries are those of split dev, or where there is none those of split train, unless the index learns from them
     (`labelled` above 0). Without queries the weight is 1 and the epsilon 0.01.
@@ -66,7 +66,7 @@ def tune_prior(
         What is in `prior.json`.
 
     Raises:
-        DsiError: there is no such measure, or the model cannot be searched.
+        DsiError: the model cannot be searched.
     """
     corpus = Corpus(corpus_folder)
     weights = WEIGHTS if prior_weight == "auto" else (float(prior_weight),)
@@ -84,7 +84,7 @@ def tune_prior(
         terms_folder = lexical_folder if prior == "bm25" else lexical_doc2query_folder
         assert terms_folder is not None  # the table of stages gives that of the prior
         index = TextSearcher(tokenizer_folder, docids_folder, model_folder, SearchConfig(ranking=ranking))
-        queries = DevQueries(corpus, measures[0], split, "search.prior_weight")
+        queries = DevQueries(corpus, DEV_MEASURE, split, "search.prior_weight")
         found = found_for(queries, corpus, index, Terms(terms_folder), prior_documents)
         chosen |= _choose(out_folder, queries, found, [Mixture(*pair) for pair in product(weights, epsilons)])
     write_json(out_folder / CHOICE, chosen)

@@ -1,0 +1,24 @@
+"""Documents with their synthetic queries appended, as docTTTTTquery indexes them (Nogueira and Lin 2019)."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from dsi.corpus.store import Corpus
+from dsi.doc2query.shards import read_shards
+
+
+def contents(corpus: Corpus, doc2query_folder: Path | None) -> Iterator[tuple[str, str]]:
+    """The doc_id and text of every document, with its synthetic queries appended if their folder is given."""
+    if doc2query_folder is None:
+        yield from ((document.doc_id, document.content()) for document in corpus)
+        return
+    pairs = (pair for chunk, texts in read_shards(doc2query_folder) for pair in zip(chunk.tolist(), texts, strict=True))
+    by_document = groupby(pairs, key=lambda pair: pair[0])
+    number, queries = next(by_document, (-1, iter(())))
+    for doc_index, document in enumerate(corpus):
+        text = document.content()
+        if number == doc_index:
+            text = " ".join([text, *(query for _, query in queries)])
+            number, queries = next(by_document, (-1, iter(())))
+        yield document.doc_id, text
