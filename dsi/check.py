@@ -110,7 +110,7 @@ def _teacher(config: Config) -> None:
 
 
 def _teacher_as_system(config: Config) -> None:
-    if "teacher" in config.baselines.systems:
+    if config.baselines.asks_teacher:
         _teacher(config)
 
 

@@ -344,7 +344,7 @@ def _baselines(scale: Scale) -> Cost:
     systems = scale.config.baselines.systems
     seconds = len(systems) * (3 * START_SECONDS + scale.documents * RATES["index"] + scale.queries * RATES["bm25"])
     disk = len(systems) * (scale.documents * DOCUMENT_BYTES + scale.queries * RANKING_BYTES)
-    encodes = "dense" in systems or ("teacher" in systems and scale.config.teacher.kind != "bm25")
+    encodes = "dense" in systems or (scale.config.baselines.asks_teacher and scale.config.teacher.kind != "bm25")
     return Cost(None if encodes else seconds, BASE_MEMORY, disk)
 
 

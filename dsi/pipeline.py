@@ -57,12 +57,16 @@ def _teacher_vectors_are_the_embeddings(config: Config) -> bool:
 
 
 def _asks_teacher_with_embeddings(config: Config) -> bool:
-    return _runs("teacher")(config) and _teacher_vectors_are_the_embeddings(config)
+    return _asks_teacher(config) and _teacher_vectors_are_the_embeddings(config)
 
 
 def _asks_teacher_with_its_own_vectors(config: Config) -> bool:
     has_vectors = config.teacher.retriever_model is not None
-    return _runs("teacher")(config) and has_vectors and not _teacher_vectors_are_the_embeddings(config)
+    return _asks_teacher(config) and has_vectors and not _teacher_vectors_are_the_embeddings(config)
+
+
+def _asks_teacher(config: Config) -> bool:
+    return config.baselines.asks_teacher
 
 
 def _has_prior(config: Config) -> bool:
@@ -279,8 +283,8 @@ _TABLE = (
             "embeddings": lambda config: (
                 _dense_vectors_are_the_embeddings(config) or _asks_teacher_with_embeddings(config)
             ),
-            "lexical": _runs("teacher"),
-            "teacher": _runs("teacher"),
+            "lexical": _asks_teacher,
+            "teacher": _asks_teacher,
             "teacher/": _asks_teacher_with_its_own_vectors,
         },
         version=3,

@@ -7,6 +7,9 @@ with random weights in float32: (a) `generate` with `prefix_allowed_tokens_fn` o
 GenRet and GENRE search; (b) `generate` without a constraint; (c) as (a), with a model that has no tokens but those of
 docids, so that what our docid head saves is saved there too. The bound is the time of the multiplications of our search
 at the speed of a large one. tests/test_search.py shows that both sides find the same docids with the same scores.
+`planned` is our search with a prior of 1,000 documents a query, groups of neighbours in the tree as a query's best ones
+are: what planning adds, without the look-up of the words (`make bench-terms`). It and the plain search take turns, and
+the ratio is that of medians.
 """
 
 import argparse
@@ -18,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from docid_shapes import dict_trie, kmeans_shaped
 from timing import timed
@@ -29,6 +33,7 @@ from dsi.model.config import DsiConfig
 from dsi.model.precision import to_precision
 from dsi.report.tables import text_table
 from dsi.runtime.device import multiplication_speed
+from dsi.search.prior import Mixture, Prior
 from dsi.search.searcher import Searcher
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -44,6 +49,10 @@ BEAMS, QUERIES = (10, 40, 100), 8
 """The widths of the beam, and the number of queries that are searched together."""
 ROUNDS = 2
 """The number of times that each search is run; the fastest counts."""
+PLANNED_ROUNDS = 9
+"""The number of times that the planned search and the plain one are run in turn, whose difference is small."""
+PRIOR_DOCUMENTS, CLOSE, MIXTURE = 1_000, 20, Mixture(weight=1.0, epsilon=1e-2)
+"""The documents of a prior, and how many of them stand together in the tree."""
 
 
 def main() -> None:
@@ -51,7 +60,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     options = parser.parse_args()
     speed = multiplication_speed(torch.device("cpu"))
-    rows, ratios = [], {}
+    rows, ratios, added = [], {}, {}
     with TemporaryDirectory() as name:
         codes = kmeans_shaped(DOCIDS, CLUSTERS, LEAF_SIZE)
         tokens = int(codes.max()) + 1
@@ -72,6 +81,11 @@ def main() -> None:
                     "dsi": partial(Searcher(model, docids).search, queries.tolist(), beam, QUERIES),
                     "int8": partial(Searcher(quantised, docids).search, queries.tolist(), beam, QUERIES),
                 }
+                planned = Searcher(model, docids, mixture=MIXTURE).search
+                with_prior = partial(planned, queries.tolist(), beam, QUERIES, random_priors(docids, beam))
+                in_turn = [(timed(searches["dsi"])[0], timed(with_prior)[0]) for _ in range(PLANNED_ROUNDS)]
+                plain_median, planned_median = np.median(in_turn, axis=0)
+                added[shape, beam] = planned_median / plain_median
                 seconds = {name: min(timed(search)[0] for _ in range(ROUNDS)) for name, search in searches.items()}
                 ms = {name: 1000 * fastest / QUERIES for name, fastest in seconds.items()}
                 bound = 1000 * flops(SHAPES[shape], docids, beam, tokens) / speed
@@ -79,13 +93,44 @@ def main() -> None:
                 rows.append(
                     [f"{shape}, beam {beam}", *(f"{milliseconds:.1f}" for milliseconds in ms.values())]
                     + [f"{ms[which] / ms['dsi']:.2f}" for which in "abc"]
-                    + [f"{bound / ms['dsi']:.2f}"]
+                    + [
+                        f"{bound / ms['dsi']:.2f}",
+                        f"{1000 * planned_median / QUERIES:.1f}",
+                        f"{added[shape, beam]:.2f}",
+                    ]
                 )
     print(f"milliseconds a query, {DOCIDS:,} docids of {tokens} tokens, queries of {LENGTH} tokens")
-    header = ["", "a", "b", "c", "dsi", "dsi int8", "a/dsi", "b/dsi", "c/dsi", "share of bound"]
+    header = [
+        "",
+        "a",
+        "b",
+        "c",
+        "dsi",
+        "dsi int8",
+        "a/dsi",
+        "b/dsi",
+        "c/dsi",
+        "share of bound",
+        "planned",
+        "planned/dsi",
+    ]
     print(text_table(header, rows))
     first = options.shapes[0]
-    print(" ".join(f"ratio_beam{beam}={ratios[first, beam]:.2f}" for beam in BEAMS))
+    print(
+        *(f"ratio_beam{beam}={ratios[first, beam]:.2f}" for beam in BEAMS),
+        *(f"planned_beam{beam}={added[first, beam]:.3f}" for beam in BEAMS),
+    )
+
+
+def random_priors(docids: Docids, seed: int) -> list[Prior]:
+    """A prior for each query, of groups of neighbours in the tree."""
+    random, in_tree = np.random.default_rng(seed), docids.trie.documents
+    priors = []
+    for _ in range(QUERIES):
+        starts = random.choice(DOCIDS // CLOSE, size=PRIOR_DOCUMENTS // CLOSE, replace=False) * CLOSE
+        documents = np.sort(in_tree[(starts[:, None] + np.arange(CLOSE)).ravel()]).astype(np.int64)
+        priors.append(Prior(documents, random.uniform(1, 20, size=len(documents)).astype(np.float32)))
+    return priors
 
 
 def models(

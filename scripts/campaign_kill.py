@@ -53,7 +53,7 @@ docids: {docids}
 model: {{d_model: 32, d_kv: 8, d_ff: 32, head: hierarchical_softmax, dropout: 0.1}}
 teacher: {{documents: 4}}
 training: {{labels: teacher, rounds: 2, steps: 12, eval_steps: 3, batch_size: 16, warmup_steps: 2}}
-search: {{beam: 10, latency_queries: 2}}
+search: {{beam: 10, latency_queries: 2, prior: bm25_doc2query}}
 encoder: {{labels: teacher, steps: 9, save_steps: 3, batch_size: 16}}
 baselines: {{systems: [bm25, bm25_doc2query, dual_encoder], depth: 10}}
 """

@@ -153,6 +153,10 @@ def test_a_comparison_marks_them_and_names_every_teacher_once(tmp_path: Path) ->
     ("keys", "messages"),
     [
         (["baselines.systems=[teacher]"], ["teacher needs training.labels=teacher", "dense is the system"]),
+        (
+            ["baselines.systems=[teacher_int8]", "training.labels=teacher"],
+            ["teacher_int8 needs teacher.kind=bi_encoder, not bm25, for vectors"],
+        ),
         (["baselines.systems=[teacher]", "encoder.labels=teacher"], ["or dual_encoder with encoder.labels=teacher"]),
         (
             ["baselines.systems=[teacher]", "training.labels=teacher", "teacher.kind=run", "teacher.path=s.jsonl"],
@@ -269,7 +273,7 @@ def test_a_bi_encoder_answers_with_its_vectors_and_dense_with_its_own(
     assert expected["m"] != expected["n"]
     for folder in ("teacher_folder", "embeddings_folder"):  # the stage that has the vectors of the teacher
         (out := tmp_path / folder).mkdir()
-        config = BaselinesConfig(systems=["teacher", "dense"], dense_model="n", depth=3)
+        config = BaselinesConfig(systems=["teacher", "teacher_int8", "dense"], dense_model="n", depth=3)
         given: dict[str, Any] = {folder: tmp_path / "vectors"}
         stage = {"stage": folder.removesuffix("_folder"), "seconds": 100.0, "counts": {"vectors_seconds": 12.5}}
         write_manifest(tmp_path / "vectors", stage)
@@ -277,9 +281,13 @@ def test_a_bi_encoder_answers_with_its_vectors_and_dense_with_its_own(
         runs = {name: read_run(out / f"{name}.run") for name in config.systems}
         for query_id, documents in expected["m"].items():
             assert next(iter(runs["teacher"][query_id])) == documents[0]
+            scores = runs["teacher"][query_id] | runs["teacher_int8"][query_id]
+            assert scores[documents[0]] == pytest.approx(max(scores.values()), rel=0.02)
             assert next(iter(runs["dense"][query_id])) == expected["n"][query_id][0]
             assert len(runs["teacher"][query_id]) == 3
         assert costs["teacher"]["index_bytes"] == vectors.nbytes
+        assert costs["teacher_int8"]["index_bytes"] == vectors.size
+        assert not (out / "teacher_int8").exists()
         assert costs["teacher"]["seconds_index"] == (12.5 if folder == "teacher_folder" else 100.0)
         assert costs["teacher"]["parameters"] == 32 * 32
         assert costs["teacher"]["flops_per_query"] == 2 * 3 * 32 * 32 + 2 * vectors.size  # queries of three words
@@ -378,3 +386,13 @@ def test_a_run_whose_index_alone_is_taught_is_reported_and_what_starts_from_it_i
     assert main([*command[:4], "--name", "again", *command[4:], *start[1:]]) == 0
     again = (read_manifest(finished.parent / "again/model") or {})["counts"]["distilled"]
     assert again["teacher"] == "BM25 (tantivy)"
+
+
+def test_quantised_vectors_rank_as_those_they_stand_for(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    vectors = (random.normal(size=(300, 32)) * np.linspace(0.1, 5, 32)).astype(np.float16)
+    vectors[:, 3] = 0
+    path = bi_encoder.quantise(vectors, tmp_path)
+    stands_for = np.load(path) * np.load(tmp_path / bi_encoder.SCALE)
+    largest = np.abs(vectors).max(axis=0).astype(np.float32)
+    assert (np.abs(stands_for - vectors) <= largest / 254 + 1e-3).all()

@@ -6,6 +6,7 @@ bm25_doc2query     Lucene over documents to which their synthetic queries are ap
 dense              a sentence-transformers model; the paper's is GTR-Base (T5 encoder, mean pooling, projection)
 dual_encoder       the dual encoder that was trained on the run's own synthetic queries
 teacher            the teacher whose labels the index or the dual encoder has learnt from
+teacher_int8       the same, which searches vectors of int8, half the bytes of float16
 """
 
 from functools import partial
@@ -18,7 +19,7 @@ from dsi.baselines.dense import dense
 from dsi.baselines.dual_encoder import TextEncoder
 from dsi.baselines.teacher import ask_teacher
 from dsi.baselines.tuning import Tuning
-from dsi.config import BaselinesConfig, TeacherConfig
+from dsi.config import TEACHERS, BaselinesConfig, TeacherConfig
 from dsi.corpus.store import Corpus
 from dsi.doc2query.expanded import contents
 from dsi.embeddings.sentence_encoder import sentence_encoder
@@ -69,7 +70,7 @@ def run_baselines(
             encoder = partial(TextEncoder, encoder_folder, tokenizer_folder)
             costs[name] = dense(out_folder, name, encoder, corpus_folder, questions, baselines.depth)
             costs[name] |= {key: counts.get(key) for key in ("steps", "training_seconds", "training_flops")}
-        elif name == "teacher":
+        elif name in TEACHERS:
             assert teacher is not None  # the table of stages gives it for this system
             searched = lexical_folder or teacher_folder or embeddings_folder
             costs[name] = ask_teacher(out_folder, name, teacher, corpus_folder, questions, baselines.depth, searched)

@@ -1,6 +1,7 @@
 """The teacher itself as a system: it answers by the search that labelled the training queries, so that a reader sees
 what distillation keeps of it, and what it saves."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import VECTORS, read_vectors
 from dsi.model.cost import encoder_flops
 from dsi.search.answering import Hits, Questions, ask
-from dsi.teacher.bi_encoder import BiEncoder
+from dsi.teacher.bi_encoder import BiEncoder, quantise
 from dsi.teacher.cross_encoder import CrossEncoder
 from dsi.teacher.kinds import Teacher, check_finite, open_teacher
 
@@ -29,7 +30,7 @@ class TeacherSystem:
     """A teacher that answers queries.
 
     Args:
-        index_folder: the stage folder that has what the teacher searches, postings or vectors of all documents.
+        index_folder: the folder that has what the teacher searches, postings or vectors of all documents.
         depth: the number of documents to return per query; a cross-encoder scores so many candidates.
 
     Raises:
@@ -74,19 +75,27 @@ def ask_teacher(
         DsiError: its model cannot be loaded, or gives a score that is not finite.
     """
     assert index_folder is not None  # the table of stages gives one to every teacher that searches
-    opened = partial(TeacherSystem, config, index_folder, corpus_folder)
+    searched = out_folder / name if name == "teacher_int8" else index_folder
+    if searched != index_folder:
+        shutil.rmtree(searched, ignore_errors=True)  # left by an interrupted attempt
+        searched.mkdir()
+        quantise(read_vectors(index_folder), searched)
+    opened = partial(TeacherSystem, config, searched, corpus_folder)
     system, measured = ask(out_folder, name, opened, depth, questions)
     texts = [query.text for query in questions.queries]
-    costs: dict[str, Any] = {**_index(config, index_folder), "documents": len(system.corpus), **measured}
+    costs: dict[str, Any] = {**_index(config, index_folder, searched), "documents": len(system.corpus), **measured}
     if models := _models(system.teacher):
         costs["parameters"] = sum(parameter.numel() for model in models for parameter in model.parameters())
         costs["flops_per_query"] = _flops(system.teacher, texts, questions.depth(depth))
+    if searched != index_folder:
+        shutil.rmtree(searched)
     return costs
 
 
-def _index(config: TeacherConfig, folder: Path) -> dict[str, Any]:
-    """The seconds that it took to make what the teacher searches, None if that is not known, and its bytes."""
-    manifest = read_manifest(folder) or {"stage": None, "counts": {}}
+def _index(config: TeacherConfig, stage_folder: Path, folder: Path) -> dict[str, Any]:
+    """The seconds that it took to make what the teacher searches, None if that is not known, and its bytes: the stage
+    that made it, and the folder that it is in."""
+    manifest = read_manifest(stage_folder) or {"stage": None, "counts": {}}
     seconds, counts = manifest.get("seconds"), manifest["counts"]
     if manifest["stage"] == "teacher":
         seconds = counts.get("vectors_seconds")  # the stage took most of its time for the labels

@@ -5,7 +5,7 @@ In: one YAML file, which names only what differs from the defaults, and override
 `DsiError`, which names the file, the key and what is allowed.
 """
 
-from dsi.config.baselines import BaselinesConfig, Bm25Config, EncoderConfig
+from dsi.config.baselines import TEACHERS, BaselinesConfig, Bm25Config, EncoderConfig
 from dsi.config.corpus import DEV, TEST, TRAIN, USUAL_SPLITS, CorpusConfig, reported_split
 from dsi.config.describe import describe
 from dsi.config.doc2query import Doc2QueryConfig, KnownItemConfig, PredictionsConfig, T5GeneratorConfig

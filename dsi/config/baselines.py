@@ -41,16 +41,26 @@ class Bm25Config(Section):
     """Larger: long documents count less; 0 ignores the length."""
 
 
+TEACHERS = {"teacher", "teacher_int8"}
+"""The baselines that are the teacher itself."""
+
+
 class BaselinesConfig(Section):
     """The systems that the index is compared with."""
 
-    systems: list[Literal["bm25", "bm25_doc2query", "dense", "dual_encoder", "teacher"]] = ["bm25"]
+    systems: list[Literal["bm25", "bm25_doc2query", "dense", "dual_encoder", "teacher", "teacher_int8"]] = ["bm25"]
     """Any of these. bm25: Lucene through pyserini, with its analyzer for corpus.language. bm25_doc2query: the same over
     documents with their synthetic queries. dense: a sentence-transformers model, exact search by inner product.
     dual_encoder: one trained here on the synthetic queries (section encoder). teacher: the teacher itself (section
-    teacher), where training.labels or encoder.labels is teacher."""
+    teacher), where training.labels or encoder.labels is teacher. teacher_int8: the same with vectors of int8
+    (teacher.kind=bi_encoder)."""
     bm25: Bm25Config = Bm25Config()
     dense_model: PathOrName = "sentence-transformers/gtr-t5-base"
     """dense: the model, a name on the Hugging Face hub or a folder. The paper's is GTR-Base."""
     depth: Count = 100
     """Documents returned per query. teacher: as a cross_encoder it scores so many candidates of each."""
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether the teacher itself is one of the systems."""
+        return not TEACHERS.isdisjoint(self.systems)

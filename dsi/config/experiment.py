@@ -76,8 +76,10 @@ class Config(Section):
                 "teacher.documents=1 leaves training.distillation.temperature=auto nothing to weigh; raise it, or set"
                 " the temperature"
             )
-        if "teacher" not in self.baselines.systems:
+        if not self.baselines.asks_teacher:
             return
+        if "teacher_int8" in self.baselines.systems and self.teacher.kind != "bi_encoder":
+            yield f"baselines.systems: teacher_int8 needs teacher.kind=bi_encoder, not {self.teacher.kind}, for vectors"
         if not self.has_teacher:
             yield (
                 "baselines.systems: teacher needs training.labels=teacher, or dual_encoder with encoder.labels=teacher;"

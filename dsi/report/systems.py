@@ -29,6 +29,8 @@ def explained(manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             f"teacher is the teacher itself, {manifests['teacher']['counts']['teacher']}, asked the evaluation queries:"
             f" it {RANKS[kind]}. Its labels of the training queries are what the distilled systems learnt from."
         )
+    if "teacher_int8" in answered:
+        yield "teacher_int8 is the teacher with vectors of int8, a scale a column."
 
 
 def _planned(name: str, cost: Mapping[str, Any], choice: Mapping[str, Any]) -> Iterator[str]:
