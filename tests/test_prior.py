@@ -165,7 +165,7 @@ def test_wrong_keys_are_refused(project: Path, capsys: pytest.CaptureFixture[str
         "search.prior_epsilon=nan": "search.prior_epsilon",
         "search.prior=lucene": "found 'lucene'",
         "search.prior_documents=0": "search.prior_documents",
-        "search.constrained=false": "search.prior is of documents that exist; search.constrained must be true",
+        "search.constrained=false": "search.prior=bm25 is of documents that exist: search.constrained must be",
     }.items():
         assert run(project, "wrong", key) == 2
         assert message in capsys.readouterr().err

@@ -50,7 +50,10 @@ class SearchConfig(Section):
         if self.exact and not self.constrained:
             raise ValueError("search.exact follows docids that exist; search.constrained must be true")
         if self.prior != "none" and not self.constrained:
-            raise ValueError("search.prior is of documents that exist; search.constrained must be true")
+            raise ValueError(
+                f"search.prior={self.prior} is of documents that exist: search.constrained must be true, or"
+                " search.prior none"
+            )
         if self.ranking == "leaf" and (self.exact or self.error_queries):
             raise ValueError(
                 "search.exact and search.error_queries are about probabilities; search.ranking must be path"

@@ -27,7 +27,10 @@ from dsi.search.run_files import DSI
 CURVE_POINTS = 12
 """The number of points shown of the dev curve, at most, beside the best one; the file has all."""
 
-CHOSEN_ON_DEV = "dsi's checkpoint was chosen on dev queries too, which flatters its figures a little."
+CHOSEN_ON_DEV = (
+    "dsi's checkpoint, and the weight of its prior if it has one, were chosen on dev queries too, which flatters its"
+    " figures a little."
+)
 
 RECIPROCAL_RANK = (
     "RR@10 is 1 when the first document returned is relevant, 1/2 when the second is the first relevant one, and so on"
