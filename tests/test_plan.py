@@ -117,6 +117,18 @@ def test_weight_0_is_the_plain_search(tmp_path: Path, kind: str) -> None:
         assert one.certified == other.certified
 
 
+@pytest.mark.parametrize("kind", ["atomic", "naive"])
+def test_queries_without_a_known_word_are_searched_without_a_prior(tmp_path: Path, kind: str) -> None:
+    codes = [[number] for number in range(30)] if kind == "atomic" else variable_docids(30, 7, seed=1)
+    docids = write(tmp_path, kind, codes, 30 if kind == "atomic" else 7)
+    model, queries = random_model(docids.vocabulary.tokens, docids.vocabulary.length, 1), random_queries(2)
+    plain = Searcher(model, docids).search(queries, 5, 2)
+    planned = Searcher(model, docids, mixture=Mixture(2.0, 0.1)).search(queries, 5, 2, [Prior.of({}), Prior.of({})])
+    for one, other in zip(plain, planned, strict=True):
+        assert one.doc_index.tolist() == other.doc_index.tolist()
+        np.testing.assert_allclose(np.log(np.exp(one.score) + 0.1), other.score, atol=1e-5)
+
+
 def test_documents_that_share_a_docid_have_totals_of_their_own(tmp_path: Path) -> None:
     docids = write(tmp_path, "semantic", [[0, 1], [0, 1], [0, 1], [1, 0]], 2)
     [ranking] = Searcher(random_model(2, 2), docids, mixture=Mixture(1.0, 0.0)).search(

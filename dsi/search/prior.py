@@ -88,10 +88,6 @@ class Prior:
         return self.doc_index[order], self.score[order]
 
 
-NO_PRIOR = Prior(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-"""The prior of a query none of whose words occurs in the documents."""
-
-
 def lexical_priors(terms: Terms, texts: Sequence[str], documents: int) -> list[Prior]:
     """The priors of texts: the BM25 scores of at most so many documents each, in Lucene's unit."""
     priors = []
