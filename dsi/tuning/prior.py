@@ -1,8 +1,9 @@
 """The stage `prior`: chooses on dev queries how much the words of a query count beside the index.
 
-The dev queries are searched twice, without the prior and with it. What these searches have found, with its
-log-probability, is then ranked by the total of every weight and epsilon, without a further search: exact for atomic
-docids in all but the depth, for others an estimate, as what a beam decodes depends on the weight a little.
+The dev queries are searched with a prior that weighs nothing and with one that weighs something. What is found, with its
+log-probability, is then ranked by the total of every weight and epsilon, without a further search: for docids of several
+tokens an estimate, as what a beam decodes depends on the weight a little. A search without a prior gives the rankings
+whose linear fusion gets its weight.
 
 prior.json    the prior, its weight and epsilon, the weight of the linear fusion, and how they were chosen
 tried.tsv     weight, epsilon and value of all that were tried
@@ -145,19 +146,19 @@ def found_for(queries: DevQueries, corpus: Corpus, index: TextSearcher, terms: T
     texts = [query.text for query in questions.queries]
     encoded, priors = index.encode(texts), lexical_priors(terms, texts, documents)
     beam, size = BEAM[index.config.ranking] if searcher.trie is not None else DEPTH, index.config.batch_size
-    of_searches = []
+    of_searches = [searcher.search(encoded, DEPTH, size)]
     for mixture in (PLAIN, UNTUNED):
         searcher.mixture = mixture
         of_searches.append(searcher.search(encoded, beam, size, priors))
     found = []
-    for query, prior, plain, planned in zip(questions.queries, priors, *of_searches, strict=True):
+    for query, prior, plain, light, heavy in zip(questions.queries, priors, *of_searches, strict=True):
 
         def hits(doc_index: NDArray[np.int64], scores: NDArray[np.float32], own: str = query.query_id) -> Hits:
             pairs = zip(corpus.doc_ids(doc_index.tolist()), scores.tolist(), strict=True)
             return [pair for pair in pairs if pair[0] != own or own not in questions.identical]
 
-        pooled, first = np.unique(np.concatenate([plain.doc_index, planned.doc_index]), return_index=True)
-        log_probs = hits(pooled, np.concatenate([plain.log_prob, planned.log_prob])[first])
+        pooled, first = np.unique(np.concatenate([light.doc_index, heavy.doc_index]), return_index=True)
+        log_probs = hits(pooled, np.concatenate([light.log_prob, heavy.log_prob])[first])
         of_prior = hits(pooled, prior.of_documents(pooled))
         found.append(
             Found(
