@@ -1,9 +1,9 @@
 """The stage `prior`: chooses on dev queries how much the words of a query count beside the index.
 
-The dev queries are searched with a prior that weighs nothing and with one that weighs something. What is found, with its
-log-probability, is then ranked by the total of every weight and epsilon, without a further search: for docids of several
-tokens an estimate, as what a beam decodes depends on the weight a little. A search without a prior gives the rankings
-whose linear fusion gets its weight.
+The dev queries are searched with a prior that weighs nothing and with one that weighs something. What is found, with
+its log-probability, is then ranked by the total of every weight and epsilon, without a further search: for docids of
+several tokens an estimate, as what a beam decodes depends on the weight a little. A search without a prior gives the
+rankings whose linear fusion gets its weight.
 
 prior.json    the prior, its weight and epsilon, the weight of the linear fusion, and how they were chosen
 tried.tsv     weight, epsilon and value of all that were tried
