@@ -14,7 +14,7 @@ from dsi.config import CONFIG, SearchConfig, describe, read_part
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.search.searcher import Ranking
-from dsi.search.text_searcher import TextSearcher
+from dsi.search.text_searcher import IndexFolders, TextSearcher
 
 SNIPPET = 160
 """The largest number of characters of a snippet."""
@@ -41,26 +41,13 @@ class Hit:
 class Index:
     """Searches a corpus with a trained model, both read from stage folders, as `search` says.
 
-    The last two folders are those of a prior, as for `TextSearcher`.
-
     Raises:
         DsiError: the device cannot compute in the configured precision, or the head cannot be searched as configured.
     """
 
-    def __init__(
-        self,
-        corpus_folder: Path,
-        tokenizer_folder: Path,
-        docids_folder: Path,
-        model_folder: Path,
-        search: SearchConfig | None = None,
-        prior_folder: Path | None = None,
-        terms_folder: Path | None = None,
-    ) -> None:
+    def __init__(self, corpus_folder: Path, folders: IndexFolders, search: SearchConfig) -> None:
         self.corpus = Corpus(corpus_folder)
-        self.searcher = TextSearcher(
-            tokenizer_folder, docids_folder, model_folder, search or SearchConfig(), prior_folder, terms_folder
-        )
+        self.searcher = TextSearcher(folders, search)
 
     @property
     def config(self) -> SearchConfig:
@@ -148,11 +135,11 @@ def _above_0(name: str, value: int) -> int:
 STAGES = ("corpus", "tokenizer", "docids", "model")
 """The stages whose folders an index needs, beside the section `search` of the configuration."""
 TERMS = {"bm25": "lexical", "bm25_doc2query": "lexical_doc2query"}
-"""The stage that each prior is read from; with the stage `prior` it is needed too."""
+"""The stage whose postings each prior is read from; it and the stage `prior` are needed too."""
 
 
 def stages(search: SearchConfig) -> list[str]:
-    """The stages whose folders an index needs that searches so."""
+    """The stages whose folders an index needs that searches so: the corpus, then those of `IndexFolders`."""
     return [*STAGES, *(["prior", TERMS[search.prior]] if search.prior in TERMS else [])]
 
 
@@ -168,8 +155,8 @@ def load(run: str | Path, **search: Any) -> Index:
     folder = Path(run)
     _folders(folder, STAGES)  # told before a configuration is looked for where there is no run
     config = read_part(folder / CONFIG, "search", SearchConfig, search)
-    corpus, tokenizer, docids, model, *of_prior = _folders(folder, stages(config))
-    return Index(corpus, tokenizer, docids, model, config, *of_prior)
+    corpus, *others = _folders(folder, stages(config))
+    return Index(corpus, IndexFolders(*others), config)
 
 
 def export(run_folder: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,18 @@ from dsi.search.prior import CHOICE, lexical_priors
 from dsi.search.run_files import DSI, LINEAR, PLANNED, RECIPROCAL_RANKS, read_run, write_run
 from dsi.search.search_errors import is_certified, search_errors
 from dsi.search.searcher import Ranking
-from dsi.search.text_searcher import TextSearcher
+from dsi.search.text_searcher import IndexFolders, TextSearcher
 
 BATCHES = 32
 """The number of batches searched between two updates of the progress display."""
 
 
 class IndexSystem:
-    """The index as a `System`, which counts the token ids it has read and keeps what it knows of its rankings.
+    """The index as a `System`, which counts the token ids it has read and keeps what it knows of its rankings."""
 
-    With a prior it plans; the folders are those of `TextSearcher`.
-    """
-
-    def __init__(self, corpus_folder: Path, folders: Sequence[Path], search: SearchConfig, depth: int) -> None:
+    def __init__(self, corpus_folder: Path, folders: IndexFolders, search: SearchConfig, depth: int) -> None:
         self.corpus = Corpus(corpus_folder)
-        tokenizer, docids, model, *of_prior = folders
-        self.index = TextSearcher(tokenizer, docids, model, search.model_copy(update={"beam": depth}), *of_prior)
+        self.index = TextSearcher(folders, search.model_copy(update={"beam": depth}))
         self.token_ids = 0
         self.certified: list[bool] = []
         self.is_docid: list[NDArray[np.bool_]] = []
@@ -83,14 +80,14 @@ def search(
     corpus = Corpus(corpus_folder)
     split = corpus.evaluation_split(split)
     questions = Questions.of(corpus, split, search.latency_queries)
-    folders = (tokenizer_folder, docids_folder, model_folder)
+    folders = IndexFolders(tokenizer_folder, docids_folder, model_folder)
     plain = search.model_copy(update={"prior": "none"})
     systems = {DSI: _ask(out_folder, DSI, corpus_folder, folders, plain, questions)}
     if prior_folder is not None:
         terms_folder = lexical_folder if search.prior == "bm25" else lexical_doc2query_folder
         assert terms_folder is not None  # the table of stages gives that of the prior
-        name, with_prior = PLANNED + search.prior, (*folders, prior_folder, terms_folder)
-        systems[name] = _ask(out_folder, name, corpus_folder, with_prior, search, questions)
+        name, folders = PLANNED + search.prior, replace(folders, prior=prior_folder, terms=terms_folder)
+        systems[name] = _ask(out_folder, name, corpus_folder, folders, search, questions)
         choice = json.loads((prior_folder / CHOICE).read_text(encoding="utf-8"))
         _fuse(out_folder, corpus, Terms(terms_folder), questions, search.beam, choice["linear_weight"])
     return {"split": split, "systems": systems}
@@ -100,17 +97,16 @@ def _ask(
     out_folder: Path,
     name: str,
     corpus_folder: Path,
-    folders: Sequence[Path],
+    folders: IndexFolders,
     search: SearchConfig,
     questions: Questions,
 ) -> dict[str, Any]:
     """Write the answers of the index, plain or with a prior, and return what they cost and what is known of them."""
     open_system = partial(IndexSystem, corpus_folder, folders, search)
     system, measured = ask(out_folder, name, open_system, search.beam, questions)
-    _, docids_folder, model_folder, *of_prior = folders
-    files = [*model_folder.glob("*.safetensors"), docids_folder / "codes.npy", *docids_folder.glob("trie.*.npy")]
-    if of_prior:
-        files += [path for path in of_prior[-1].rglob("*") if path.is_file()]
+    files = [*folders.model.glob("*.safetensors"), folders.docids / "codes.npy", *folders.docids.glob("trie.*.npy")]
+    if folders.terms is not None:
+        files += [path for path in folders.terms.rglob("*") if path.is_file()]
     counts: dict[str, Any] = {"index_bytes": sum(file.stat().st_size for file in files), **measured}
     searcher = system.index.searcher
     if search.constrained and not search.exact:  # otherwise the beam does not bound the number of prefixes
@@ -121,7 +117,7 @@ def _ask(
         counts["invalid_first"] = _share(~flags[:1] for flags in system.is_docid)
     elif searcher.trie is not None and search.ranking == "path":
         counts["certified_ten"] = _share([np.array(system.certified)])
-    if of_prior:
+    if folders.terms is not None:
         counts["prior"] = searcher.mixture._asdict() | {"documents": search.prior_documents}
         counts["queries_without_prior"] = system.without_prior
     if search.error_queries and searcher.trie is not None:

@@ -1,6 +1,7 @@
 """A trained index that is searched with texts: tokenizer, model and docids, opened as section `search` says."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import AutoTokenizer
@@ -17,41 +18,43 @@ from dsi.search.prior import PLAIN, Prior, lexical_priors, read_mixture
 from dsi.search.searcher import Ranking, Searcher
 
 
+@dataclass(frozen=True)
+class IndexFolders:
+    """The folders of the stages that an index is searched with."""
+
+    tokenizer: Path
+    docids: Path
+    model: Path
+    prior: Path | None = None
+    """The stage `prior`, for a search with a prior; None for one without."""
+    terms: Path | None = None
+    """The stage whose postings the prior is read from."""
+
+
 class TextSearcher:
     """Ranks the row numbers of documents for texts, with the stages in the given folders.
-
-    The last two folders, of the stage `prior` and of the postings that its prior is read from, are needed for a search
-    with a prior.
 
     Raises:
         DsiError: a file of the model is damaged, the device cannot compute in the configured precision, or the head
             cannot be searched as configured.
     """
 
-    def __init__(
-        self,
-        tokenizer_folder: Path,
-        docids_folder: Path,
-        model_folder: Path,
-        search: SearchConfig,
-        prior_folder: Path | None = None,
-        terms_folder: Path | None = None,
-    ) -> None:
+    def __init__(self, folders: IndexFolders, search: SearchConfig) -> None:
         self.config = search
-        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-        model = open_index(model_folder).to(compute_device())
+        self.tokenizer = AutoTokenizer.from_pretrained(folders.tokenizer)
+        model = open_index(folders.model).to(compute_device())
         try:
             search.check_head(model.config.docid_head)
         except ValueError as error:
-            raise DsiError(f"{error}; the head of {model_folder} is {model.config.docid_head}") from None
+            raise DsiError(f"{error}; the head of {folders.model} is {model.config.docid_head}") from None
         model = to_precision(model, search.precision, "search.precision")
         self.query_length: int = model.config.query_length
         max_beam = search.max_beam if search.exact else 0
         self.blank = self.encode([""])[0]
         """The token ids of a text without a word."""
-        self.terms = Terms(terms_folder) if terms_folder is not None else None
-        mixture = read_mixture(prior_folder, search) if prior_folder is not None else PLAIN
-        self.searcher = Searcher(model, Docids(docids_folder), search.constrained, max_beam, search.ranking, mixture)
+        self.terms = Terms(folders.terms) if folders.terms is not None else None
+        mixture = read_mixture(folders.prior, search) if folders.prior is not None else PLAIN
+        self.searcher = Searcher(model, Docids(folders.docids), search.constrained, max_beam, search.ranking, mixture)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of texts, in NFC as the corpus is, cut to the query length that the model was trained with."""

@@ -29,7 +29,7 @@ from dsi.runtime.tsv import write_tsv
 from dsi.search.answering import Hits
 from dsi.search.fusion import linear
 from dsi.search.prior import CHOICE, PLAIN, Mixture, lexical_priors
-from dsi.search.text_searcher import TextSearcher
+from dsi.search.text_searcher import IndexFolders, TextSearcher
 from dsi.tuning.dev_queries import DevQueries
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.5, 4.0, 6.0, 8.0)
@@ -84,7 +84,8 @@ def tune_prior(
     else:
         terms_folder = lexical_folder if prior == "bm25" else lexical_doc2query_folder
         assert terms_folder is not None  # the table of stages gives that of the prior
-        index = TextSearcher(tokenizer_folder, docids_folder, model_folder, SearchConfig(ranking=ranking))
+        folders = IndexFolders(tokenizer_folder, docids_folder, model_folder)
+        index = TextSearcher(folders, SearchConfig(ranking=ranking))
         queries = DevQueries(corpus, DEV_MEASURE, split, "search.prior_weight")
         found = found_for(queries, corpus, index, Terms(terms_folder), prior_documents)
         chosen |= _choose(out_folder, queries, found, [Mixture(*pair) for pair in product(weights, epsilons)])
