@@ -227,7 +227,7 @@ def _query(options: argparse.Namespace) -> None:
         as_text = text.encode(errors="surrogateescape").decode(errors="replace").strip()  # bytes that are not UTF-8
         if options.text is None:
             print(f"== {_printable(as_text)}")
-        if not index.has_prior(as_text):
+        if index.lacks_prior(as_text):
             print("dsi: no word of the query occurs in the documents; ranked without the prior", file=sys.stderr)
         for hit in index.search(as_text, k=options.k):
             print(f"{hit.rank:>3}  {hit.score:8.3f}  {_printable(hit.doc_id)}\n     {_printable(hit.snippet())}")

@@ -63,10 +63,9 @@ class Index:
         weight, epsilon = self.searcher.searcher.mixture
         return f"documents are ranked by log(P + {epsilon:g}) + {weight:g} * {self.config.prior}"
 
-    def has_prior(self, text: str) -> bool:
-        """Whether the prior knows a word of the text; also True for an index without a prior, which needs none."""
-        priors = self.searcher.priors([text])
-        return priors is None or len(priors[0].doc_index) > 0
+    def lacks_prior(self, text: str) -> bool:
+        """Whether the index has a prior, and none for this text, as none of its words occurs in the documents."""
+        return not all(len(prior.doc_index) for prior in self.searcher.priors([text]) or ())
 
     @overload
     def search(self, texts: str, k: int = 10, beam: int | None = None) -> list[Hit]: ...  # type: ignore[overload-overlap]
