@@ -220,7 +220,8 @@ def _query(options: argparse.Namespace) -> None:
         from dsi.index.index import load
 
         index = load(options.run)
-    print(f"dsi: {index.ranking}", file=sys.stderr)
+    if index.config.prior != "none":
+        print(f"dsi: documents are ranked by {index.total}", file=sys.stderr)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):

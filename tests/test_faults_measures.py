@@ -146,7 +146,7 @@ def test_query_is_a_document(tmp_path: Path) -> None:
     assert sorted(found["q"]) == ["a", "b", "c", "d"]
     manifest = read_manifest(run.folder / "search")
     assert manifest is not None
-    assert manifest["counts"]["identical_documents_left_out"] == 2
+    assert manifest["counts"]["systems"]["dsi"]["identical_documents_left_out"] == 2
     assert "2 queries are documents of the same id" in (run.folder / "report/report.md").read_text()
     questions = Questions.of(Corpus(run.folder / "corpus"), "test")
     rankings = dict(questions.rankings(Letters(questions.depth(2)), 2))  # as deep as asked, one more is searched
@@ -199,7 +199,7 @@ def test_query_without_relevant(tmp_path: Path) -> None:
 def test_what_the_means_do_is_said() -> None:
     metrics: dict[str, Any] = {"queries_without_relevant": 1, "queries": 4}
     assert without_relevant(metrics).endswith("means over the others would be 1.33 times as high.")
-    assert identical({"search": {"counts": {}}}) == ""
+    assert identical({"search": {"counts": {"systems": {"dsi": {}}}}}) == ""
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from models import random_model, random_queries
 from test_search import ROUNDING, brute_force, variable_docids, write
@@ -55,6 +55,7 @@ def check(ranking: Ranking, expected: np.ndarray) -> None:
 
 
 @settings(max_examples=40)
+@example(seed=0, documents=99, beam=4, mixture=Mixture(1.0, 1.0))  # equal totals, decoded and not
 @given(seed=st.integers(0, 10_000), documents=st.integers(1, 150), beam=st.integers(1, 40), mixture=MIXTURES)
 def test_planned_beam_certifies_the_best_totals(tmp_path_factory, seed, documents, beam, mixture) -> None:  # type: ignore[no-untyped-def]
     random = np.random.default_rng(seed)

@@ -114,7 +114,7 @@ def test_sweeps_of_the_project_are_valid(path: Path) -> None:
     sweep = read_section(path, SweepConfig)
     for chosen in sweep.combinations():
         keys = [f"{key}={value}" for _, values in chosen.values() for key, value in values.items()]
-        load_config(path.parent / sweep.config, ["corpus.path=somewhere", *keys])
+        load_config(path.parent / sweep.config, [*sweep.set.items(), "corpus.path=somewhere", *keys])
 
 
 def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,13 +55,10 @@ class Index:
         return self.searcher.config
 
     @property
-    def ranking(self) -> str:
-        """How the index ranks documents, in words."""
-        ranking = {"path": "by the probability P of their docids", "leaf": "by the logits of their leaves"}
-        if self.config.prior == "none":
-            return f"documents are ranked {ranking[self.config.ranking]}"
+    def total(self) -> str:
+        """What the index ranks documents by if it has a prior, in words."""
         weight, epsilon = self.searcher.searcher.mixture
-        return f"documents are ranked by log(P + {epsilon:g}) + {weight:g} * {self.config.prior}"
+        return f"log(P + {epsilon:g}) + {weight:g} * {self.config.prior}"
 
     def lacks_prior(self, text: str) -> bool:
         """Whether the index has a prior, and none for this text, as none of its words occurs in the documents."""

@@ -75,7 +75,5 @@ def _largest_of_runs(
     nodes: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """`_largest` of nodes that are in order."""
-    if not len(nodes):
-        return nodes, scores
-    starts = np.flatnonzero(np.r_[True, nodes[1:] != nodes[:-1]])
-    return nodes[starts], np.maximum.reduceat(scores, starts)
+    starts = np.flatnonzero(np.diff(nodes, prepend=-1))
+    return nodes[starts], np.maximum.reduceat(scores, starts) if len(starts) else scores

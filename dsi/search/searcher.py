@@ -212,7 +212,7 @@ class Searcher:
         documents = np.concatenate([documents, rest])
         log_prob = np.concatenate([log_prob[first], np.full(len(rest), -np.inf, dtype=np.float32)])
         total = self.mixture.total(torch.from_numpy(log_prob), torch.from_numpy(prior.of_documents(documents))).numpy()
-        order = np.lexsort((documents, -total))[:beam]
+        order = np.lexsort((documents, log_prob == -np.inf, -total))[:beam]  # of equal ones, those that are certified
         order = order[total[order] > -np.inf]
         is_certified = (total[order] >= certified_from) & (log_prob[order] > -np.inf)
         certified = int(np.argmin(np.append(is_certified, False)))  # up to the first that is not
