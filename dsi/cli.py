@@ -229,7 +229,10 @@ def _query(options: argparse.Namespace) -> None:
         if options.text is None:
             print(f"== {_printable(as_text)}")
         if index.lacks_prior(as_text):
-            print("dsi: no word of the query occurs in the documents; ranked without the prior", file=sys.stderr)
+            print(
+                "dsi: no term of the query occurs in the documents (stop words are none); ranked without the prior",
+                file=sys.stderr,
+            )
         for hit in index.search(as_text, k=options.k):
             print(f"{hit.rank:>3}  {hit.score:8.3f}  {_printable(hit.doc_id)}\n     {_printable(hit.snippet())}")
         sys.stdout.flush()

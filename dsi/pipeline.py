@@ -237,7 +237,10 @@ _TABLE = (
         "dsi.tuning.prior",
         "choose on dev queries how much the words count beside the model",
         sections=(
-            *(f"search.{key}" for key in ("prior", "prior_documents", "prior_weight", "prior_epsilon", "ranking")),
+            *(
+                f"search.{key}"
+                for key in ("prior", "prior_documents", "prior_weight", "prior_epsilon", "ranking", "beam")
+            ),
             "training.tasks.labelled",
         ),
         inputs=("corpus", "tokenizer", "docids", "lexical", "lexical_doc2query", "model"),

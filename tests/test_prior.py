@@ -57,6 +57,7 @@ def test_the_systems_of_a_run_with_a_prior(project: Path, name: str, prior: str)
     planned = f"dsi+{prior}"
     assert list(metrics["systems"]) == ["dsi", planned, "linear", "rrf", "bm25"]
     assert (metrics["main"], metrics["baselines"], metrics["baseline"]) == (planned, ["bm25"], "bm25")
+    assert metrics["fusions"].keys() == {"linear", "rrf"}
     assert metrics["comparisons"]["RR@10"].keys() == {"dsi", planned, "linear", "rrf"}
     report = (folder / "report/report.md").read_text()
     assert planned in report.splitlines()[0]
@@ -78,7 +79,8 @@ def test_the_weight_is_the_best_on_dev_queries(project: Path) -> None:
     values = [float(row["RR@10"]) for row in tried]
     first = tried[values.index(max(values))]
     assert (choice["weight"], choice["epsilon"]) == (float(first["weight"]), float(first["epsilon"]))
-    assert (choice["split"], choice["queries"], choice["pairs"]) == ("dev", 6, len(tried))
+    assert choice["chosen"] == {"weight": "dev", "epsilon": "dev", "linear_weight": "dev"}
+    assert (choice["queries"], choice["pairs"]) == (6, len(tried))
     # what was estimated from two searches is what a search with this mixture finds
     corpus, queries = Corpus(folder / "corpus"), Corpus(folder / "corpus").queries("dev")
     measures, qrels = parse_measures(["RR@10"]), list(corpus.qrels("dev"))
@@ -126,7 +128,7 @@ def test_query_says_how_it_ranks(project: Path, capsys: pytest.CaptureFixture[st
     assert err.startswith("dsi: documents are ranked by log(P + ")
     assert err.endswith("* bm25\n")
     assert main(["query", str(folder), "zzz qqq", "-k", "1"]) == 0
-    assert "no word of the query occurs in the documents; ranked without the prior" in capsys.readouterr().err
+    assert "no term of the query occurs in the documents" in capsys.readouterr().err
 
 
 def test_a_leaf_ranking_counts_the_prior_too(project: Path) -> None:
@@ -150,26 +152,32 @@ def test_without_dev_queries(project: Path, tmp_path: Path) -> None:
     path = f"corpus.path={data}"
     assert run(project, "by-train", path) == 0
     choice = json.loads((project / "runs/by-train/prior/prior.json").read_text())
-    assert choice["split"] == "train"
+    assert choice["chosen"]["weight"] == "train"
     for name in ("queries", "qrels"):
         (data / f"{name}.train.tsv").unlink()
     assert run(project, "untuned", path) == 0
     choice = json.loads((project / "runs/untuned/prior/prior.json").read_text())
     assert Mixture(choice["weight"], choice["epsilon"]) == UNTUNED
-    assert "0.01) + 1 * prior, as configured." in (project / "runs/untuned/report/report.md").read_text()
+    assert run(project, "untuned", path, "search.prior_weight=3") == 0
+    report = (project / "runs/untuned/report/report.md").read_text()
+    assert "log(P + 0.01) + 3 * prior. The" in report
+    assert "weight as configured, epsilon the default, linear weight the default." in report
 
 
 def test_wrong_keys_are_refused(project: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for key, message in {
-        "search.prior_weight=-1": "search.prior_weight: expected auto or a number not below 0, found -1",
+        "search.prior_weight=-1": "search.prior_weight: expected auto or a number from 0 to 1e+06, found -1",
         "search.prior_epsilon=nan": "search.prior_epsilon",
+        "search.prior_epsilon=1.5": "search.prior_epsilon: expected auto or a number from 0 to 1, found 1.5",
         "search.prior=lucene": "found 'lucene'",
         "search.prior_documents=0": "search.prior_documents",
         "search.constrained=false": "search.prior=bm25 is of documents that exist: search.constrained must be",
     }.items():
         assert run(project, "wrong", key) == 2
         assert message in capsys.readouterr().err
-    (tmp_path / "prior.json").write_text('{"prior": "bm25", "weight": 2.0, "epsilon": 0.1}')
+    (tmp_path / "prior.json").write_text('{"prior": "bm25", "ranking": "path", "weight": 2.0, "epsilon": 0.1}')
     assert read_mixture(tmp_path, SearchConfig(prior="bm25", prior_weight=0)) == Mixture(0, 0.1)
     with pytest.raises(DsiError, match=r"chosen one for search.prior=bm25, not for bm25_doc2query"):
         read_mixture(tmp_path, SearchConfig(prior="bm25_doc2query"))
+    with pytest.raises(DsiError, match=r"chosen one for search.ranking=path, not for leaf"):
+        read_mixture(tmp_path, SearchConfig(prior="bm25", ranking="leaf"))

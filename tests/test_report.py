@@ -237,10 +237,12 @@ def test_the_main_system_is_the_planned_one(tmp_path: Path) -> None:
         "systems": {name: {"RR@10": value, "R@100": 0.9} for name, value in values.items()},
         "intervals": {name: {"RR@10": [0.4, 0.7], "R@100": [0.9, 1.0]} for name in values},
         "main": "dsi+bm25",
+        "fusions": {"linear": {"difference": 0.025, "t_test": 0.2, "randomisation": 0.125, "holm": 0.25}},
         "breakdowns": {},
     }
     planned = {"prior": {"weight": 0.5, "epsilon": 0.01, "documents": 1000}, "queries_without_prior": 3}
-    choice = {"prior": "bm25", "linear_weight": 1.5, "pairs": 65, "queries": 1000, "split": "dev"}
+    chosen = {"weight": "dev", "epsilon": "configured", "linear_weight": "dev"}
+    choice = {"prior": "bm25", "ranking": "path", "linear_weight": 1.5, "pairs": 65, "queries": 1000, "chosen": chosen}
     counts = COUNTS | {
         "search": {"systems": {"dsi": {}, "dsi+bm25": {**planned, "certified_ten": 0.875}}},
         "prior": {**choice, "measure": "RR@10", "value": 0.63},
@@ -248,11 +250,16 @@ def test_the_main_system_is_the_planned_one(tmp_path: Path) -> None:
     _, text = make_report(tmp_path, **make_stages(tmp_path, counts, metrics))
     assert text.startswith("# dsi+bm25 beats bm25: RR@10 0.625 against 0.500, dsi+bm25 at 125% of bm25.\n")
     assert (
-        "dsi+bm25 is planned: it ranks documents by log(P + 0.01) + 0.5 * prior, the best of 65 on 1,000 dev queries"
-        " (RR@10 0.630 there). The prior is the score of bm25 (k1=1.2, b=0.75) for the 1,000 best documents of a query;"
-        " 3 queries have no word that occurs, and are searched without."
+        "dsi+bm25 is planned: it ranks documents by log(P + 0.01) + 0.5 * prior. The prior is the score of bm25"
+        " (k1=1.2, b=0.75) for the 1,000 best documents of a query; 3 queries have no term that occurs, and are"
+        " searched without."
     ) in text
-    assert "(weight 1.5, chosen likewise)" in text
+    assert (
+        "How dsi+bm25 and linear are weighed: weight chosen on dev, epsilon as configured, linear weight chosen on dev."
+        " What was chosen is the best of 65 on 1,000 queries (RR@10 0.630 there)."
+    ) in text
+    assert "The weights of the prior and of linear were chosen on these queries too" in text
+    assert "dsi+bm25 less linear: -0.025 (randomisation test, Holm: 0.2500)." in text
     assert "For 87.5% of the queries the first ten documents of dsi+bm25 are certified to be the ten of the" in text
     assert "| dsi+bm25 | 18.1M | 5 min 0 s |" in text
     assert "On RR@10, dsi+bm25 is better than bm25 for 120 queries" in text

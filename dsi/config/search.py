@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from dsi.config.section import Count, CountOrZero, Section, WeightOrAuto
+from dsi.config.section import Count, CountOrZero, Section, ShareOrAuto, WeightOrAuto
 
 Ranking = Literal["path", "leaf"]
 
@@ -39,7 +39,7 @@ class SearchConfig(Section):
     """The number of documents that have a prior, the best ones of each query; that of the others is 0."""
     prior_weight: WeightOrAuto = "auto"
     """The weight of the prior; auto: chosen on the dev queries (stage prior)."""
-    prior_epsilon: WeightOrAuto = "auto"
+    prior_epsilon: ShareOrAuto = "auto"
     """What is added to every probability, so that an index that is too sure does not outvote every prior; auto: chosen
     with the weight."""
     latency_queries: CountOrZero = 100

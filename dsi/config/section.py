@@ -22,14 +22,22 @@ def _rate_or_auto(value: Any) -> Any:
     return value
 
 
-def _weight_or_auto(value: Any) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value != "auto" and not (is_number and value >= 0):
-        raise misread(f"expected auto or a number not below 0, found {value!r}")
-    return value
+def _up_to(largest: float) -> Any:
+    """The check of a value that is auto or a number from 0 to `largest`."""
+
+    def check(value: Any) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value != "auto" and not (is_number and 0 <= value <= largest):
+            raise misread(f"expected auto or a number from 0 to {largest:g}, found {value!r}")
+        return value
+
+    return BeforeValidator(check)
 
 
-WeightOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_weight_or_auto)]
+LARGEST_WEIGHT = 1e6
+"""The largest weight of a score, so that their product is no rounding of infinity."""
+WeightOrAuto = Annotated[float | Literal["auto"], _up_to(LARGEST_WEIGHT)]
+ShareOrAuto = Annotated[float | Literal["auto"], _up_to(1)]
 RateOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_rate_or_auto)]
 
 

@@ -13,7 +13,7 @@ from dsi.evaluation.breakdown import by_kind, kinds
 from dsi.evaluation.measures import check_judgements, parse_measures, score_queries
 from dsi.evaluation.significance import compare_all, interval
 from dsi.runtime.tsv import write_tsv
-from dsi.search.run_files import DSI, PLANNED, read_run
+from dsi.search.run_files import DSI, FUSIONS, PLANNED, read_run
 
 
 def evaluate(
@@ -30,6 +30,8 @@ def evaluate(
 
     The systems are those of `search_folder`, `dsi.run` first, and then those of `baselines_folder`. The main one, which
     the report is about, is the index with its prior if it has one.
+
+    `fusions` of `metrics.json` compares the fusions of the index and its prior with the main system.
 
     Returns:
         The means by system and measure, the number of judged queries and of documents, and the split;
@@ -77,6 +79,7 @@ def evaluate(
         "intervals": intervals,
         "baseline": baseline,
         "comparisons": {measure: compare_all(systems, baseline) for measure, systems in by_measure.items()},
+        "fusions": compare_all({name: by_measure[first][name] for name in (main, *FUSIONS) if name in runs}, main),
         "breakdowns": {name: by_kind(kind_of, first_values) for name, kind_of in breakdowns.items()},
         "against_baseline": {
             "won": int((difference > 0).sum()),

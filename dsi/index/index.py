@@ -28,7 +28,8 @@ class Hit:
     doc_id: str
     score: float
     """The log-probability of the document's docid given the query, at most 0; with ranking leaf, its leaf's logit. With
-    a prior the total: log(P + epsilon) + weight * prior."""
+    a prior the total: log(P + epsilon) + weight * prior, where P is 0 for a document that no beam has decoded, and with
+    ranking leaf the softmax over the leaves found."""
     title: str
     text: str
 
@@ -57,11 +58,12 @@ class Index:
     @property
     def total(self) -> str:
         """What the index ranks documents by if it has a prior, in words."""
-        weight, epsilon = self.searcher.searcher.mixture
-        return f"log(P + {epsilon:g}) + {weight:g} * {self.config.prior}"
+        mixture = self.searcher.searcher.mixture
+        leaf = ", P the softmax over the leaves found" if self.config.ranking == "leaf" else ""
+        return f"log(P + {mixture.epsilon:g}) + {mixture.weight:g} * {self.config.prior}{leaf}"
 
     def lacks_prior(self, text: str) -> bool:
-        """Whether the index has a prior, and none for this text, as none of its words occurs in the documents."""
+        """Whether the index has a prior, and none for this text, none of whose terms occurs in the documents."""
         return not all(len(prior.doc_index) for prior in self.searcher.priors([text]) or ())
 
     @overload

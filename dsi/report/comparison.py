@@ -23,9 +23,9 @@ from dsi.runtime.tsv import read_tsv, write_tsv
 from dsi.search.run_files import DSI
 
 COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query", "teacher_seconds")
+"""The costs that `sweep.tsv` has a column for."""
 STAGES = ("corpus", "teacher", "model", "search", "encoder", "baselines")
 """The stages whose manifests say what a system costs."""
-"""The costs that `sweep.tsv` has a column for."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dsi.report.distilled import labels, shown, teachers
 from dsi.report.page import write_page
 from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
-from dsi.report.significance import significance
+from dsi.report.significance import fusions, significance
 from dsi.report.systems import explained
 from dsi.report.tables import markdown_table, text_table
 from dsi.runtime.tsv import read_tsv
@@ -27,10 +27,9 @@ from dsi.search.run_files import DSI
 CURVE_POINTS = 12
 """The number of points shown of the dev curve, at most, beside the best one; the file has all."""
 
-CHOSEN_ON_DEV = (
-    "dsi's checkpoint, and the weight of its prior if it has one, were chosen on dev queries too, which flatters its"
-    " figures a little."
-)
+CHOSEN_ON_DEV = "dsi's checkpoint was chosen on dev queries too, which flatters its figures a little."
+
+WEIGHED_HERE = "The weights of the prior and of linear were chosen on these queries too, which flatters both a little."
 
 RECIPROCAL_RANK = (
     "RR@10 is 1 when the first document returned is relevant, 1/2 when the second is the first relevant one, and so on"
@@ -182,11 +181,13 @@ def markdown(
         "",
         markdown_table(*results(metrics, name_of, mark="**{}**")),
         *significance(metrics, name_of),
+        *fusions(metrics, name_of),
         f"Metrics per system are means over {count(metrics['queries'])} {metrics['split']} queries; a query without"
         " results counts as 0. The best value is in bold.",
         *teachers(named),
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
         *([CHOSEN_ON_DEV] if metrics["split"] == DEV else []),
+        *([WEIGHED_HERE] if metrics["split"] in _chosen_on(manifests) else []),
         *shallow(metrics, manifests),
         *([without_relevant(metrics)] if "queries_without_relevant" in metrics else []),
         *([left_out] if (left_out := identical(manifests)) else []),
@@ -214,6 +215,11 @@ def _first_measure(metrics: dict[str, Any]) -> tuple[str, float, dict[str, float
     """The name of the first measure, its value for the main system, and its value for each baseline."""
     measure, ours = next(iter(metrics["systems"][metrics["main"]].items()))
     return measure, ours, {name: metrics["systems"][name][measure] for name in metrics["baselines"]}
+
+
+def _chosen_on(manifests: Manifests) -> set[str]:
+    """The splits on whose queries weights of the prior were chosen."""
+    return {*manifests.get("prior", {"counts": {}})["counts"].get("chosen", {}).values()}
 
 
 def _configuration(manifests: Manifests) -> str:

@@ -31,5 +31,14 @@ def significance(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -
     ]
 
 
+def fusions(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[str]:
+    """What planning adds to each cheap fusion on the first measure, in a sentence a fusion; none without a prior."""
+    return [
+        f"{name_of(metrics['main'])} less {name_of(system)}: {-compared['difference']:+.3f} (randomisation test, Holm:"
+        f" {_p(compared['holm'])})."
+        for system, compared in metrics.get("fusions", {}).items()
+    ]
+
+
 def _p(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"

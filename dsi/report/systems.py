@@ -14,6 +14,10 @@ RANKS = {
 """What each kind of teacher does to answer a query."""
 
 
+CHOSEN = {"configured": "as configured", "default": "the default", "dev": "chosen on dev", "train": "chosen on train"}
+"""How a weight may have been chosen."""
+
+
 def explained(manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """A line for the index with a prior, for each system of BM25 and for the teacher, where they answered."""
     for system, cost in manifests["search"]["counts"]["systems"].items():
@@ -36,23 +40,26 @@ def explained(manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _planned(name: str, cost: Mapping[str, Any], choice: Mapping[str, Any]) -> Iterator[str]:
     """What the index with a prior is, how its weight was chosen, and what its fusions are."""
     prior, weight, epsilon = choice["prior"], cost["prior"]["weight"], cost["prior"]["epsilon"]
-    chosen = "as configured"
-    if "split" in choice:
-        chosen = (
-            f"the best of {choice['pairs']} on {count(choice['queries'])} {choice['split']} queries"
-            f" ({choice['measure']} {decimal(choice['value'])} there)"
-        )
-    without = cost["queries_without_prior"]
-    searched = f"; {count(without)} queries have no word that occurs, and are searched without" if without else ""
+    without, leaf = cost["queries_without_prior"], choice["ranking"] == "leaf"
     yield (
-        f"{name} is planned: it ranks documents by log(P + {epsilon:g}) + {weight:g} * prior, {chosen}. The prior is"
-        f" the score of {prior} (k1=1.2, b=0.75) for the {count(cost['prior']['documents'])} best documents of a query"
-        f"{searched}. Its index, memory and latency have those of the prior in them."
+        f"{name} is planned: it ranks documents by log(P + {epsilon:g}) + {weight:g} * prior"
+        + (", where P is the softmax over the leaves found" if leaf else "")
+        + f". The prior is the score of {prior} (k1=1.2, b=0.75) for the {count(cost['prior']['documents'])} best"
+        " documents of a query"
+        + (f"; {count(without)} queries have no term that occurs, and are searched without" if without else "")
+        + ". Its index, memory and latency have those of the prior in them."
     )
+    chosen = ", ".join(f"{key.replace('_', ' ')} {CHOSEN.get(how, how)}" for key, how in choice["chosen"].items())
+    measured = ""
+    if "queries" in choice:
+        measured = (
+            f" What was chosen is the best of {choice['pairs']} on {count(choice['queries'])} queries"
+            f" ({choice['measure']} {decimal(choice['value'])} there)."
+        )
+    yield f"How {name} and linear are weighed: {chosen}.{measured}"
     yield (
         f"rrf and linear fuse the finished rankings of dsi and of this prior, by reciprocal ranks (k=60) and by the sum"
-        f" of their scores (weight {choice['linear_weight']:g}, chosen likewise): what planning adds is its difference"
-        " from them. They cost what both cost."
+        f" of their scores (weight {choice['linear_weight']:g}). They cost what both cost."
     )
 
 

@@ -84,8 +84,8 @@ class BeamResult:
     nodes: Tensor
     """The leaves, best first, or OFF_TRIE: (queries, at most beam)."""
     scores: Tensor
-    """The log-probabilities, or with a plan the largest total of a document with that docid: (queries, at most beam);
-    -inf where a query has fewer results."""
+    """The log-probabilities, or with a plan the largest total of a document with that docid, as `Mixture.gains`:
+    (queries, at most beam); -inf where a query has fewer results."""
     log_probs: Tensor
     """The log-probabilities, (queries, at most beam)."""
     dropped: Tensor
@@ -133,7 +133,9 @@ def beam_search(
     decoders = [StepDecoder(stack, encoded, attention_mask, depth) for stack in model.stacks]
     nodes = input_ids.new_zeros(queries, 1)
     log_probs = torch.zeros(queries, 1, device=input_ids.device)
-    min_score = log_probs.new_full((queries,), -torch.inf) if min_score is None else min_score
+    if min_score is None:
+        dtype = log_probs.dtype if plan is None else torch.float64
+        min_score = log_probs.new_full((queries,), -torch.inf, dtype=dtype)
     finished = _Complete(nodes[:, :0], log_probs[:, :0], log_probs[:, :0])
     dropped = torch.full_like(min_score, -torch.inf)
     rows, parents = torch.full_like(nodes, START), None
@@ -143,7 +145,7 @@ def beam_search(
         expansions = trie.expansions(nodes, level)
         of_moves = model.docid_head.log_probs(states.unflatten(0, (queries, -1)), expansions, level)
         new_log_probs = log_probs.unsqueeze(-1) + of_moves
-        new_scores = new_log_probs if plan is None else plan.totals(new_log_probs, expansions.nodes)
+        new_scores = new_log_probs if plan is None else plan.gains(new_log_probs, expansions.nodes)
         new_scores = new_scores.masked_fill(~expansions.exist, -torch.inf).flatten(1)
         new_nodes, new_log_probs, ends = (
             expansions.nodes.flatten(1),

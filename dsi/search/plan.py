@@ -46,12 +46,13 @@ class Plan:
         """The plan for some of the queries, given by their numbers."""
         return type(self)(self.mixture, self.nodes[queries], self.bounds[queries])
 
-    def totals(self, log_probs: Tensor, nodes: Tensor) -> Tensor:
-        """What each of `nodes`, (queries, beams, children), is worth at most, given the log-probability up to it."""
+    def gains(self, log_probs: Tensor, nodes: Tensor) -> Tensor:
+        """What each of `nodes`, (queries, beams, children), is worth at most, given the log-probability up to it: as
+        `Mixture.gains`, in float64."""
         wanted = nodes.flatten(1)
         place = torch.searchsorted(self.nodes, wanted).clamp_(max=self.nodes.shape[1] - 1)
         bounds = self.bounds.gather(1, place).masked_fill_(self.nodes.gather(1, place) != wanted, 0.0)
-        return self.mixture.total(log_probs, bounds.view_as(log_probs))
+        return self.mixture.gains(log_probs, bounds.view_as(log_probs))
 
 
 def _bounds(docids: Docids, prior: Prior) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

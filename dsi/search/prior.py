@@ -6,10 +6,11 @@ too sure of itself from outvoting any prior: one-hot labels leave P = 0 in effec
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -26,17 +27,36 @@ LUCENE = 1 / 2.2
 """What makes scores of tantivy as large as those of Lucene, whose BM25 lacks the factor k1 + 1."""
 
 
-class Mixture(NamedTuple):
-    """How the probability of a document and its prior make its total."""
+@dataclass(frozen=True)
+class Mixture:
+    """How the probability of a document and its prior make its total.
+
+    Raises:
+        ValueError: the weight or the epsilon is negative or not finite.
+    """
 
     weight: float = 0.0
     epsilon: float = 0.0
 
-    def total(self, log_probs: Tensor, priors: Tensor) -> Tensor:
-        """log(P + epsilon) + weight * prior, of tensors of the same shape."""
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"the {name} of a mixture is {value}, not a number >= 0")
+
+    @property
+    def floor(self) -> float:
+        """log(epsilon), above which `gains` are counted; 0 without an epsilon."""
+        return math.log(self.epsilon) if self.epsilon else 0.0
+
+    def gains(self, log_probs: Tensor, priors: Tensor) -> Tensor:
+        """The totals less `floor`, in float64, of tensors of the same shape.
+
+        So many probabilities far below epsilon still differ: log(P + epsilon) itself would be the same for all of them.
+        """
+        of_index = log_probs.double()
         if self.epsilon:
-            log_probs = torch.logaddexp(log_probs, log_probs.new_tensor(self.epsilon).log())
-        return log_probs + self.weight * priors
+            of_index = torch.logaddexp(of_index - self.floor, of_index.new_zeros(()))
+        return of_index + self.weight * priors
 
 
 PLAIN = Mixture()
@@ -91,7 +111,8 @@ class Prior:
 def lexical_priors(terms: Terms, texts: Sequence[str], documents: int) -> list[Prior]:
     """The priors of texts: the BM25 scores of at most so many documents each, in Lucene's unit."""
     priors = []
-    for doc_index, scores in zip(*terms.best(texts, documents), strict=True):
+    for text in texts:
+        [doc_index], [scores] = terms.best([text], min(documents, len(terms)))
         found = scores > 0
         order = np.argsort(doc_index[found], kind="stable")
         priors.append(Prior(doc_index[found][order].astype(np.int64), LUCENE * scores[found][order]))
@@ -109,9 +130,10 @@ def read_mixture(prior_folder: Path, search: SearchConfig) -> Mixture:
     for key in ("weight", "epsilon"):
         value = getattr(search, f"prior_{key}")
         values.append(chosen[key] if value == "auto" else value)
-        if value == "auto" and chosen["prior"] != search.prior:
-            raise DsiError(
-                f"search.prior_{key}=auto: the run has chosen one for search.prior={chosen['prior']}, not for"
-                f" {search.prior}; give it a number, or run the experiment with this prior"
-            )
+        for name in ("prior", "ranking"):
+            if value == "auto" and chosen[name] != getattr(search, name):
+                raise DsiError(
+                    f"search.prior_{key}=auto: the run has chosen one for search.{name}={chosen[name]}, not for"
+                    f" {getattr(search, name)}; give it a number, or make the run so"
+                )
     return Mixture(*values)

@@ -7,8 +7,10 @@ import ir_measures
 import numpy as np
 from numpy.typing import NDArray
 
-DSI, RECIPROCAL_RANKS, LINEAR = "dsi", "rrf", "linear"
-"""The systems that the stage `search` runs: the index alone, and two fusions of it with the prior."""
+DSI = "dsi"
+"""The index alone, one of the systems that the stage `search` runs."""
+FUSIONS = RECIPROCAL_RANKS, LINEAR = "rrf", "linear"
+"""Two fusions of it with the prior, if it has one."""
 PLANNED = "dsi+"
 """The beginning of the name of the index with a prior, whose name follows."""
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class IndexSystem:
         self.certified: list[bool] = []
         self.is_docid: list[NDArray[np.bool_]] = []
         self.without_prior = 0
-        """The number of queries none of whose words occurs in the documents."""
+        """The number of queries none of whose terms occurs in the documents."""
 
     def answer(self, texts: Sequence[str]) -> Iterator[Hits]:
         step = BATCHES * self.index.config.batch_size
@@ -84,8 +84,8 @@ def search(
     plain = search.model_copy(update={"prior": "none"})
     systems = {DSI: _ask(out_folder, DSI, corpus_folder, folders, plain, questions)}
     if prior_folder is not None:
-        terms_folder = lexical_folder if search.prior == "bm25" else lexical_doc2query_folder
-        assert terms_folder is not None  # the table of stages gives that of the prior
+        terms_folder = lexical_folder or lexical_doc2query_folder
+        assert terms_folder is not None  # the table of stages gives that of the prior, and no other
         name, folders = PLANNED + search.prior, replace(folders, prior=prior_folder, terms=terms_folder)
         systems[name] = _ask(out_folder, name, corpus_folder, folders, search, questions)
         choice = json.loads((prior_folder / CHOICE).read_text(encoding="utf-8"))
@@ -112,13 +112,15 @@ def _ask(
     if search.constrained and not search.exact:  # otherwise the beam does not bound the number of prefixes
         tokens, config = system.token_ids / max(len(questions.queries), 1), searcher.model.config
         counts["flops_per_query"] = search_flops(config, searcher.docids, tokens, search.beam, search.ranking)
+        if folders.terms is not None and (searcher.trie is None or search.ranking == "leaf"):  # the prior's own rows
+            counts["flops_per_query"] += 2.0 * min(search.prior_documents, len(system.corpus)) * config.d_model
     if not search.constrained:
         counts["invalid_docids"] = _share(~flags for flags in system.is_docid)
         counts["invalid_first"] = _share(~flags[:1] for flags in system.is_docid)
     elif searcher.trie is not None and search.ranking == "path":
         counts["certified_ten"] = _share([np.array(system.certified)])
     if folders.terms is not None:
-        counts["prior"] = searcher.mixture._asdict() | {"documents": search.prior_documents}
+        counts["prior"] = asdict(searcher.mixture) | {"documents": search.prior_documents}
         counts["queries_without_prior"] = system.without_prior
     if search.error_queries and searcher.trie is not None:
         texts = [query.text for query in questions.queries[: search.error_queries]]

@@ -24,6 +24,10 @@ CERTIFIED = 10
 """The number of results that exact search certifies: those that RR@10 is computed from."""
 
 
+SAME = 1e-12
+"""The relative difference of two float64 logarithms of the same number: tensors of other shapes are rounded otherwise."""
+
+
 class Ranking(NamedTuple):
     """The documents found for a query, best first."""
 
@@ -83,15 +87,28 @@ class Searcher:
     ) -> list[Ranking]:
         """The ranking of at most `beam` documents for each query, given as token ids, in batches of `batch_size`.
 
-        With a prior for each query the search is planned: the documents of largest total, as `mixture` weighs them. A
-        ranking does not depend on the other queries of the batch: padding is masked everywhere.
+        With a prior for each query the search is planned: the documents of largest total, as `mixture` weighs them;
+        with one of no document it is the plain search. A ranking does not depend on the other queries of the batch:
+        padding is masked everywhere.
 
         Raises:
             ValueError: there are priors, but not one for each query, or of a document that does not exist, or the
                 search is not constrained.
         """
-        if priors is not None:
-            self._check(priors, len(queries))
+        if priors is None:
+            return self._in_batches(queries, beam, batch_size, None)
+        self._check(priors, len(queries))
+        has_prior = np.array([len(prior.doc_index) > 0 for prior in priors], dtype=bool)
+        plain, planned = np.flatnonzero(~has_prior).tolist(), np.flatnonzero(has_prior).tolist()
+        rankings: dict[int, Ranking] = {}
+        for numbers, of_numbers in ((plain, None), (planned, [priors[number] for number in planned])):
+            found = self._in_batches([queries[number] for number in numbers], beam, batch_size, of_numbers)
+            rankings |= zip(numbers, found, strict=True)
+        return [rankings[number] for number in range(len(queries))]
+
+    def _in_batches(
+        self, queries: Sequence[Sequence[int]], beam: int, batch_size: int, priors: list[Prior] | None
+    ) -> list[Ranking]:
         self.model.eval()
         rankings: dict[int, Ranking] = {}
         for batch in length_batches(queries, batch_size):
@@ -191,8 +208,9 @@ class Searcher:
         documents, sizes = self.docids.trie.documents_of(nodes[is_docid])
         score, log_prob = np.repeat(scores[is_docid], sizes), np.repeat(log_probs[is_docid], sizes)
         if prior is None:
-            certified = int((scores >= dropped).sum()) if self.constrained else 0
-            return Ranking(documents[:beam], score[:beam], log_prob[:beam], certified, is_docid)
+            documents, score, log_prob = documents[:beam], score[:beam], log_prob[:beam]
+            certified = int((score >= dropped).sum()) if self.constrained else 0
+            return Ranking(documents, score, log_prob, certified, is_docid)
         if len(nodes) == beam:  # docids worth as much as the last one may have been left out
             dropped = max(dropped, float(scores[-1]))
         return self._mix(documents, log_prob, prior, beam, dropped)
@@ -211,12 +229,15 @@ class Searcher:
         rest = np.setdiff1d(prior.doc_index, documents, assume_unique=True)
         documents = np.concatenate([documents, rest])
         log_prob = np.concatenate([log_prob[first], np.full(len(rest), -np.inf, dtype=np.float32)])
-        total = self.mixture.total(torch.from_numpy(log_prob), torch.from_numpy(prior.of_documents(documents))).numpy()
-        order = np.lexsort((documents, log_prob == -np.inf, -total))[:beam]  # of equal ones, those that are certified
-        order = order[total[order] > -np.inf]
-        is_certified = (total[order] >= certified_from) & (log_prob[order] > -np.inf)
+        of_prior = torch.from_numpy(prior.of_documents(documents))
+        gains = self.mixture.gains(torch.from_numpy(log_prob), of_prior).numpy()
+        order = np.lexsort((documents, -log_prob, -gains))[:beam]
+        order = order[gains[order] > -np.inf]
+        equal = SAME * np.abs(gains[order])
+        is_certified = (gains[order] >= certified_from - equal) & (log_prob[order] > -np.inf)
         certified = int(np.argmin(np.append(is_certified, False)))  # up to the first that is not
-        return Ranking(documents[order], total[order], log_prob[order], certified, np.ones(len(order), dtype=bool))
+        totals = (gains[order] + self.mixture.floor).astype(np.float32)
+        return Ranking(documents[order], totals, log_prob[order], certified, np.ones(len(order), dtype=bool))
 
 
 def _padded(rows: list[NDArray[np.int64]]) -> NDArray[np.int64]:

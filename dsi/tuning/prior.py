@@ -10,6 +10,7 @@ tried.tsv     weight, epsilon and value of all that were tried
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ from dsi.runtime.tsv import write_tsv
 from dsi.search.answering import Hits
 from dsi.search.fusion import linear
 from dsi.search.prior import CHOICE, PLAIN, Mixture, lexical_priors
+from dsi.search.searcher import Ranking as SearchRanking
+from dsi.search.searcher import Searcher
 from dsi.search.text_searcher import IndexFolders, TextSearcher
 from dsi.tuning.dev_queries import DevQueries
 
@@ -37,9 +40,9 @@ EPSILONS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 UNTUNED = Mixture(weight=1.0, epsilon=1e-2)
 """What is used where there are no queries to choose on; also how the dev queries are searched with the prior."""
 BEAM = {"path": 10, "leaf": 40}
-"""The beam for the dev queries, which for a planned path is enough (docs/log.md); atomic docids know no beam."""
-DEPTH = 100
-"""The number of documents of each ranking that are fused."""
+"""The beam for the dev queries, which for a planned path is enough (docs/log.md)."""
+POOLED = 100
+"""The number of documents of a search for an atomic docid, which knows no beam."""
 
 
 def tune_prior(
@@ -50,6 +53,7 @@ def tune_prior(
     prior_weight: float | str,
     prior_epsilon: float | str,
     ranking: Ranking,
+    beam: int,
     labelled: float,
     corpus_folder: Path,
     tokenizer_folder: Path,
@@ -61,58 +65,56 @@ def tune_prior(
     """Write the weight and the epsilon, of those that are `auto`, with which the measure of dev queries is best.
 
     The queries are those of split dev, or where there is none those of split train, unless the index learns from them
-    (`labelled` above 0). Without queries the weight is 1 and the epsilon 0.01.
+    (`labelled` above 0). Without queries the weight is 1 and the epsilon 0.01. The linear fusion is one of rankings of
+    `beam` documents.
 
     Returns:
-        What is in `prior.json`.
+        What is in `prior.json`: prior, ranking, weight, epsilon, linear_weight, and whether each of these three was
+        configured, is the default or was chosen on which split (`chosen`).
 
     Raises:
         DsiError: the model cannot be searched.
     """
-    corpus = Corpus(corpus_folder)
-    weights = WEIGHTS if prior_weight == "auto" else (float(prior_weight),)
-    epsilons = EPSILONS if prior_epsilon == "auto" else (float(prior_epsilon),)
-    chosen: dict[str, Any] = {"prior": prior}
+    corpus, given = Corpus(corpus_folder), {"weight": prior_weight, "epsilon": prior_epsilon}
     split = next((split for split in (DEV, *(() if labelled else (TRAIN,))) if split in corpus.splits), None)
+    chosen = {key: split or "default" if value == "auto" else "configured" for key, value in given.items()}
+    chosen["linear_weight"] = split or "default"
+    values = {key: getattr(UNTUNED, key) if value == "auto" else float(value) for key, value in given.items()}
+    choice: dict[str, Any] = {"prior": prior, "ranking": ranking, "chosen": chosen}
     if split is None:
         say("dsi: warning: there are no queries to choose the weight of the prior on; search.prior_weight sets it")
-        chosen |= {
-            "weight": weights[0] if len(weights) == 1 else UNTUNED.weight,
-            "epsilon": epsilons[0] if len(epsilons) == 1 else UNTUNED.epsilon,
-            "linear_weight": UNTUNED.weight,
-        }
+        choice |= {**values, "linear_weight": UNTUNED.weight}
     else:
-        terms_folder = lexical_folder if prior == "bm25" else lexical_doc2query_folder
-        assert terms_folder is not None  # the table of stages gives that of the prior
+        terms_folder = lexical_folder or lexical_doc2query_folder
+        assert terms_folder is not None  # the table of stages gives that of the prior, and no other
         folders = IndexFolders(tokenizer_folder, docids_folder, model_folder)
-        index = TextSearcher(folders, SearchConfig(ranking=ranking))
+        index = TextSearcher(folders, SearchConfig(ranking=ranking, beam=beam))
         queries = DevQueries(corpus, DEV_MEASURE, split, "search.prior_weight")
         found = found_for(queries, corpus, index, Terms(terms_folder), prior_documents)
-        chosen |= _choose(out_folder, queries, found, [Mixture(*pair) for pair in product(weights, epsilons)])
-    write_json(out_folder / CHOICE, chosen)
-    return chosen
+        weights = WEIGHTS if prior_weight == "auto" else (values["weight"],)
+        epsilons = EPSILONS if prior_epsilon == "auto" else (values["epsilon"],)
+        choice |= _choose(out_folder, queries, found, [Mixture(*pair) for pair in product(weights, epsilons)])
+    write_json(out_folder / CHOICE, choice)
+    return choice
 
 
 def _choose(
     out_folder: Path, queries: DevQueries, found: Sequence["Found"], mixtures: Sequence[Mixture]
 ) -> dict[str, Any]:
     """The first of the best mixtures and of the best weights of the linear fusion, and how they were chosen."""
-    depth = queries.depth(DEPTH)
     values = [
-        queries.value({each.query_id: each.ranking(mixture, depth) for each in found})
+        queries.value({each.query_id: each.ranking(mixture, queries.depth(POOLED)) for each in found})
         for mixture in progress(mixtures, "tune prior", unit="pairs")
     ]
     fused = [
-        queries.value({each.query_id: linear(each.plain, each.lexical, weight)[:depth] for each in found})
-        for weight in WEIGHTS
+        queries.value({each.query_id: linear(each.plain, each.lexical, weight) for each in found}) for weight in WEIGHTS
     ]
     best = values.index(max(values))
-    rows = ((*mixture, value) for mixture, value in zip(mixtures, values, strict=True))
+    rows = ((mixture.weight, mixture.epsilon, value) for mixture, value in zip(mixtures, values, strict=True))
     write_tsv(out_folder / "tried.tsv", ["weight", "epsilon", queries.measure], rows)
     return {
-        **mixtures[best]._asdict(),
+        **asdict(mixtures[best]),
         "linear_weight": WEIGHTS[fused.index(max(fused))],
-        "split": queries.split,
         "queries": len(found),
         "measure": queries.measure,
         "value": round(values[best], 4),
@@ -135,40 +137,53 @@ class Found(NamedTuple):
     """The ranking by the prior alone."""
 
     def ranking(self, mixture: Mixture, depth: int) -> Hits:
-        """The `depth` best documents by the total of this mixture."""
-        totals = mixture.total(self.log_probs, self.priors)
-        best = totals.sort(descending=True, stable=True).indices[:depth].tolist()
-        return [(self.doc_ids[place], float(totals[place])) for place in best if totals[place] > -torch.inf]
+        """The `depth` best documents by the total of this mixture, scored by their order."""
+        gains = mixture.gains(self.log_probs, self.priors).numpy()
+        order = np.lexsort((-self.log_probs.numpy(), -gains))[:depth].tolist()
+        return [(self.doc_ids[place], -float(rank)) for rank, place in enumerate(order) if gains[place] > -np.inf]
 
 
 def found_for(queries: DevQueries, corpus: Corpus, index: TextSearcher, terms: Terms, documents: int) -> list[Found]:
     """What is found for each query, with priors of so many documents; a query that is a document does not find it."""
-    questions, searcher = queries.questions, index.searcher
+    questions, config, plain = queries.questions, index.config, index.searcher
     texts = [query.text for query in questions.queries]
     encoded, priors = index.encode(texts), lexical_priors(terms, texts, documents)
-    beam, size = BEAM[index.config.ranking] if searcher.trie is not None else DEPTH, index.config.batch_size
-    of_searches = [searcher.search(encoded, DEPTH, size)]
-    for mixture in (PLAIN, UNTUNED):
-        searcher.mixture = mixture
-        of_searches.append(searcher.search(encoded, beam, size, priors))
-    found = []
-    for query, prior, plain, light, heavy in zip(questions.queries, priors, *of_searches, strict=True):
-
-        def hits(doc_index: NDArray[np.int64], scores: NDArray[np.float32], own: str = query.query_id) -> Hits:
-            pairs = zip(corpus.doc_ids(doc_index.tolist()), scores.tolist(), strict=True)
-            return [pair for pair in pairs if pair[0] != own or own not in questions.identical]
-
-        pooled, first = np.unique(np.concatenate([light.doc_index, heavy.doc_index]), return_index=True)
-        log_probs = hits(pooled, np.concatenate([light.log_prob, heavy.log_prob])[first])
-        of_prior = hits(pooled, prior.of_documents(pooled))
+    beam = BEAM[config.ranking] if plain.trie is not None else POOLED
+    weightless, weighted = (
+        Searcher(plain.model, plain.docids, ranking=config.ranking, mixture=mixture).search(
+            encoded, beam, config.batch_size, priors
+        )
+        for mixture in (PLAIN, UNTUNED)
+    )
+    found, own_of = [], corpus.doc_indexes(questions.identical)
+    alone = plain.search(encoded, config.beam, config.batch_size)
+    for query, prior, *of_query in zip(questions.queries, priors, alone, weightless, weighted, strict=True):
+        own = own_of.get(query.query_id, -1)
+        pooled, log_probs = _pooled(*of_query[1:])
+        pooled, log_probs = pooled[pooled != own], log_probs[pooled != own]
         found.append(
             Found(
                 query.query_id,
-                [doc_id for doc_id, _ in log_probs],
-                torch.tensor([value for _, value in log_probs]),
-                torch.tensor([value for _, value in of_prior]),
-                hits(plain.doc_index, plain.score),
-                hits(*prior.best(DEPTH)),
+                corpus.doc_ids(pooled.tolist()),
+                torch.from_numpy(log_probs),
+                torch.from_numpy(prior.of_documents(pooled)),
+                _hits(corpus, of_query[0].doc_index, of_query[0].score, own),
+                _hits(corpus, *prior.best(config.beam), own),
             )
         )
     return found
+
+
+def _pooled(one: SearchRanking, other: SearchRanking) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The documents of two rankings for a query and their log-probabilities, those of the second in the unit of the
+    first: by ranking leaf they are softmaxes over different leaves."""
+    _, of_one, of_other = np.intersect1d(one.doc_index, other.doc_index, assume_unique=True, return_indices=True)
+    shifts = one.log_prob[of_one] - other.log_prob[of_other]
+    shift = np.median(shifts[np.isfinite(shifts)]) if np.isfinite(shifts).any() else np.float32(0)
+    documents, first = np.unique(np.concatenate([one.doc_index, other.doc_index]), return_index=True)
+    return documents, np.concatenate([one.log_prob, other.log_prob + shift])[first]
+
+
+def _hits(corpus: Corpus, doc_index: NDArray[np.int64], scores: NDArray[np.float32], own: int) -> Hits:
+    others = doc_index != own
+    return list(zip(corpus.doc_ids(doc_index[others].tolist()), scores[others].tolist(), strict=True))
