@@ -25,7 +25,7 @@ CERTIFIED = 10
 
 
 SAME = 1e-12
-"""The relative difference of two float64 logarithms of the same number: tensors of other shapes are rounded otherwise."""
+"""The relative difference of float64 logarithms of the same number: tensors of other shapes are rounded otherwise."""
 
 
 class Ranking(NamedTuple):
