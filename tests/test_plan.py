@@ -12,6 +12,7 @@ from test_search import ROUNDING, brute_force, variable_docids, write
 
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.search.beam import DeviceTrie
 from dsi.search.fusion import linear, reciprocal_ranks
 from dsi.search.plan import NO_NODE, Plan
 from dsi.search.prior import PLAIN, Mixture, Prior
@@ -59,6 +60,7 @@ def check(ranking: Ranking, expected: np.ndarray) -> None:
 @settings(max_examples=40)
 @example(seed=0, documents=99, beam=4, mixture=Mixture(1.0, 1.0))  # totals equal in float32, decoded and not
 @example(seed=1596, documents=111, beam=3, mixture=Mixture(0.0, 1.0))
+@example(seed=915256, documents=32, beam=5, mixture=Mixture(1.0, 1.0))  # queries of a batch with fewer hypotheses
 @given(seed=st.integers(0, 10_000), documents=st.integers(1, 150), beam=st.integers(1, 40), mixture=MIXTURES)
 def test_planned_beam_certifies_the_best_totals(tmp_path_factory, seed, documents, beam, mixture) -> None:  # type: ignore[no-untyped-def]
     random = np.random.default_rng(seed)
@@ -96,15 +98,22 @@ def test_bounds_are_the_largest_prior_below_a_node(tmp_path_factory, seed, docum
     docids = random_docids(tmp_path_factory.mktemp("docids"), random, documents)
     priors = [random_prior(random, documents) for _ in range(3)]
     plan = Plan.of(docids, priors, Mixture(2.0), CPU)
-    nodes = torch.arange(len(docids.trie.token)).expand(3, -1)
-    got = plan.gains(torch.zeros(nodes.shape), nodes)
-    expected = np.zeros(nodes.shape)
+    trie = DeviceTrie(docids.trie, CPU)
+    inner = torch.from_numpy(docids.trie.inner_nodes).expand(3, -1)
+    got = np.zeros((3, len(docids.trie.token)))
+    for level in range(len(trie.fan_out)):
+        parents = inner[:, torch.isin(inner[0], torch.arange(*docids.trie.level_start[level : level + 2].tolist()))]
+        children = trie.expansions(parents, level)
+        gains = plan.gains(torch.zeros(children.nodes.shape), parents, children.nodes)
+        rows = torch.arange(3)[:, None, None].expand_as(gains)
+        got[rows[children.exist], children.nodes[children.exist]] = gains[children.exist]
+    expected = np.zeros(got.shape)
     for row, prior in enumerate(priors):
         for doc_index, score in zip(prior.doc_index, prior.score, strict=True):
             path = docids.paths[doc_index]
-            above = np.append(path[path >= 0], 0)
+            above = path[path >= 0]
             expected[row, above] = np.maximum(expected[row, above], 2 * score)
-    np.testing.assert_allclose(got.numpy(), expected)
+    np.testing.assert_allclose(got, expected)
     assert ((plan.nodes[:, 1:] > plan.nodes[:, :-1]) | (plan.nodes[:, 1:] == NO_NODE)).all()
 
 

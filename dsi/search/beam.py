@@ -138,15 +138,16 @@ def beam_search(
         min_score = log_probs.new_full((queries,), -torch.inf, dtype=dtype)
     finished = _Complete(nodes[:, :0], log_probs[:, :0], log_probs[:, :0])
     dropped = torch.full_like(min_score, -torch.inf)
-    rows, parents = torch.full_like(nodes, START), None
+    rows, parents, is_open = torch.full_like(nodes, START), None, torch.ones_like(nodes, dtype=torch.bool)
     for level in range(depth):
         inputs = model.docid_embedding(rows).flatten(0, 1)
         states = torch.cat([decoder.step(inputs, None, parents) for decoder in decoders], dim=1)
         expansions = trie.expansions(nodes, level)
         of_moves = model.docid_head.log_probs(states.unflatten(0, (queries, -1)), expansions, level)
         new_log_probs = log_probs.unsqueeze(-1) + of_moves
-        new_scores = new_log_probs if plan is None else plan.gains(new_log_probs, expansions.nodes)
-        new_scores = new_scores.masked_fill(~expansions.exist, -torch.inf).flatten(1)
+        new_scores = new_log_probs if plan is None else plan.gains(new_log_probs, nodes, expansions.nodes)
+        exist = expansions.exist & is_open.unsqueeze(-1)  # a query may have fewer open hypotheses than others
+        new_scores = new_scores.masked_fill(~exist, -torch.inf).flatten(1)
         new_nodes, new_log_probs, ends = (
             expansions.nodes.flatten(1),
             new_log_probs.flatten(1),
@@ -167,7 +168,7 @@ def beam_search(
         width = int(((scores > -torch.inf) & (scores >= min_score.unsqueeze(1))).sum(dim=1).max())
         if width == 0:
             break
-        best = best[:, :width]
+        is_open, best = scores[:, :width] > -torch.inf, best[:, :width]
         log_probs = new_log_probs.gather(1, best)
         nodes, rows = new_nodes.gather(1, best), expansions.tokens.flatten(1).gather(1, best) + START + 1
         query = torch.arange(queries, device=nodes.device).unsqueeze(1)

@@ -28,7 +28,9 @@ class Plan:
 
     mixture: Mixture
     nodes: Tensor
-    """The nodes whose bound is above 0, in increasing order, then NO_NODE: (queries, nodes)."""
+    """The nodes whose bound is above 0 but for the root, in increasing order, then NO_NODE: (queries, nodes)."""
+    parents: Tensor
+    """Their parents, which are in increasing order too, then NO_NODE: (queries, nodes)."""
     bounds: Tensor
     """Their bounds, (queries, nodes); 0 for NO_NODE."""
 
@@ -37,30 +39,40 @@ class Plan:
         """The plan for queries with these priors."""
         rows = [_bounds(docids, prior) for prior in priors]
         width = max(1, *(len(nodes) for nodes, _ in rows))
-        nodes, bounds = np.full((len(rows), width), NO_NODE), np.zeros((len(rows), width), dtype=np.float32)
+        nodes, parents = (np.full((len(rows), width), NO_NODE) for _ in range(2))
+        bounds = np.zeros((len(rows), width), dtype=np.float32)
         for row, (of_query, values) in enumerate(rows):
             nodes[row, : len(of_query)], bounds[row, : len(of_query)] = of_query, values
-        return cls(mixture, torch.from_numpy(nodes).to(device), torch.from_numpy(bounds).to(device))
+            parents[row, : len(of_query)] = docids.trie.parents(of_query)
+        return cls(mixture, *(torch.from_numpy(each).to(device) for each in (nodes, parents, bounds)))
 
     def __getitem__(self, queries: Tensor) -> Self:
         """The plan for some of the queries, given by their numbers."""
-        return type(self)(self.mixture, self.nodes[queries], self.bounds[queries])
+        return type(self)(self.mixture, self.nodes[queries], self.parents[queries], self.bounds[queries])
 
-    def gains(self, log_probs: Tensor, nodes: Tensor) -> Tensor:
-        """What each of `nodes`, (queries, beams, children), is worth at most, given the log-probability up to it: as
-        `Mixture.gains`, in float64."""
-        wanted = nodes.flatten(1)
-        place = torch.searchsorted(self.nodes, wanted).clamp_(max=self.nodes.shape[1] - 1)
-        bounds = self.bounds.gather(1, place).masked_fill_(self.nodes.gather(1, place) != wanted, 0.0)
+    def gains(self, log_probs: Tensor, parents: Tensor, children: Tensor) -> Tensor:
+        """What each of `children`, (queries, beams, children), of the nodes `parents`, (queries, beams), is worth at
+        most, given the log-probability up to it: as `Mixture.gains`, in float64."""
+        start = torch.searchsorted(self.parents, parents.contiguous())
+        sizes = (torch.searchsorted(self.parents, parents.contiguous(), right=True) - start).flatten()
+        beam = torch.repeat_interleave(sizes)  # of every child that has a bound, among the beams of all queries
+        place = torch.arange(len(beam), device=beam.device) - (sizes.cumsum(0) - sizes - start.flatten())[beam]
+        query = beam // parents.shape[1]
+        child = self.nodes[query, place] - children[..., 0].flatten()[beam]
+        exist = child < children.shape[2]  # a hypothesis that does not exist has the root for its node
+        bounds = self.bounds.new_zeros(children.shape).flatten(0, 1)
+        bounds[beam[exist], child[exist]] = self.bounds[query, place][exist]
         return self.mixture.gains(log_probs, bounds.view_as(log_probs))
 
 
 def _bounds(docids: Docids, prior: Prior) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The nodes above the documents of a prior, in increasing order, and the largest score below each."""
+    """The nodes above the documents of a prior, but for the root, in increasing order, and the largest score below
+    each."""
     nodes, scores = _largest(docids.trie.leaf_of[prior.doc_index].astype(np.int64), prior.score)
     levels = [(nodes, scores)]
-    while nodes.any():  # breadth-first numbers: the parents of nodes in order are in order
+    while len(nodes):  # breadth-first numbers: the parents of nodes in order are in order
         nodes, scores = _largest_of_runs(docids.trie.parents(nodes), scores)
+        nodes, scores = nodes[nodes > 0], scores[nodes > 0]
         levels.append((nodes, scores))
     # where docids differ in length, a node is met from several leaves at different steps
     return _largest(*(np.concatenate(parts) for parts in zip(*levels, strict=True)))

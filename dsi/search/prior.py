@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from dsi.config import SearchConfig
 from dsi.errors import DsiError
@@ -55,7 +55,7 @@ class Mixture:
         """
         of_index = log_probs.double()
         if self.epsilon:
-            of_index = torch.logaddexp(of_index - self.floor, of_index.new_zeros(()))
+            of_index = functional.softplus(of_index - self.floor, threshold=40)  # beyond, 1 + exp(-x) is 1
         return of_index + self.weight * priors
 
 
