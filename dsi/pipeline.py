@@ -56,6 +56,10 @@ def _teacher_vectors_are_the_embeddings(config: Config) -> bool:
     return config.has_teacher and is_encoder and config.embeddings.model == config.teacher.retriever_model
 
 
+def _asks_teacher_with_words(config: Config) -> bool:
+    return _asks_teacher(config) and _teacher_reads_words(config)
+
+
 def _asks_teacher_with_embeddings(config: Config) -> bool:
     return _asks_teacher(config) and _teacher_vectors_are_the_embeddings(config)
 
@@ -286,7 +290,7 @@ _TABLE = (
             "embeddings": lambda config: (
                 _dense_vectors_are_the_embeddings(config) or _asks_teacher_with_embeddings(config)
             ),
-            "lexical": _asks_teacher,
+            "lexical": _asks_teacher_with_words,
             "teacher": _asks_teacher,
             "teacher/": _asks_teacher_with_its_own_vectors,
         },

@@ -150,6 +150,20 @@ def test_dense_retrieval_takes_the_embeddings_of_its_own_model() -> None:
     assert reads(kind="sentence_transformers", model="other/encoder") == reads() == {"corpus"}
 
 
+def test_the_teacher_that_answers_searches_what_is_its_own() -> None:
+    for kind, own in (("bm25", "lexical"), ("bi_encoder", "teacher")):
+        config = Config.model_validate(
+            {
+                "training": {"labels": "teacher"},
+                "teacher": {"kind": kind},
+                "search": {"prior": "bm25"},  # which has the words indexed for any teacher
+                "baselines": {"systems": ["teacher"]},
+            }
+        )
+        read = {stage.name for stage in Run(config, "x").reads(STAGES["baselines"])}
+        assert read & {"lexical", "embeddings"} == {own} - {"teacher"}
+
+
 def test_the_makefile_follows_the_table() -> None:
     written = Path(__file__).parents[1] / "scripts/stages.mk"
     assert written.read_text() == make_rules(), "run `make stages`"
