@@ -58,9 +58,8 @@ class Index:
     @property
     def total(self) -> str:
         """What the index ranks documents by if it has a prior, in words."""
-        mixture = self.searcher.searcher.mixture
         leaf = ", P the softmax over the leaves found" if self.config.ranking == "leaf" else ""
-        return f"log(P + {mixture.epsilon:g}) + {mixture.weight:g} * {self.config.prior}{leaf}"
+        return self.searcher.searcher.mixture.formula(self.config.prior) + leaf
 
     def lacks_prior(self, text: str) -> bool:
         """Whether the index has a prior, and none for this text, none of whose terms occurs in the documents."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dsi.report.quantities import count, decimal, duration, size
+from dsi.search.prior import Mixture
 
 RANKS = {
     "bm25": "ranks all documents by their words",
@@ -39,10 +40,10 @@ def explained(manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _planned(name: str, cost: Mapping[str, Any], choice: Mapping[str, Any]) -> Iterator[str]:
     """What the index with a prior is, how its weight was chosen, and what its fusions are."""
-    prior, weight, epsilon = choice["prior"], cost["prior"]["weight"], cost["prior"]["epsilon"]
+    prior, mixture = choice["prior"], Mixture(cost["prior"]["weight"], cost["prior"]["epsilon"])
     without, leaf = cost["queries_without_prior"], choice["ranking"] == "leaf"
     yield (
-        f"{name} is planned: it ranks documents by log(P + {epsilon:g}) + {weight:g} * prior"
+        f"{name} is planned: it ranks documents by {mixture.formula('prior')}"
         + (", where P is the softmax over the leaves found" if leaf else "")
         + f". The prior is the score of {prior} (k1=1.2, b=0.75) for the {count(cost['prior']['documents'])} best"
         " documents of a query"

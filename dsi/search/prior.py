@@ -48,6 +48,15 @@ class Mixture:
         """log(epsilon), above which `gains` are counted; 0 without an epsilon."""
         return math.log(self.epsilon) if self.epsilon else 0.0
 
+    def formula(self, prior: str) -> str:
+        """The total in words.
+
+        >>> Mixture(0.5, 0.01).formula("bm25"), Mixture(4.0).formula("bm25")
+        ('log(P + 0.01) + 0.5 * bm25', 'log P + 4 * bm25')
+        """
+        of_index = f"log(P + {self.epsilon:g})" if self.epsilon else "log P"
+        return f"{of_index} + {self.weight:g} * {prior}"
+
     def gains(self, log_probs: Tensor, priors: Tensor) -> Tensor:
         """The totals less `floor`, in float64, of tensors of the same shape.
 
