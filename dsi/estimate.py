@@ -210,6 +210,11 @@ class Scale:
         """The time of so many FLOPs in a model."""
         return flops / (EFFICIENCY * self.speed)
 
+    @property
+    def searched(self) -> int:
+        """The number of systems that the stage `search` writes rankings of: the index, and with a prior three more."""
+        return 1 if self.config.search.prior == "none" else 4
+
     def document_states(self) -> float:
         """The time to read all documents once."""
         return self.seconds(self.documents * self.sizes.forward_flops(self.config.model.document_length, 1))
@@ -320,10 +325,10 @@ def _prior(scale: Scale) -> Cost:
 
 
 def _search(scale: Scale) -> Cost:
-    systems = 1 if scale.config.search.prior == "none" else 2
-    seconds = systems * (2 * START_SECONDS + scale.queries * _query_seconds(scale, scale.config.search.beam))
+    searches = min(scale.searched, 2)  # the two fusions are of what is found already
+    seconds = searches * (2 * START_SECONDS + scale.queries * _query_seconds(scale, scale.config.search.beam))
     memory = BASE_MEMORY + 4.0 * scale.sizes.parameters
-    return Cost(seconds, memory, 2 * systems * scale.queries * RANKING_BYTES)
+    return Cost(seconds, memory, scale.searched * scale.queries * RANKING_BYTES)
 
 
 def _query_seconds(scale: Scale, beam: int) -> float:
@@ -349,7 +354,7 @@ def _baselines(scale: Scale) -> Cost:
 
 
 def _evaluation(scale: Scale) -> Cost:
-    systems = len(scale.config.baselines.systems) + (1 if scale.config.search.prior == "none" else 4)
+    systems = scale.searched + len(scale.config.baselines.systems)
     return Cost(START_SECONDS + scale.queries * systems * RATES["evaluate"], BASE_MEMORY, 1e6)
 
 

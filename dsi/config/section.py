@@ -1,5 +1,6 @@
 """What the sections of a configuration have in common, and the types of their values."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -15,30 +16,26 @@ InnerShare = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def _rate_or_auto(value: Any) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value != "auto" and not (is_number and value > 0):
-        raise misread(f"expected auto or a number above 0, found {value!r}")
-    return value
-
-
-def _up_to(largest: float) -> Any:
-    """The check of a value that is auto or a number from 0 to `largest`."""
+def _auto_or(expected: str, is_valid: Callable[[float], bool]) -> BeforeValidator:
+    """The check of a value that is auto or a valid number, which is described as `expected`."""
 
     def check(value: Any) -> Any:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value != "auto" and not (is_number and 0 <= value <= largest):
-            raise misread(f"expected auto or a number from 0 to {largest:g}, found {value!r}")
+        if value != "auto" and not (is_number and is_valid(value)):
+            raise misread(f"expected auto or {expected}, found {value!r}")
         return value
 
     return BeforeValidator(check)
 
 
 LARGEST_WEIGHT = 1e6
-"""The largest weight of a score, so that their product is no rounding of infinity."""
-WeightOrAuto = Annotated[float | Literal["auto"], _up_to(LARGEST_WEIGHT)]
-ShareOrAuto = Annotated[float | Literal["auto"], _up_to(1)]
-RateOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_rate_or_auto)]
+"""The largest weight of a score, far below what makes a score infinite."""
+RateOrAuto = Annotated[float | Literal["auto"], _auto_or("a number above 0", lambda value: value > 0)]
+WeightOrAuto = Annotated[
+    float | Literal["auto"],
+    _auto_or(f"a number from 0 to {LARGEST_WEIGHT:g}", lambda value: 0 <= value <= LARGEST_WEIGHT),
+]
+ShareOrAuto = Annotated[float | Literal["auto"], _auto_or("a number from 0 to 1", lambda value: 0 <= value <= 1)]
 
 
 class Section(BaseModel):

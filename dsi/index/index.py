@@ -149,10 +149,7 @@ def load(run: str | Path, **search: Any) -> Index:
     Raises:
         DsiError: the run has no finished model or was made by another version, or there is no such key or value.
     """
-    folder = Path(run)
-    _folders(folder, STAGES)  # told before a configuration is looked for where there is no run
-    config = read_part(folder / CONFIG, "search", SearchConfig, search)
-    corpus, *others = _folders(folder, stages(config))
+    (corpus, *others), config = _opened(Path(run), search)
     return Index(corpus, IndexFolders(*others), config)
 
 
@@ -165,9 +162,7 @@ def export(run_folder: Path, folder: Path) -> None:
     check_path(folder)
     if folder.exists():
         raise DsiError(f"{folder} exists already; name a new folder")
-    _folders(run_folder, STAGES)
-    search = read_part(run_folder / CONFIG, "search", SearchConfig)
-    folders = _folders(run_folder, stages(search))
+    folders, search = _opened(run_folder, {})
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for source in folders:
@@ -176,12 +171,26 @@ def export(run_folder: Path, folder: Path) -> None:
     partial.rename(folder)
 
 
-def _folders(run_folder: Path, stages: Sequence[str]) -> list[Path]:
-    """The folders of these stages in a run; DsiError if one is not finished, or they are not of one run."""
+def _opened(run_folder: Path, changes: dict[str, Any]) -> tuple[list[Path], SearchConfig]:
+    """The folders of the stages that an index needs of a run, and its section `search` with these changes; DsiError if
+    a stage is not finished, or they are not of one run."""
     check_path(run_folder)
     if not run_folder.is_dir():
         raise DsiError(f"{run_folder}: there is no such folder; name that of a run, e.g. runs/demo")
     made: dict[str, str] = {}
+    _check_stages(run_folder, STAGES, made)  # told before a configuration is looked for where there is no run
+    search = read_part(run_folder / CONFIG, "search", SearchConfig, changes)
+    needed = stages(search)
+    _check_stages(run_folder, needed[len(STAGES) :], made)
+    return [run_folder / stage for stage in needed], search
+
+
+def _check_stages(run_folder: Path, stages: Sequence[str], made: dict[str, str]) -> None:
+    """See that these stages are finished and made from those whose fingerprints are in `made`; add theirs.
+
+    Raises:
+        DsiError: one is not.
+    """
     for stage in stages:
         manifest = read_manifest(run_folder / stage)
         if stage not in STAGES and (manifest is None or not manifest["counts"]):
@@ -199,4 +208,3 @@ def _folders(run_folder: Path, stages: Sequence[str]) -> list[Path]:
                     f"{run_folder}: its {stage} was not made from its {upstream}; copy all stages of one run, or make"
                     " them with `dsi run`"
                 )
-    return [run_folder / stage for stage in stages]

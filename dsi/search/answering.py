@@ -64,9 +64,11 @@ class Questions:
         """Each query_id, and the ranking for it of at most `depth` documents."""
         answers = system.answer([query.text for query in self.queries])
         for query, hits in zip(self.queries, answers, strict=True):
-            if query.query_id in self.identical:
-                hits = [(doc_id, score) for doc_id, score in hits if doc_id != query.query_id]
-            yield query.query_id, hits[:depth]
+            yield query.query_id, self.without_own(query.query_id, hits)[:depth]
+
+    def without_own(self, query_id: str, hits: Hits) -> Hits:
+        """The ranking for a query without the document that it is itself, if it is one."""
+        return [hit for hit in hits if hit[0] != query_id] if query_id in self.identical else hits
 
     def depth(self, depth: int) -> int:
         """The number of documents to ask a system for, so that `depth` are left."""

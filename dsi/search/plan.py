@@ -6,20 +6,21 @@ sum keeps its certificate: what it drops can hold no document of a larger total.
 documents have a bound above 0, a few thousand for a query, whatever the size of the corpus.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from dsi.docids.store import Docids
 from dsi.search.prior import Mixture, Prior
 
-NO_NODE = np.iinfo(np.int64).max
-"""What fills the rows of queries with fewer nodes; larger than any node."""
+NO_NODE = 1 << 62
+"""What fills the rows of queries with fewer nodes: larger than any node, and exact as the float that padding takes."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,10 @@ class Plan:
     @classmethod
     def of(cls, docids: Docids, priors: Sequence[Prior], mixture: Mixture, device: torch.device) -> Self:
         """The plan for queries with these priors."""
-        rows = [_bounds(docids, prior) for prior in priors]
-        width = max(1, *(len(nodes) for nodes, _ in rows))
-        nodes, parents = (np.full((len(rows), width), NO_NODE) for _ in range(2))
-        bounds = np.zeros((len(rows), width), dtype=np.float32)
-        for row, (of_query, values) in enumerate(rows):
-            nodes[row, : len(of_query)], bounds[row, : len(of_query)] = of_query, values
-            parents[row, : len(of_query)] = docids.trie.parents(of_query)
-        return cls(mixture, *(torch.from_numpy(each).to(device) for each in (nodes, parents, bounds)))
+        nodes, bounds = zip(*(_bounds(docids, prior) for prior in priors), strict=True)
+        parents = [docids.trie.parents(of_query) for of_query in nodes]
+        rows = padded(nodes, NO_NODE), padded(parents, NO_NODE), padded(bounds, 0)
+        return cls(mixture, *(each.to(device) for each in rows))
 
     def __getitem__(self, queries: Tensor) -> Self:
         """The plan for some of the queries, given by their numbers."""
@@ -63,6 +60,15 @@ class Plan:
         bounds = self.bounds.new_zeros(children.shape).flatten(0, 1)
         bounds[beam[exist], child[exist]] = self.bounds[query, place][exist]
         return self.mixture.gains(log_probs, bounds.view_as(log_probs))
+
+
+def padded(rows: Iterable[NDArray[Any]], value: int) -> Tensor:
+    """Rows of different lengths as one tensor, filled up with a value.
+
+    >>> padded([np.array([1, 2]), np.array([3])], 0).tolist()
+    [[1, 2], [3, 0]]
+    """
+    return pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True, padding_value=value)
 
 
 def _bounds(docids: Docids, prior: Prior) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

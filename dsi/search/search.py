@@ -142,9 +142,8 @@ def _fuse(
     run, fused = read_run(out_folder / f"{DSI}.run"), list[tuple[str, Hits, Hits]]()
     for query, prior in zip(questions.queries, priors, strict=True):
         doc_index, scores = prior.best(len(prior.doc_index))
-        own = query.query_id if query.query_id in questions.identical else None
-        pairs = zip(corpus.doc_ids(doc_index.tolist()), scores.tolist(), strict=True)
-        by_words = [pair for pair in pairs if pair[0] != own][:depth]
+        by_words = list(zip(corpus.doc_ids(doc_index.tolist()), scores.tolist(), strict=True))
+        by_words = questions.without_own(query.query_id, by_words)[:depth]
         fused.append((query.query_id, list(run.get(query.query_id, {}).items()), by_words))
     of_ranks = ((query_id, reciprocal_ranks([hits, by_words])[:depth]) for query_id, hits, by_words in fused)
     write_run(out_folder / f"{RECIPROCAL_RANKS}.run", RECIPROCAL_RANKS, of_ranks)

@@ -17,7 +17,7 @@ from dsi.search.atomic import top_documents
 from dsi.search.beam import BeamResult, DeviceTrie, UnconstrainedTrie, beam_search
 from dsi.search.exact import exact_search
 from dsi.search.leaves import leaf_logits, rank_by_leaf
-from dsi.search.plan import Plan
+from dsi.search.plan import Plan, padded
 from dsi.search.prior import PLAIN, Mixture, Prior
 
 CERTIFIED = 10
@@ -161,10 +161,8 @@ class Searcher:
     def _search_atomic(self, ids: Tensor, mask: Tensor, beam: int, priors: list[Prior] | None) -> list[Ranking]:
         """The documents with the largest log-probabilities; with priors those of the largest totals, which are among
         these or the priors' documents."""
-        others = None if priors is None else torch.from_numpy(_padded([prior.doc_index for prior in priors]))
-        documents, log_probs = top_documents(
-            self.model, ids, mask, beam, None if others is None else others.to(ids.device)
-        )
+        others = None if priors is None else padded([prior.doc_index for prior in priors], 0).to(ids.device)
+        documents, log_probs = top_documents(self.model, ids, mask, beam, others)
         rows = zip(documents.cpu().numpy(), log_probs.cpu().numpy(), strict=True)
         if priors is None:
             return [
@@ -183,7 +181,7 @@ class Searcher:
         ]
         leaf_of = self.docids.trie.leaf_of
         leaves = [np.union1d(nodes, leaf_of[prior.doc_index]) for nodes, prior in zip(found, priors, strict=True)]
-        logits = leaf_logits(self.model, torch.from_numpy(_padded(leaves)).to(ids.device), ids, mask).cpu()
+        logits = leaf_logits(self.model, padded(leaves, 0).to(ids.device), ids, mask).cpu()
         rankings = []
         for nodes, row, prior in zip(leaves, logits, priors, strict=True):
             documents, sizes = self.docids.trie.documents_of(nodes)
@@ -238,11 +236,3 @@ class Searcher:
         certified = int(np.argmin(np.append(is_certified, False)))  # up to the first that is not
         totals = (gains[order] + self.mixture.floor).astype(np.float32)
         return Ranking(documents[order], totals, log_prob[order], certified, np.ones(len(order), dtype=bool))
-
-
-def _padded(rows: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Rows of different lengths as one array, filled up with 0."""
-    padded = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
-    for row, numbers in zip(padded, rows, strict=True):
-        row[: len(numbers)] = numbers
-    return padded

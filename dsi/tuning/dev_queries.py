@@ -32,9 +32,11 @@ class DevQueries:
         return self.questions.depth(min(depth, cutoff or depth))
 
     def value(self, rankings: Iterable[tuple[str, Hits]] | Mapping[str, Hits]) -> float:
-        """The measure of rankings, given by query_id, best document first."""
+        """The measure of rankings, given by query_id, best document first; a query that is a document does not count
+        it."""
         run = {}
         for query_id, hits in dict(rankings).items():
-            scores = strictly_decreasing([score for _, score in hits]).tolist()
-            run[query_id] = {doc_id: score for (doc_id, _), score in zip(hits, scores, strict=True)}
+            others = self.questions.without_own(query_id, hits)
+            scores = strictly_decreasing([score for _, score in others]).tolist()
+            run[query_id] = {doc_id: score for (doc_id, _), score in zip(others, scores, strict=True)}
         return score_run(self._measures, self._qrels, run)[self.measure]

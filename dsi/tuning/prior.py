@@ -144,7 +144,7 @@ class Found(NamedTuple):
 
 
 def found_for(queries: DevQueries, corpus: Corpus, index: TextSearcher, terms: Terms, documents: int) -> list[Found]:
-    """What is found for each query, with priors of so many documents; a query that is a document does not find it."""
+    """What is found for each query, with priors of so many documents."""
     questions, config, plain = queries.questions, index.config, index.searcher
     texts = [query.text for query in questions.queries]
     encoded, priors = index.encode(texts), lexical_priors(terms, texts, documents)
@@ -155,20 +155,18 @@ def found_for(queries: DevQueries, corpus: Corpus, index: TextSearcher, terms: T
         )
         for mixture in (PLAIN, UNTUNED)
     )
-    found, own_of = [], corpus.doc_indexes(questions.identical)
+    found = []
     alone = plain.search(encoded, config.beam, config.batch_size)
     for query, prior, *of_query in zip(questions.queries, priors, alone, weightless, weighted, strict=True):
-        own = own_of.get(query.query_id, -1)
         pooled, log_probs = _pooled(*of_query[1:])
-        pooled, log_probs = pooled[pooled != own], log_probs[pooled != own]
         found.append(
             Found(
                 query.query_id,
                 corpus.doc_ids(pooled.tolist()),
                 torch.from_numpy(log_probs),
                 torch.from_numpy(prior.of_documents(pooled)),
-                _hits(corpus, of_query[0].doc_index, of_query[0].score, own),
-                _hits(corpus, *prior.best(config.beam), own),
+                questions.without_own(query.query_id, _hits(corpus, of_query[0].doc_index, of_query[0].score)),
+                questions.without_own(query.query_id, _hits(corpus, *prior.best(config.beam))),
             )
         )
     return found
@@ -184,6 +182,5 @@ def _pooled(one: SearchRanking, other: SearchRanking) -> tuple[NDArray[np.int64]
     return documents, np.concatenate([one.log_prob, other.log_prob + shift])[first]
 
 
-def _hits(corpus: Corpus, doc_index: NDArray[np.int64], scores: NDArray[np.float32], own: int) -> Hits:
-    others = doc_index != own
-    return list(zip(corpus.doc_ids(doc_index[others].tolist()), scores[others].tolist(), strict=True))
+def _hits(corpus: Corpus, doc_index: NDArray[np.int64], scores: NDArray[np.float32]) -> Hits:
+    return list(zip(corpus.doc_ids(doc_index.tolist()), scores.tolist(), strict=True))
