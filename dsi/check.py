@@ -42,9 +42,9 @@ def check_splits(config: Config, splits: Collection[str] | None = None) -> None:
         DsiError: a split is missing.
     """
     if splits is None:
-        from dsi.corpus.ingest import open_source
+        from dsi.corpus.ingest import splits_of
 
-        splits = open_source(config.corpus).splits
+        splits = splits_of(config.corpus)
     split = reported_split(config.evaluation.split, splits)
     there = f"the corpus has {', '.join(sorted(splits)) or 'no queries with judgements'}"
     if split not in splits:

@@ -23,8 +23,8 @@ STATES = {"adamw": 4.0, "adafactor": 2.0}
 """The numbers kept per parameter while training: itself, its gradient, and AdamW's two moments."""
 TRAINING = 3
 """The FLOPs of a forward and a backward pass, divided by those of the forward pass."""
-COMPRESSION = 3
-"""The size of texts in a compressed file, divided by that of the file."""
+COMPRESSION, PACKED = 3, (".gz", ".tgz", ".zst", ".parquet")
+"""The size of texts in a compressed file, divided by that of the file, and the endings of such files."""
 PYDOC_DOCUMENTS = 1_250
 """The documents that the standard library gives, and roughly each large package."""
 UNKNOWN_QUERIES = 1_000
@@ -239,8 +239,8 @@ def count_documents(corpus: CorpusConfig) -> int | None:
     if not source.files:
         return corpus.size
     first = [len(document.content().encode()) for _, document in islice(source.documents(), 1_000)]
-    largest = max(source.files.values(), key=lambda path: path.stat().st_size)
-    texts = largest.stat().st_size * (COMPRESSION if largest.suffix in (".gz", ".tgz") else 1)
+    sizes = [path.stat().st_size * (COMPRESSION if path.suffix in PACKED else 1) for path in source.files.values()]
+    texts = sum(sizes) if corpus.source == "documents" else max(sizes)  # of others, small ones hold queries
     documents = len(first) if len(first) < 1_000 else round(texts / (sum(first) / len(first) + 10))
     return min(documents, corpus.size or documents)
 

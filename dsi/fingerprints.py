@@ -40,7 +40,7 @@ def with_contents(config: Config, key: str, contents: Contents, recorded: Any = 
             holder, old = holder[part], old.get(part) if isinstance(old, dict) else None
         if last in holder:
             old = old.get(last) if isinstance(old, dict) else None
-            source = value if isinstance(value, CorpusConfig) else None
+            source = value if isinstance(value, CorpusConfig) and last == "path" else None
             holder[last] = _content(f"{key}.{name}", holder[last], contents, old, source)
     return dumped
 
@@ -80,12 +80,15 @@ def _content(key: str, value: Any, contents: Contents, recorded: Any, source: Co
 def _source_files(corpus: CorpusConfig, path: Path, contents: Contents) -> Mapping[str, Path]:
     """The files that a source reads, by name, remembered as long as the files where it looks for them are the same."""
 
-    def names() -> list[str]:
+    def files() -> Mapping[str, Path]:
         from dsi.corpus.ingest import open_source
 
-        return sorted(open_source(corpus).files)
+        return open_source(corpus).files
 
+    if corpus.source == "documents":  # which looks at names only, and below all folders
+        return files()
     below = [*path.glob("*"), *path.glob("qrels/*")] if path.is_dir() else []
     seen = [path, *(each for each in sorted(below) if each.is_file())]
     key = f"{corpus.source} {corpus.splits} {path.resolve()}"
-    return {name: path / name if name != "." else path for name in contents.remember(key, seen, names)}
+    found = contents.remember(key, seen, lambda: sorted(files()))
+    return {name: path / name if name != "." else path for name in found}

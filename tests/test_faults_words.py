@@ -20,7 +20,7 @@ from dsi.corpus.ingest import ingest
 from dsi.corpus.language import warn_of_language
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.words import joined, words_of
-from dsi.doc2query.known_item import KnownItemGenerator, read_collection
+from dsi.corpus.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.shards import read_shard, write_shard
 from dsi.embeddings.tfidf import Tfidf
 from dsi.errors import DsiError

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dsi.config.scalars import FilePath
-from dsi.config.section import Count, Section, Seed, Share
+from dsi.config.section import Count, CountOrZero, Section, Seed, Share
 
 TRAIN, DEV, TEST = USUAL_SPLITS = ("train", "dev", "test")
 """The splits that are read without being named where a source has them."""
@@ -32,13 +32,28 @@ def reported_split(split: str | None, splits: Collection[str]) -> str:
 class CorpusConfig(Section):
     """The documents, the queries and the relevance judgements."""
 
-    source: Literal["pydoc", "msmarco", "beir", "ir_datasets"] = "pydoc"
+    source: Literal["pydoc", "msmarco", "beir", "ir_datasets", "documents"] = "pydoc"
     """pydoc: docstrings of Python and of installed packages. msmarco: the official TSV files. beir: a folder in BEIR's
-    format. ir_datasets: a dataset of that catalogue."""
+    format. ir_datasets: a dataset of that catalogue. documents: texts of your own, which need no queries: .jsonl, .csv,
+    .tsv, .parquet, .txt, .md, a folder of them, or a dataset of the Hugging Face hub."""
     path: FilePath | None = None
-    """msmarco, beir: the folder that holds the files, as they are, with .gz added or in .tar.gz there; or a .tar.gz."""
+    """msmarco, beir: the folder that holds the files, as they are, with .gz added or in .tar.gz there; or a .tar.gz.
+    documents: the file, plain, .gz or .zst, or the folder."""
     dataset: str | None = None
-    """ir_datasets: the id of the dataset that has the documents, e.g. msmarco-passage."""
+    """ir_datasets: the id of the dataset that has the documents, e.g. msmarco-passage. documents: a name of the Hugging
+    Face hub, whose split train is read, in place of a path."""
+    passages: Literal["document", "paragraph"] = "document"
+    """documents: whether a text is one document, or each of its paragraphs, which blank lines divide."""
+    queries: FilePath | None = None
+    """documents: queries with judgements, lines of JSON with id and text or of an id, a tab and a text. Half of them,
+    by a hash of the id, are split dev and the others test."""
+    qrels: FilePath | None = None
+    """documents: their judgements, lines of query id, document id and relevance, or TREC's of four columns."""
+    simulated_queries: CountOrZero | None = None
+    """Number of known-item queries (see doc2query.known_item; other draws than those to train on) that make split dev
+    where the source has no queries. Null: 1,000 for source documents, none for others."""
+    licence: str | None = Field(default=None, exclude=True)
+    """The licence of the documents, which the card of a saved index states."""
     packages: list[str] = []
     """pydoc: installed packages to read beside the standard library."""
     language: Language = Field(default="en", exclude=True)  # decides nothing of what is read
@@ -69,10 +84,26 @@ class CorpusConfig(Section):
         is_beir = self.source == "beir" or (self.dataset or "").startswith("beir/")
         return is_beir if self.ignore_identical_ids is None else self.ignore_identical_ids
 
+    @property
+    def simulated(self) -> int:
+        """The number of queries to simulate if the source has none."""
+        has_own = self.source != "documents" or self.queries is not None
+        return (0 if has_own else 1_000) if self.simulated_queries is None else self.simulated_queries
+
+    @property
+    def unused(self) -> set[str]:
+        """The keys of source documents, where that is another one."""
+        others = set() if self.simulated_queries is not None else {"simulated_queries"}
+        return others if self.source == "documents" else {"passages", "queries", "qrels"} | others
+
     @model_validator(mode="after")
     def _source_has_its_keys(self) -> Self:
         if self.source in ("msmarco", "beir") and self.path is None:
             raise ValueError(f"corpus.path is needed with corpus.source={self.source}")
         if self.source == "ir_datasets" and (self.dataset is None or not self.splits):
             raise ValueError("corpus.dataset and corpus.splits are needed with corpus.source=ir_datasets")
+        if self.source == "documents" and (self.path is None) == (self.dataset is None):
+            raise ValueError("corpus.path or corpus.dataset is needed with corpus.source=documents, and not both")
+        if (self.queries is None) != (self.qrels is None):
+            raise ValueError("corpus.queries and corpus.qrels are given together")
         return self

@@ -1,6 +1,7 @@
-"""The text files of a source, read line by line: plain, compressed with gzip, or inside a .tar.gz."""
+"""The text files of a source, read line by line: plain, compressed with gzip or zstd, or inside a .tar.gz."""
 
 import gzip
+import io
 import json
 import re
 import tarfile
@@ -12,11 +13,15 @@ from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+import pyarrow as pa
+
 from dsi.corpus.source import Where
 from dsi.corpus.store import MAX_TEXT
 from dsi.errors import DsiError
 
 ARCHIVES = (".tar.gz", ".tgz")
+COMPRESSED = (".gz", ".zst")
+"""The endings of the names of files that are compressed."""
 DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, OverflowError, RecursionError)
 """What gzip and tarfile raise for files that are damaged or made to do harm."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -75,7 +80,7 @@ class TextFile:
             raise DsiError(f"{name}: cannot be read{place}: {_reason(error)}") from None
 
     @contextmanager
-    def open(self) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    def open(self) -> Iterator[IO[bytes] | gzip.GzipFile | io.BufferedReader]:
         """The bytes of the file, uncompressed."""
         if self.member is not None:
             with _open_archive(self.path) as archive:
@@ -86,6 +91,9 @@ class TextFile:
         elif self.path.suffix == ".gz":
             with gzip.open(self.path) as compressed:
                 yield compressed
+        elif self.path.suffix == ".zst":
+            with pa.CompressedInputStream(pa.OSFile(str(self.path)), "zstd") as unpacked:
+                yield io.BufferedReader(unpacked)
         else:
             with self.path.open("rb") as plain:
                 yield plain

@@ -8,8 +8,11 @@ from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
-from dsi.config import TRAIN, CorpusConfig
+import numpy as np
+
+from dsi.config import DEV, TRAIN, CorpusConfig, KnownItemConfig
 from dsi.corpus.checks import check_text, check_unique
+from dsi.corpus.known_item import KnownItemGenerator, read_collection
 from dsi.corpus.source import Source
 from dsi.corpus.splits import Split
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
@@ -23,12 +26,15 @@ SOURCES = {
     "msmarco": "dsi.corpus.msmarco",
     "beir": "dsi.corpus.beir",
     "ir_datasets": "dsi.corpus.irds",
+    "documents": "dsi.corpus.documents",
 }
 """The module of each source, whose `open_source(config)` returns the `Source`."""
 
 
 CHECKED = 100
 """The number of records of each file that `check` reads."""
+SIMULATION = 1
+"""What sets the seed of simulated dev queries apart from that of the synthetic queries to train on."""
 
 
 def open_source(corpus: CorpusConfig) -> Source:
@@ -37,9 +43,15 @@ def open_source(corpus: CorpusConfig) -> Source:
     return source
 
 
-def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
+def splits_of(corpus: CorpusConfig) -> list[str]:
+    """The splits that the corpus will have; DsiError if a file or split of the source is missing."""
+    return list(open_source(corpus).splits) or ([DEV] if corpus.simulated else [])
+
+
+def ingest(out_folder: Path, *, corpus: CorpusConfig, known_item: KnownItemConfig | None = None) -> dict[str, Any]:
     """Write the documents, queries and judgements (see `dsi.corpus.store`) and return their numbers.
 
+    Where the source has no queries, `corpus.simulated` of them are drawn from the documents as `known_item` says.
     Memory grows with the judgements, and by nine bytes per document.
 
     Raises:
@@ -100,13 +112,32 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig) -> dict[str, Any]:
         write_rows(out_folder / f"qrels.{split.name}.arrow", Qrel, qrels)
     if corpus.ignore_identical_ids is not False:
         _write_identical(Corpus(out_folder), corpus.has_identical_ids)
-    return {
+    counts: dict[str, Any] = {
         "documents": written,
         "documents_in_source": in_source,
         "empty_documents": survey.empty,
         "documents_sha256": digest.hexdigest(),  # of the ids, one per line: equal for equal lists of documents
         "splits": {split.name: dict(split.counts) for split in splits},
     }
+    if known_item is not None and not splits:
+        counts["simulated_queries"] = _simulate(Corpus(out_folder), corpus, known_item)
+    return counts
+
+
+def _simulate(corpus: Corpus, config: CorpusConfig, known_item: KnownItemConfig) -> int:
+    """Write split dev, a known-item query for each of some documents drawn at random; return how many there are."""
+    random = np.random.default_rng([config.seed, SIMULATION])
+    contents = progress(corpus.contents(), "count words", total=len(corpus))
+    generate = KnownItemGenerator(known_item.model_copy(update={"queries": 1}), read_collection(contents, len(corpus)))
+    size = min(config.simulated, len(corpus))
+    documents = [corpus[number] for number in sorted(random.choice(len(corpus), size, replace=False).tolist())]
+    texts = zip(documents, generate(documents, random), strict=True)
+    drawn = [(document.doc_id, text) for document, queries in texts for text in queries if text]
+    queries = [Query(f"known-item-{number}", text) for number, (_, text) in enumerate(drawn)]
+    qrels = [Qrel(query.query_id, doc_id, 1) for query, (doc_id, _) in zip(queries, drawn, strict=True)]
+    write_rows(corpus.folder / f"queries.{DEV}.arrow", Query, queries)
+    write_rows(corpus.folder / f"qrels.{DEV}.arrow", Qrel, qrels)
+    return len(queries)
 
 
 def _write_identical(corpus: Corpus, ids_suffice: bool) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from dsi.artifacts import WORK
 from dsi.config import Doc2QueryConfig
+from dsi.corpus.known_item import KnownItemGenerator, read_collection
 from dsi.corpus.store import Corpus, Document
-from dsi.doc2query.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.predictions import Predictions, read_predictions
 from dsi.doc2query.quality import quality_sheet
 from dsi.doc2query.shards import SUFFIX, count_queries, write_shard

@@ -27,8 +27,8 @@ from transformers import (
 from dsi.artifacts import WORK
 from dsi.config import CorpusConfig, GeneratorConfig, KnownItemConfig, T5GeneratorConfig
 from dsi.corpus.ingest import ingest
+from dsi.corpus.known_item import KnownItemGenerator, read_collection
 from dsi.corpus.store import Corpus, Document
-from dsi.doc2query.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.t5 import T5Generator, check_generator, load_checkpoint
 from dsi.errors import DsiError
 from dsi.model.build import random_shape
