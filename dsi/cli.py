@@ -102,6 +102,15 @@ def _parser() -> argparse.ArgumentParser:
     plan = command("plan", _plan, "check, and write the fingerprint of every stage, for make")
     experiment(plan)
     plan.add_argument("--goals", nargs="*", default=[], choices=STAGES, help="stages wanted (default: all)")
+    build = command("build", _build, "make an index of your own documents")
+    build.add_argument("documents", help=".jsonl, .csv, .tsv, .parquet, .txt, .md, a folder, or a dataset's name")
+    build.add_argument("-o", "--output", type=Path, required=True, help="folder to make")
+    build.add_argument("--split", choices=["paragraphs"], help="make every paragraph a document")
+    build.add_argument("--queries", type=Path, help="queries with judgements: id, tab, text a line; or JSON lines")
+    build.add_argument("--qrels", type=Path, help="their judgements: query id, document id, relevance; or TREC's")
+    build.add_argument("--config", help="configuration to build by (default: documents, with sizes for their number)")
+    build.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
+    build.set_defaults(together=True)
     query = command("query", _query, "search a finished run")
     query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
@@ -115,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
+    export.add_argument("--without-documents", action="store_true", help="leave out titles and texts")
     command("config", lambda options: print(describe()), "print every configuration key with its default and meaning")
     return parser
 
@@ -183,10 +193,20 @@ def _sweep(options: argparse.Namespace) -> None:
         print((folder / "sweep.md").read_text(encoding="utf-8"))
 
 
-def _export(options: argparse.Namespace) -> None:
-    from dsi.index.index import export
+def _build(options: argparse.Namespace) -> None:
+    from dsi.from_documents.build import build
 
-    export(options.run, options.folder)
+    keys = [*options.set, *(["corpus.passages=paragraph"] if options.split == "paragraphs" else [])]
+    judged = {"queries": options.queries, "qrels": options.qrels}
+    build(options.documents, options.output, **judged, config=options.config, keys=keys)
+    if is_first_process():
+        print(f"{options.output}: dsi query {options.output} 'a query'")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from dsi.index.index import load
+
+    load(options.run).save(options.folder, include_documents=not options.without_documents)
 
 
 def _reproduce(options: argparse.Namespace) -> None:

@@ -318,7 +318,7 @@ _TABLE = (
             *("encoder", "baselines", "evaluation"),
         ),
         only_if={f"teacher.{key}": _has_teacher for key in STATED_OF_TEACHER},
-        version=8,
+        version=9,
     ),
 )
 STAGES = {stage.name: stage for stage in _TABLE}

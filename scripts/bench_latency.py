@@ -26,7 +26,8 @@ from typing import Any
 from dsi.artifacts import read_manifest
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
-from dsi.index.index import STAGES, load
+from dsi.index.index import load
+from dsi.index.run import STAGES
 from dsi.report.tables import text_table
 from dsi.search.run_files import DSI
 from dsi.search.search import search

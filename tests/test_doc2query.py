@@ -11,11 +11,11 @@ import pytest
 from conftest import Stages, read_all
 
 from dsi.config import Doc2QueryConfig, KnownItemConfig, PredictionsConfig
+from dsi.corpus.known_item import KnownItemGenerator, read_collection
 from dsi.corpus.store import Corpus, Document
 from dsi.corpus.words import words_of
 from dsi.doc2query import expand as expand_module
 from dsi.doc2query.expand import expand
-from dsi.corpus.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.quality import quality_sheet
 from dsi.doc2query.shards import write_shard
 from dsi.errors import DsiError

@@ -21,7 +21,7 @@ from dsi.baselines import java
 from dsi.cli import main
 from dsi.config import Config, CorpusConfig, describe, load_config
 from dsi.errors import DsiError
-from dsi.index.index import export, load
+from dsi.index.index import load
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.pipeline import Run
 from dsi.runtime import launcher
@@ -238,7 +238,7 @@ def test_a_run_cannot_lie_in_a_stage_of_another(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"b\xe9")
-    for opened in (partial(Run, Config(), "demo", folder), partial(load, folder), partial(export, tmp_path, folder)):
+    for opened in (partial(Run, Config(), "demo", folder), partial(load, folder)):
         with pytest.raises(DsiError, match="not UTF-8; rename it"):
             opened()
 

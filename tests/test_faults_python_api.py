@@ -20,7 +20,9 @@ import dsi
 from dsi.artifacts import Store, link, write_manifest
 from dsi.cli import main
 from dsi.errors import DsiError
-from dsi.index.index import STAGES, Hit, Index
+from dsi.index.hits import Hit
+from dsi.index.index import Index
+from dsi.index.run import STAGES
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.runtime import threads
 from dsi.runtime.threads import one_thread, threads_for
@@ -125,7 +127,8 @@ def test_what_cannot_be_loaded_is_said(run: Path) -> None:
     for folder, said in (
         (run / "nowhere", "there is no such folder"),
         (run / "config.yaml", "there is no such folder"),
-        (run / "model", "no finished stage corpus there"),
+        (run / "model", "model/config.json: no index of dsi, whose class"),
+        (run / "docids", "no finished stage corpus there"),
     ):
         with pytest.raises(DsiError, match=said):
             dsi.load(folder)

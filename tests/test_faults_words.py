@@ -17,10 +17,10 @@ from dsi.baselines.tuning import Tuning
 from dsi.config import BaselinesConfig, Bm25Config, Config, CorpusConfig, KnownItemConfig, TokenizerConfig
 from dsi.config.corpus import Language
 from dsi.corpus.ingest import ingest
+from dsi.corpus.known_item import KnownItemGenerator, read_collection
 from dsi.corpus.language import warn_of_language
 from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.words import joined, words_of
-from dsi.corpus.known_item import KnownItemGenerator, read_collection
 from dsi.doc2query.shards import read_shard, write_shard
 from dsi.embeddings.tfidf import Tfidf
 from dsi.errors import DsiError

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import ir_measures
 import pytest
@@ -201,7 +202,11 @@ def test_an_exported_index_needs_no_run(project: Path, tmp_path: Path, capsys: p
     exported = dsi.load(tmp_path / "index").config
     assert (exported.beam, exported.precision) == (7, "int8")
     assert dsi.load(tmp_path / "index", beam=9).config.beam == 9
-    for key, said in (({"beem": 3}, "search.beem: unknown key; did you mean beam"), ({"beam": 0}, "search.beam: ")):
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"beem": 3}, "search.beem: unknown key; did you mean beam"),
+        ({"beam": 0}, "search.beam: "),
+    ]
+    for key, said in wrong:
         with pytest.raises(DsiError, match=said):
             dsi.load(tmp_path / "index", **key)
     with pytest.raises(DsiError, match=r"search\.ranking=leaf needs model\.head=hierarchical_softmax"):

@@ -15,7 +15,6 @@ from dsi.config import SearchConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
-from dsi.index.index import export
 from dsi.lexical.index_terms import Terms
 from dsi.runtime.tsv import read_tsv
 from dsi.search.prior import LUCENE, Mixture, lexical_priors, read_mixture
@@ -105,7 +104,7 @@ def test_priors_are_bm25_scores_in_the_unit_of_lucene(project: Path) -> None:
 def test_an_index_is_searched_as_the_run_was(project: Path, tmp_path: Path, name: str) -> None:
     folder = project / "runs" / name
     [planned] = folder.glob("search/dsi+*.run")
-    export(folder, tmp_path / "copy")
+    dsi.load(folder).save(tmp_path / "copy")
     queries = {query.query_id: query.text for query in Corpus(folder / "corpus").queries("test")}
     for index in (dsi.load(folder), dsi.load(tmp_path / "copy")):
         for query_id, scores in read_run(planned).items():

@@ -47,7 +47,8 @@ class OwnDocuments:
         self._files = _files(self._root) if self._root is not None else []
         self._queries = _existing("corpus.queries", config.queries)
         self._qrels = _existing("corpus.qrels", config.qrels)
-        self.splits = SPLITS if self._queries is not None else ()
+        found = {_split_of(query.query_id) for _, query in self._all_queries()} if self._queries is not None else set()
+        self.splits = [split for split in SPLITS if split in found]
 
     @property
     def files(self) -> Mapping[str, Path]:
@@ -140,12 +141,11 @@ READERS: dict[str, Callable[[Path], Records]] = {
 
 
 def _of_dataset(name: str) -> Records:
-    """The rows of a Hugging Face dataset, read from the hub as they are wanted."""
+    """The rows of a Hugging Face dataset, which is downloaded once."""
     import datasets
 
     try:
-        rows = datasets.load_dataset(name, split="train", streaming=True)
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(datasets.load_dataset(name, split="train"), start=1):
             yield Where(name, number, "row"), row
     except DsiError:
         raise

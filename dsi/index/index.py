@@ -1,53 +1,73 @@
-"""A finished run as a search index: texts in, ranked documents out."""
+"""The search index that a user holds: texts in, ranked documents out; saved to a folder, shared on the hub."""
 
-import shutil
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
-from itertools import islice
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import chain, islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
-from dsi.artifacts import check_files, check_path, read_manifest
-from dsi.config import CONFIG, SearchConfig, describe, read_part
-from dsi.corpus.store import Corpus
-from dsi.errors import DsiError
-from dsi.runtime.printable import one_line
+from dsi.config import SearchConfig
+from dsi.corpus.store import Corpus, Document
+from dsi.errors import DsiError, first_line
+from dsi.index import hub, saved
+from dsi.index.card import README, for_repository
+from dsi.index.hits import Hit, Hits
+from dsi.index.parts import Parts
+from dsi.index.run import open_run
 from dsi.search.searcher import Ranking
-from dsi.search.text_searcher import IndexFolders, TextSearcher
-
-SNIPPET = 160
-"""The largest number of characters of a snippet."""
+from dsi.search.text_searcher import TextSearcher
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A document that a search has found."""
+class Documents(Mapping[str, Document]):
+    """The documents of an index by their ids."""
 
-    rank: int
-    doc_id: str
-    score: float
-    """The log-probability of the document's docid given the query, at most 0; with ranking leaf, its leaf's logit. With
-    a prior the total: log(P + epsilon) + weight * prior, where P is 0 for a document that no beam has decoded, and with
-    ranking leaf the softmax over the leaves found."""
-    title: str
-    text: str
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
 
-    def snippet(self) -> str:
-        """The beginning of title and text on one line."""
-        return one_line(f"{self.title} {self.text}", SNIPPET)
+    def __getitem__(self, doc_id: str) -> Document:
+        """The document with this id: its doc_id, title and text. KeyError if there is none."""
+        return self._corpus[self._corpus.doc_index(doc_id)]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain.from_iterable(chunk.to_pylist() for chunk in self._corpus.documents["doc_id"].chunks)
+
+    def __len__(self) -> int:
+        return len(self._corpus)
 
 
 class Index:
-    """Searches a corpus with a trained model, both read from stage folders, as `search` says.
+    """A trained index over documents: searches them, hands them out, explains, saves and shares itself.
+
+    It is made by `dsi.build` or opened by `dsi.load`. Several threads may search it at the same time.
 
     Raises:
-        DsiError: the device cannot compute in the configured precision, or the head cannot be searched as configured.
+        DsiError: a part is damaged or does not fit the others, the device cannot compute in the configured precision,
+            or the head cannot be searched as configured.
     """
 
-    def __init__(self, corpus_folder: Path, folders: IndexFolders, search: SearchConfig) -> None:
-        self.corpus = Corpus(corpus_folder)
-        self.searcher = TextSearcher(folders, search)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        try:
+            self.corpus = Corpus(parts.corpus)
+            self.searcher = TextSearcher(parts.folders, parts.search)
+            self._check_parts()
+        except saved.UNREADABLE as error:
+            if parts.saved is None:
+                raise
+            what = "cannot be opened, a file is not what its name says"
+            raise DsiError(f"{parts.folder}: {what}: {first_line(error)}") from error
+        self.documents = Documents(self.corpus)
+        """The documents by their ids: `index.documents["D7"].text`."""
+
+    def __len__(self) -> int:
+        """The number of documents."""
+        return len(self.corpus)
+
+    def __repr__(self) -> str:
+        kind = self.searcher.searcher.docids.vocabulary.kind
+        ranked = self.config.prior if self.config.prior != "none" else "without a prior"
+        return f"<dsi.Index of {len(self):,} documents, {kind} docids, {ranked}, from {self._parts.folder}>"
 
     @property
     def config(self) -> SearchConfig:
@@ -65,12 +85,12 @@ class Index:
         return not all(len(prior.doc_index) for prior in self.searcher.priors([text]) or ())
 
     @overload
-    def search(self, texts: str, k: int = 10, beam: int | None = None) -> list[Hit]: ...  # type: ignore[overload-overlap]
+    def search(self, texts: str, k: int = 10, beam: int | None = None) -> Hits: ...  # type: ignore[overload-overlap]
 
     @overload
-    def search(self, texts: Iterable[str], k: int = 10, beam: int | None = None) -> list[list[Hit]]: ...
+    def search(self, texts: Iterable[str], k: int = 10, beam: int | None = None) -> list[Hits]: ...
 
-    def search(self, texts: str | Iterable[str], k: int = 10, beam: int | None = None) -> list[Hit] | list[list[Hit]]:
+    def search(self, texts: str | Iterable[str], k: int = 10, beam: int | None = None) -> Hits | list[Hits]:
         """The `k` best documents for a text, best first, or a list of them for each of several texts.
 
         There are fewer if the corpus is smaller, and none for a text without a word, e.g. `""`. A text is cut to the
@@ -91,17 +111,55 @@ class Index:
         asked = [number for number, token_ids in enumerate(encoded) if token_ids != self.searcher.blank]
         priors = self.searcher.priors([queries[number] for number in asked])
         rankings = self.searcher.rank([encoded[number] for number in asked], beam, priors)
-        hits: list[list[Hit]] = [[] for _ in queries]
+        hits = [Hits() for _ in queries]
         for number, ranking in zip(asked, rankings, strict=True):
             hits[number] = self._hits(ranking, k)
         return hits[0] if isinstance(texts, str) else hits
 
-    def _hits(self, ranking: Ranking, k: int) -> list[Hit]:
-        return [
+    def save(self, folder: str | Path, include_documents: bool = True) -> None:
+        """Write the index to a new folder that needs nothing else (see dsi.index.saved), whole or not at all.
+
+        Without documents, their titles and texts stay here: hits then have ids and scores only, and the index can
+        neither explain nor grow.
+
+        Raises:
+            DsiError: the folder exists, or cannot be written.
+        """
+        saved.save(self._parts, Path(folder), include_documents)
+
+    def push_to_hub(self, repository: str, private: bool = True, include_documents: bool = True) -> str:
+        """Save the index as the content of a repository of the Hugging Face hub, OWNER/NAME, and return its address.
+
+        It is made if there is none. The token is that of `hf auth login` or HF_TOKEN, as for all of Hugging Face's.
+
+        Raises:
+            DsiError: the hub refuses it or cannot be reached.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary, "index")
+            saved.save(self._parts, folder, include_documents)
+            readme = folder / README
+            readme.write_text(for_repository(readme.read_text(encoding="utf-8"), repository), encoding="utf-8")
+            return hub.push(folder, repository, private)
+
+    def _hits(self, ranking: Ranking, k: int) -> Hits:
+        return Hits(
             Hit(rank, document.doc_id, score, document.title, document.text)
             for rank, (doc_index, score) in enumerate(islice(ranking.hits(), k), start=1)
             for document in [self.corpus[doc_index]]
-        ]
+        )
+
+    def _check_parts(self) -> None:
+        """See that the parts are of one number of documents, and the trie is one; DsiError if not."""
+        docids, terms = self.searcher.searcher.docids, self.searcher.terms
+        sizes = {"corpus": len(self.corpus), "docids": len(docids.codes)}
+        if self._parts.saved is not None:
+            sizes["config.json"] = self._parts.saved["documents"]
+        if terms is not None:
+            sizes["lexical"] = len(terms)
+        if len(set(sizes.values())) > 1:
+            counted = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
+            raise DsiError(f"{self._parts.folder}: its parts are not of the same documents ({counted})")
 
 
 def _listed(texts: Iterable[str]) -> list[str]:
@@ -128,82 +186,20 @@ def _above_0(name: str, value: int) -> int:
     return int(value)
 
 
-STAGES = ("corpus", "tokenizer", "docids", "model")
-"""The stages whose folders an index needs, beside the section `search` of the configuration."""
-TERMS = {"bm25": "lexical", "bm25_doc2query": "lexical_doc2query"}
-"""The stage whose postings each prior is read from; it and the stage `prior` are needed too."""
+def load(folder: str | Path, revision: str | None = None, **search: Any) -> Index:
+    """The index of a finished run, of a saved folder, or of a repository of the Hugging Face hub, OWNER/NAME.
 
-
-def stages(search: SearchConfig) -> list[str]:
-    """The stages whose folders an index needs that searches so: the corpus, then those of `IndexFolders`."""
-    return [*STAGES, *(["prior", TERMS[search.prior]] if search.prior in TERMS else [])]
-
-
-def load(run: str | Path, **search: Any) -> Index:
-    """The index of a finished run or of a folder that `export` wrote.
-
-    The run's section `search` says how it searches; `search` are keys of that section with other values, e.g.
-    `load("runs/demo", beam=20, exact=True)`.
+    Its section `search` says how it searches; `search` are keys of that section with other values, e.g.
+    `load("runs/demo", beam=20, exact=True)`. `revision` is a branch, tag or commit of the repository.
 
     Raises:
-        DsiError: the run has no finished model or was made by another version, or there is no such key or value.
+        DsiError: there is no such index, it is damaged or was made by another version, or there is no such key or
+            value.
     """
-    (corpus, *others), config = _opened(Path(run), search)
-    return Index(corpus, IndexFolders(*others), config)
-
-
-def export(run_folder: Path, folder: Path) -> None:
-    """Copy what `load` reads of a finished run to a new folder, which then needs neither the run nor its store.
-
-    Raises:
-        DsiError: the run has no finished model, or the folder is there already.
-    """
-    check_path(folder)
-    if folder.exists():
-        raise DsiError(f"{folder} exists already; name a new folder")
-    folders, search = _opened(run_folder, {})
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for source in folders:
-        shutil.copytree(source, partial / source.name)
-    (partial / CONFIG).write_text(f"search:\n{describe(SearchConfig, search, '  ')}\n", encoding="utf-8")
-    partial.rename(folder)
-
-
-def _opened(run_folder: Path, changes: dict[str, Any]) -> tuple[list[Path], SearchConfig]:
-    """The folders of the stages that an index needs of a run, and its section `search` with these changes; DsiError if
-    a stage is not finished, or they are not of one run."""
-    check_path(run_folder)
-    if not run_folder.is_dir():
-        raise DsiError(f"{run_folder}: there is no such folder; name that of a run, e.g. runs/demo")
-    made: dict[str, str] = {}
-    _check_stages(run_folder, STAGES, made)  # told before a configuration is looked for where there is no run
-    search = read_part(run_folder / CONFIG, "search", SearchConfig, changes)
-    needed = stages(search)
-    _check_stages(run_folder, needed[len(STAGES) :], made)
-    return [run_folder / stage for stage in needed], search
-
-
-def _check_stages(run_folder: Path, stages: Sequence[str], made: dict[str, str]) -> None:
-    """See that these stages are finished and made from those whose fingerprints are in `made`; add theirs.
-
-    Raises:
-        DsiError: one is not.
-    """
-    for stage in stages:
-        manifest = read_manifest(run_folder / stage)
-        if stage not in STAGES and (manifest is None or not manifest["counts"]):
-            raise DsiError(
-                f"{run_folder / stage}: the run was made without this prior; search with prior=none, or make the run"
-                " with search.prior"
-            )
-        if manifest is None:
-            raise DsiError(f"{run_folder / stage}: no finished stage {stage} there; is {run_folder} a run?")
-        check_files(run_folder / stage)
-        made[stage] = manifest["fingerprint"]
-        for upstream in made:
-            if manifest["inputs"].get(f"{upstream}/", made[upstream]) != made[upstream]:
-                raise DsiError(
-                    f"{run_folder}: its {stage} was not made from its {upstream}; copy all stages of one run, or make"
-                    " them with `dsi run`"
-                )
+    if hub.is_name(str(folder)):
+        fetched = hub.fetch(str(folder), revision)
+        return Index(saved.open_saved(fetched, search, root=hub.cache_of(fetched)))
+    if revision is not None:
+        raise DsiError(f"revision={revision!r:.60} is for repositories of the hub; {folder} is a folder")
+    opened = saved.open_saved if saved.is_saved(Path(folder)) else open_run
+    return Index(opened(Path(folder), search))

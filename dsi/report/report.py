@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import yaml
@@ -24,10 +25,17 @@ from dsi.report.tables import markdown_table, text_table
 from dsi.runtime.tsv import read_tsv
 from dsi.search.run_files import DSI
 
+WIDTH = 100
+"""The width of sentences in the summary, in characters."""
 CURVE_POINTS = 12
 """The number of points shown of the dev curve, at most, beside the best one; the file has all."""
 
 CHOSEN_ON_DEV = "dsi's checkpoint was chosen on dev queries too, which flatters its figures a little."
+
+SIMULATED = (
+    "The corpus came without queries: these are known-item queries, words drawn from a document each as those that dsi"
+    " learns from, in other draws. They say whether a document is found by its words, not whether people are content."
+)
 
 WEIGHED_HERE = "The weights of the prior and of linear were chosen on these queries too, which flatters both a little."
 
@@ -72,6 +80,7 @@ def report(
     names = {system: shown(system, cost) for system, cost in cost_of.items()}
     table = text_table(*results(metrics, names.__getitem__, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
+    summary += "".join(f"{fill(sentence, WIDTH)}\n\n" for sentence in simulated(manifests))
     (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
     text = markdown(metrics, manifests, cost_of, names, curve, report.published if report else None)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
@@ -105,9 +114,10 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
     uses_queries = manifests["model"]["inputs"]["training"]["tasks"]["d2q"] > 0
     checkpoint = manifests["model"].get("paths", {}).get("model.checkpoint")
+    name = source.get("dataset") or source["source"]
     return (
-        f"{source.get('dataset') or source['source']}, {count(metrics['documents'])} documents;"
-        f" {count(metrics['queries'])} {metrics['split']} queries; {counts['docids'].get('kind', '-')} docids;"
+        (f"{name}, " if name != "documents" else "") + f"{count(metrics['documents'])} documents;"
+        f" {count(metrics['queries'])} {_asked(metrics, manifests)}; {counts['docids'].get('kind', '-')} docids;"
         + (f" {count(counts['doc2query'].get('queries'))} synthetic queries;" if uses_queries else "")
         + f" {large(counts['model'].get('parameters'))} parameters,"
         f" trained in {duration(counts['model'].get('training_seconds'))}"
@@ -115,6 +125,11 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
         + (f", distilled from {counts['model']['distilled']['teacher']}" if "distilled" in counts["model"] else "")
         + (", which did not better its warm start" if counts["model"].get("best_step") == 0 else "")
     )
+
+
+def simulated(manifests: Mapping[str, Any]) -> list[str]:
+    """A sentence that says so where the queries are simulated."""
+    return [SIMULATED] if "simulated_queries" in manifests["corpus"]["counts"] else []
 
 
 def shallow(metrics: dict[str, Any], manifests: Manifests) -> list[str]:
@@ -182,10 +197,11 @@ def markdown(
         markdown_table(*results(metrics, name_of, mark="**{}**")),
         *significance(metrics, name_of),
         *fusions(metrics, name_of),
-        f"Metrics per system are means over {count(metrics['queries'])} {metrics['split']} queries; a query without"
+        f"Metrics per system are means over {count(metrics['queries'])} {_asked(metrics, manifests)}; a query without"
         " results counts as 0. The best value is in bold.",
         *teachers(named),
         *([RECIPROCAL_RANK] if "RR@10" in measures else []),
+        *simulated(manifests),
         *([CHOSEN_ON_DEV] if metrics["split"] == DEV else []),
         *([WEIGHED_HERE] if metrics["split"] in _chosen_on(manifests) else []),
         *shallow(metrics, manifests),
@@ -209,6 +225,11 @@ def markdown(
     lines += ["", "## Training", "", *labels(manifests), _curve(curve)]
     lines += ["", "## Versions", "", _versions(manifests)]
     return "\n".join(lines) + "\n"
+
+
+def _asked(metrics: dict[str, Any], manifests: Manifests) -> str:
+    """What the queries are called."""
+    return f"{'simulated ' if simulated(manifests) else ''}{metrics['split']} queries"
 
 
 def _first_measure(metrics: dict[str, Any]) -> tuple[str, float, dict[str, float]]:

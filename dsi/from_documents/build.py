@@ -1,0 +1,138 @@
+"""Builds an index of one's own documents: the stages of a run, then a saved folder that needs nothing else."""
+
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dsi.config import Config, Override, configuration, load_config
+from dsi.corpus.ingest import open_source
+from dsi.errors import DsiError
+from dsi.estimate import estimate
+from dsi.from_documents.given import write_documents, write_qrels, write_queries
+from dsi.from_documents.sizes import sizes_for
+from dsi.index.hub import is_name
+from dsi.index.index import Index, load
+from dsi.index.parts import Parts
+from dsi.index.run import open_run
+from dsi.index.saved import save
+from dsi.pipeline import Run
+from dsi.report.quantities import count, duration
+from dsi.runtime.device import compute_device, multiplication_speed
+from dsi.runtime.processes import is_first_process
+from dsi.runtime.progress import progress
+
+CONFIGURATION = "documents"
+"""The configuration that comes with dsi by which an index is built if there is no other."""
+RUN = "index"
+"""The name of the run in the folder of the work."""
+
+
+def build(
+    documents: Any,
+    folder: str | Path | None = None,
+    *,
+    queries: Any = None,
+    qrels: Any = None,
+    config: str | Path | None = None,
+    keys: Mapping[str, Any] | Iterable[Override] = (),
+) -> Index:
+    """See `dsi.build`; `keys` may be overrides `section.key=value`, too."""
+    overrides = list(keys.items() if isinstance(keys, Mapping) else keys)
+    if (queries is None) != (qrels is None):
+        raise DsiError("queries and qrels are given together")
+    if folder is None:
+        work = Path(tempfile.mkdtemp(prefix="dsi-"))
+        try:
+            index = Index(_run(documents, work, queries, qrels, config, overrides))
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        weakref.finalize(index, shutil.rmtree, work, ignore_errors=True)
+        return index
+    folder = Path(folder).absolute()
+    if folder.exists() or folder.is_symlink():
+        raise DsiError(f"{folder} exists already; name a new folder, or remove it")
+    work = folder.with_name(f".{folder.name}.building")
+    parts = _run(documents, work, queries, qrels, config, overrides)
+    if is_first_process():
+        save(parts, folder)
+        shutil.rmtree(work)
+    return load(folder)
+
+
+def _run(
+    documents: Any, work: Path, queries: Any, qrels: Any, config: str | Path | None, overrides: list[Override]
+) -> Parts:
+    """The parts of the index of a finished run in the folder `work`, which is not left there if the input is faulty."""
+    was_there = work.exists()
+    try:
+        given = _corpus_keys(documents, work, queries, qrels)
+        run = Run(_configuration(config, given, overrides), RUN, work / "runs")
+        run.check()
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    _say_time(run)
+    run.run()
+    if is_first_process():
+        print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
+    return open_run(run.folder, {})
+
+
+def _corpus_keys(documents: Any, work: Path, queries: Any, qrels: Any) -> list[Override]:
+    """The keys of section `corpus` that name what is given; what is no path is written to files below `work` first."""
+    values: dict[str, Any] = {"source": "documents", "path": None, "dataset": None}
+    if isinstance(documents, str | Path):
+        is_dataset = isinstance(documents, str) and not Path(documents).exists() and is_name(documents)
+        values["dataset" if is_dataset else "path"] = documents if is_dataset else _existing(documents)
+    else:
+        values["path"] = work / "documents.jsonl"
+        work.mkdir(parents=True, exist_ok=True)
+        write_documents(values["path"], documents)
+    for name, file, given, write in (
+        ("queries", "queries.jsonl", queries, write_queries),
+        ("qrels", "qrels.tsv", qrels, write_qrels),
+    ):
+        if isinstance(given, str | Path):
+            values[name] = _existing(given)
+        elif given is not None:
+            values[name] = work / file
+            work.mkdir(parents=True, exist_ok=True)
+            write(values[name], given)
+    return [(f"corpus.{key}", str(value) if isinstance(value, Path) else value) for key, value in values.items()]
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).exists():
+        raise DsiError(f"{str(path)!r:.200}: there is no such file or folder; texts are given as a list of them")
+    return Path(path).absolute()
+
+
+def _configuration(config: str | Path | None, given: list[Override], overrides: list[Override]) -> Config:
+    """The configuration, without one of the user's with sizes that follow the number of documents."""
+    if config is not None:
+        return load_config(configuration(str(config)), [*given, *overrides])
+    base = configuration(CONFIGURATION)
+    plain = load_config(base, [*given, *overrides])
+    documents = sum(1 for _ in progress(open_source(plain.corpus).documents(), "count documents"))
+    if not documents:
+        raise DsiError("documents: there are none")
+    sizes = sizes_for(plain.corpus.size or documents).keys
+    if plain.model.checkpoint is not None:  # which has its own
+        sizes = {key: value for key, value in sizes.items() if not key.startswith(("model.", "tokenizer."))}
+    return load_config(base, [*given, *sizes.items(), *overrides])
+
+
+def _say_time(run: Run) -> None:
+    """Print how many documents there are and how long it will take on this machine, roughly."""
+    scale = run.scale(None, multiplication_speed(compute_device()))
+    if scale is None or not is_first_process():
+        return
+    costs, missing = estimate(scale), {stage.name for stage in run.missing()}
+    seconds = sum(cost.seconds or 0.0 for stage, cost in costs.items() if stage in missing)
+    print(f"{count(scale.documents)} documents; the index takes some {duration(seconds)}", file=sys.stderr, flush=True)
