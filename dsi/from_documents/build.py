@@ -18,7 +18,7 @@ from dsi.index.hub import is_name
 from dsi.index.index import Index, load
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
-from dsi.index.saved import save
+from dsi.index.saving import save
 from dsi.pipeline import Run
 from dsi.report.quantities import count, duration
 from dsi.runtime.device import compute_device, multiplication_speed

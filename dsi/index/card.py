@@ -16,7 +16,6 @@ from dsi.model.card import UNKNOWN, distillation
 from dsi.report.report import context, headline, results, simulated
 from dsi.report.tables import markdown_table
 
-README = "README.md"
 STAGES = ("corpus", "doc2query", "docids", "model", "search", "baselines", "prior", "evaluation")
 HUB_LICENCES = re.compile(
     r"apache-2\.0|mit|bsd|bsd-[23]-clause|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-[234]\.0|gpl-[23]\.0|lgpl-[23]\.0|agpl-3\.0"

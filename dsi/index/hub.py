@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dsi.errors import DsiError, first_line
-from dsi.index.card import README
-from dsi.index.saved import CONFIG_FILE, read_config
+from dsi.index.saved import CONFIG_FILE, README, read_config
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 

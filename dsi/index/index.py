@@ -1,6 +1,5 @@
 """The search index that a user holds: texts in, ranked documents out; saved to a folder, shared on the hub."""
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import chain, islice
 from numbers import Integral
@@ -11,7 +10,6 @@ from dsi.config import SearchConfig
 from dsi.corpus.store import Corpus, Document
 from dsi.errors import DsiError, first_line
 from dsi.index import hub, saved
-from dsi.index.card import README, for_repository
 from dsi.index.hits import Hit, Hits
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
@@ -125,7 +123,9 @@ class Index:
         Raises:
             DsiError: the folder exists, or cannot be written.
         """
-        saved.save(self._parts, Path(folder), include_documents)
+        from dsi.index.saving import save  # which needs what reports need, and searching does not
+
+        save(self._parts, Path(folder), include_documents)
 
     def push_to_hub(self, repository: str, private: bool = True, include_documents: bool = True) -> str:
         """Save the index as the content of a repository of the Hugging Face hub, OWNER/NAME, and return its address.
@@ -135,12 +135,9 @@ class Index:
         Raises:
             DsiError: the hub refuses it or cannot be reached.
         """
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary, "index")
-            saved.save(self._parts, folder, include_documents)
-            readme = folder / README
-            readme.write_text(for_repository(readme.read_text(encoding="utf-8"), repository), encoding="utf-8")
-            return hub.push(folder, repository, private)
+        from dsi.index.saving import push
+
+        return push(self._parts, repository, private, include_documents)
 
     def _hits(self, ranking: Ranking, k: int) -> Hits:
         return Hits(

@@ -11,24 +11,20 @@ Nothing in it is pickled, and no code that stands in it is run. A folder from ot
 """
 
 import hashlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from dsi.artifacts import MANIFEST, check_path, write_json
+from dsi.artifacts import check_path
 from dsi.config import SearchConfig, read_part
-from dsi.corpus.store import Corpus, Document, write_rows
 from dsi.errors import DsiError, first_line
-from dsi.index.card import README, card, for_repository, licences_of
-from dsi.index.growth import write_growth
 from dsi.index.parts import Parts
 from dsi.runtime.checkpoint_files import read_object
 from dsi.search.text_searcher import IndexFolders
 
-CONFIG_FILE, CLASS, FORMAT = "config.json", "dsi.Index", 1
+CONFIG_FILE, README, CLASS, FORMAT = "config.json", "README.md", "dsi.Index", 1
 FOLDERS = ("corpus", "tokenizer", "docids", "model", "prior", "lexical", "growth")
 ALSO_THERE = {CONFIG_FILE, README, ".gitattributes"}
 """The files that have no hash: that of the hashes, and those that people or the hub change."""
@@ -37,55 +33,11 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, MemoryError, RuntimeE
 POSTINGS = (".fast", ".fieldnorm", ".idx", ".pos", ".store", ".term")
 ENDINGS = {".arrow", ".jinja", ".json", ".model", ".npy", ".parquet", ".safetensors", *POSTINGS}
 """How the names of an index's files end, none of which can hold code."""
-NEEDED = {"corpus": ("documents.arrow",), "model": ("config.json", "*.safetensors", "*.safetensors.index.json")}
-"""The files of these stages that an index needs; of the others all but the manifest."""
 
 
 def is_saved(folder: Path) -> bool:
     """Whether a folder is that of a saved index rather than of a run."""
     return (folder / CONFIG_FILE).is_file()
-
-
-def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
-    """Write a saved index to a new folder, whole or not at all.
-
-    Raises:
-        DsiError: the folder exists, or documents are wanted of an index that was saved without.
-    """
-    check_path(folder)
-    if folder.exists() or folder.is_symlink():
-        raise DsiError(f"{folder} exists already; name a new folder")
-    if include_documents and not parts.has_documents:
-        raise DsiError(f"{parts.folder} was saved without its documents; save it with include_documents=False, too")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    sources = {"corpus": parts.corpus, **_folders(parts)}
-    for name, source in sources.items():
-        if name == "corpus" and not include_documents:
-            (partial / name).mkdir()
-            ids = (Document(document.doc_id, "", "") for document in Corpus(source))
-            write_rows(partial / name / "documents.arrow", Document, ids)
-        else:
-            _copy(source, partial / name, NEEDED.get(name, ("*",)))
-    if include_documents and parts.saved is None:
-        write_growth(partial / "growth", parts)
-    elif include_documents:
-        _copy(parts.folder / "growth", partial / "growth", ("*",))
-    licences = parts.saved["licences"] if parts.saved else licences_of(parts)
-    text = card(parts, licences) if parts.saved is None else (parts.folder / README).read_text(encoding="utf-8")
-    (partial / README).write_text(for_repository(text, folder.name), encoding="utf-8")
-    config = {
-        "class": CLASS,
-        "format": FORMAT,
-        "documents": len(Corpus(parts.corpus)),
-        "include_documents": include_documents,
-        "search": parts.search.model_dump(mode="json"),
-        "licences": licences,
-        "files": {name: _state(path) for name, path in _files(partial)},
-    }
-    write_json(partial / CONFIG_FILE, config)
-    partial.rename(folder)
 
 
 def open_saved(folder: Path, changes: dict[str, Any], root: Path | None = None) -> Parts:
@@ -130,24 +82,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _folders(parts: Parts) -> dict[str, Path]:
-    names = ("tokenizer", "docids", "model", "prior", "lexical")
-    folders = parts.folders
-    found = (folders.tokenizer, folders.docids, folders.model, folders.prior, folders.terms)
-    return {name: folder for name, folder in zip(names, found, strict=True) if folder is not None}
-
-
-def _copy(source: Path, target: Path, patterns: Sequence[str]) -> None:
-    """Copy the files of a stage whose names match; hidden ones are locks of tantivy's."""
-    for path in sorted(source.rglob("*")):
-        name = path.relative_to(source)
-        is_data = path.suffix in ENDINGS and path.name != MANIFEST and any(map(path.match, patterns))
-        if path.is_file() and is_data and not any(part.startswith(".") for part in name.parts):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target / name)
-
-
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+def files_of(folder: Path) -> Iterator[tuple[str, Path]]:
     """The files of a saved index by name, but for the hidden ones, which readers of postings leave there."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -156,14 +91,14 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield name.as_posix(), path
 
 
-def _state(path: Path) -> list[Any]:
+def state_of(path: Path) -> list[Any]:
     """The size of a file and the SHA-256 of its content."""
     with path.open("rb") as file:
         return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
 
 
 def _check_files(folder: Path, listed: dict[str, Any], root: Path) -> None:
-    there = dict(_files(folder))
+    there = dict(files_of(folder))
     for name, path in there.items():
         if name not in listed or name.partition("/")[0] not in FOLDERS or path.suffix not in ENDINGS:
             raise DsiError(f"{path}: no file of the index; take it out, or get the index again")
@@ -173,7 +108,7 @@ def _check_files(folder: Path, listed: dict[str, Any], root: Path) -> None:
         if name not in there:
             raise DsiError(f"{folder / name}: this file is missing; get the index again")
         try:
-            found = _state(there[name])
+            found = state_of(there[name])
         except OSError as error:
             raise DsiError(f"{folder / name}: cannot be read: {first_line(error)}") from None
         if found != state:

@@ -1,0 +1,91 @@
+"""Writes a saved index (see dsi.index.saved), and makes it the content of a repository of the hub."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsi.artifacts import MANIFEST, check_path, write_json
+from dsi.corpus.store import Corpus, Document, write_rows
+from dsi.errors import DsiError
+from dsi.index import hub
+from dsi.index.card import card, for_repository, licences_of
+from dsi.index.growth import write_growth
+from dsi.index.parts import Parts
+from dsi.index.saved import CLASS, CONFIG_FILE, ENDINGS, FORMAT, README, files_of, state_of
+
+NEEDED = {"corpus": ("documents.arrow",), "model": ("config.json", "*.safetensors", "*.safetensors.index.json")}
+"""The files of these stages that an index needs; of the others all but the manifest."""
+
+
+def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
+    """Write a saved index to a new folder, whole or not at all.
+
+    Raises:
+        DsiError: the folder exists, or documents are wanted of an index that was saved without.
+    """
+    check_path(folder)
+    if folder.exists() or folder.is_symlink():
+        raise DsiError(f"{folder} exists already; name a new folder")
+    if include_documents and not parts.has_documents:
+        raise DsiError(f"{parts.folder} was saved without its documents; save it with include_documents=False, too")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    sources = {"corpus": parts.corpus, **_folders(parts)}
+    for name, source in sources.items():
+        if name == "corpus" and not include_documents:
+            (partial / name).mkdir()
+            ids = (Document(document.doc_id, "", "") for document in Corpus(source))
+            write_rows(partial / name / "documents.arrow", Document, ids)
+        else:
+            _copy(source, partial / name, NEEDED.get(name, ("*",)))
+    if include_documents and parts.saved is None:
+        write_growth(partial / "growth", parts)
+    elif include_documents:
+        _copy(parts.folder / "growth", partial / "growth", ("*",))
+    licences = parts.saved["licences"] if parts.saved else licences_of(parts)
+    text = card(parts, licences) if parts.saved is None else (parts.folder / README).read_text(encoding="utf-8")
+    (partial / README).write_text(for_repository(text, folder.name), encoding="utf-8")
+    config = {
+        "class": CLASS,
+        "format": FORMAT,
+        "documents": len(Corpus(parts.corpus)),
+        "include_documents": include_documents,
+        "search": parts.search.model_dump(mode="json"),
+        "licences": licences,
+        "files": {name: state_of(path) for name, path in files_of(partial)},
+    }
+    write_json(partial / CONFIG_FILE, config)
+    partial.rename(folder)
+
+
+def push(parts: Parts, repository: str, private: bool, include_documents: bool) -> str:
+    """Save an index as the content of a repository; return its address.
+
+    Raises:
+        DsiError: documents are wanted of an index without, or the hub refuses it or cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "index")
+        save(parts, folder, include_documents)
+        readme = folder / README
+        readme.write_text(for_repository(readme.read_text(encoding="utf-8"), repository), encoding="utf-8")
+        return hub.push(folder, repository, private)
+
+
+def _folders(parts: Parts) -> dict[str, Path]:
+    names = ("tokenizer", "docids", "model", "prior", "lexical")
+    folders = parts.folders
+    found = (folders.tokenizer, folders.docids, folders.model, folders.prior, folders.terms)
+    return {name: folder for name, folder in zip(names, found, strict=True) if folder is not None}
+
+
+def _copy(source: Path, target: Path, patterns: Sequence[str]) -> None:
+    """Copy the files of a stage whose names match; hidden ones are locks of tantivy's."""
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source)
+        is_data = path.suffix in ENDINGS and path.name != MANIFEST and any(map(path.match, patterns))
+        if path.is_file() and is_data and not any(part.startswith(".") for part in name.parts):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / name)
