@@ -4,7 +4,6 @@ import argparse
 import gc
 import io
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +15,11 @@ from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
 from dsi.runtime.file_faults import file_fault
 from dsi.runtime.launcher import meet, prepare_environment
+from dsi.runtime.printable import printable
 from dsi.runtime.processes import is_first_process
 
 RENAMED = {"compare": "run-baselines"}
 """The present names of commands that had other names once."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""Control characters, which may be commands to a terminal."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -227,21 +225,12 @@ def _query(options: argparse.Namespace) -> None:
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
         as_text = text.encode(errors="surrogateescape").decode(errors="replace").strip()  # bytes that are not UTF-8
         if options.text is None:
-            print(f"== {_printable(as_text)}")
+            print(f"== {printable(as_text)}")
         if index.lacks_prior(as_text):
             print(
                 "dsi: no term of the query occurs in the documents (stop words are none); ranked without the prior",
                 file=sys.stderr,
             )
         for hit in index.search(as_text, k=options.k):
-            print(f"{hit.rank:>3}  {hit.score:8.3f}  {_printable(hit.doc_id)}\n     {_printable(hit.snippet())}")
+            print(f"{hit.rank:>3}  {hit.score:8.3f}  {printable(hit.doc_id)}\n     {printable(hit.snippet())}")
         sys.stdout.flush()
-
-
-def _printable(text: str) -> str:
-    """The text without what would steer a terminal, e.g. change its colours or title.
-
-    >>> _printable("red: " + chr(27) + "[31m")
-    'red: �[31m'
-    """
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

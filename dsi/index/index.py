@@ -1,6 +1,5 @@
 """A finished run as a search index: texts in, ranked documents out."""
 
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from dsi.artifacts import check_files, check_path, read_manifest
 from dsi.config import CONFIG, SearchConfig, describe, read_part
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
+from dsi.runtime.printable import one_line
 from dsi.search.searcher import Ranking
 from dsi.search.text_searcher import IndexFolders, TextSearcher
 
@@ -35,8 +35,7 @@ class Hit:
 
     def snippet(self) -> str:
         """The beginning of title and text on one line."""
-        line = re.sub(r"\s+", " ", f"{self.title} {self.text}").strip()
-        return line if len(line) <= SNIPPET else line[:SNIPPET].rsplit(" ", 1)[0] + " ..."
+        return one_line(f"{self.title} {self.text}", SNIPPET)
 
 
 class Index:
