@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dsi.config import reported_split
 from dsi.corpus.words import nfc
@@ -131,6 +132,24 @@ class Corpus:
     def doc_ids(self, numbers: Iterable[int]) -> list[str]:
         """The `doc_id` of the document in each of these rows."""
         return [self._columns[0][number].as_py() for number in numbers]
+
+    def doc_index(self, doc_id: str) -> int:
+        """The `doc_index` of the document with this id.
+
+        Raises:
+            KeyError: the corpus has none; the id is named.
+        """
+        try:
+            number = pc.index(self._columns[0], pa.scalar(doc_id, pa.string())).as_py()
+        except (
+            pa.ArrowTypeError,
+            pa.ArrowInvalid,
+            UnicodeEncodeError,
+        ):  # it is no string, or none that a file can hold
+            number = -1
+        if number < 0:
+            raise KeyError(f"there is no document {doc_id!r}")
+        return int(number)
 
     def doc_indexes(self, doc_ids: Set[str]) -> dict[str, int]:
         """The `doc_index` of each of these ids that the corpus has."""
