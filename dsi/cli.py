@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsi.artifacts import check_files
 from dsi.config import describe, load_config
@@ -17,6 +18,9 @@ from dsi.runtime.file_faults import file_fault
 from dsi.runtime.launcher import meet, prepare_environment
 from dsi.runtime.printable import printable
 from dsi.runtime.processes import is_first_process
+
+if TYPE_CHECKING:
+    from dsi.index.index import Index
 
 RENAMED = {"compare": "run-baselines"}
 """The present names of commands that had other names once."""
@@ -115,6 +119,10 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
     query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
     query.add_argument("-k", type=_positive, default=10, help="documents to show (default: 10)")
+    explain = command("explain", _explain, "say why a document has the score that it has for a query")
+    explain.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
+    explain.add_argument("text", help="the query")
+    explain.add_argument("doc_id", help="id of the document, as `dsi query` shows it")
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
     sweep.add_argument("sweep", type=Path, help="YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml")
     runs_and_keys(sweep)
@@ -231,19 +239,37 @@ def _quick_start() -> Iterator[None]:
         gc.enable()
 
 
-def _query(options: argparse.Namespace) -> None:
+def _open_index(options: argparse.Namespace) -> "Index":
+    """The index of the run that a command names; DsiError if the command's query is empty."""
     if options.text is not None and not options.text.strip():
         raise DsiError("the query is empty")
     with _quick_start():
         from dsi.index.index import load
 
-        index = load(options.run)
+        return load(options.run)
+
+
+def _as_text(argument: str) -> str:
+    """A query without blanks around it, in which bytes that are not UTF-8 are replaced."""
+    return argument.encode(errors="surrogateescape").decode(errors="replace").strip()
+
+
+def _explain(options: argparse.Namespace) -> None:
+    index = _open_index(options)
+    try:
+        print(index.explain(_as_text(options.text), options.doc_id))
+    except (KeyError, ValueError) as error:
+        raise DsiError(error.args[0]) from None
+
+
+def _query(options: argparse.Namespace) -> None:
+    index = _open_index(options)
     if index.config.prior != "none":
         print(f"dsi: documents are ranked by {index.total}", file=sys.stderr)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
-        as_text = text.encode(errors="surrogateescape").decode(errors="replace").strip()  # bytes that are not UTF-8
+        as_text = _as_text(text)
         if options.text is None:
             print(f"== {printable(as_text)}")
         if index.lacks_prior(as_text):

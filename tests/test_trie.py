@@ -50,6 +50,21 @@ def test_round_trip_with_duplicates_and_variable_length(docids: list[list[int]])
     assert trie.level_start[-1] == len(trie.token) == len({tuple(d[:n]) for d in docids for n in range(len(d) + 1)})
 
 
+@given(
+    st.lists(st.lists(st.integers(1, 3), max_size=4).map(lambda docid: [*docid, 0]), min_size=1, max_size=40),
+    st.integers(1, 50),
+)
+def test_documents_below_every_node(docids: list[list[int]], count: int) -> None:
+    trie = build_trie(pad(docids))
+    paths = trie.paths(pad(docids))
+    for node in range(len(trie.token)):
+        expected = set(np.flatnonzero((paths == node).any(axis=1)).tolist()) if node else set(range(len(docids)))
+        total, chosen = trie.below(node, count)
+        assert total == len(expected)
+        assert len(set(chosen)) == len(chosen) == min(count, total)
+        assert set(chosen) <= expected
+
+
 def test_saved_arrays_come_back(tmp_path) -> None:  # type: ignore[no-untyped-def]
     trie = build_trie(pad([[300, 1], [2, 70_000], [2, 5]]))
     trie.save(tmp_path)

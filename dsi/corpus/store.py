@@ -139,9 +139,10 @@ class Corpus:
         Raises:
             KeyError: the corpus has none; the id is named.
         """
-        number = -1
-        if isinstance(doc_id, str):
+        try:
             number = pc.index(self._columns[0], pa.scalar(doc_id, pa.string())).as_py()
+        except (pa.ArrowTypeError, pa.ArrowInvalid, UnicodeEncodeError):  # no string, or none that a file can hold
+            number = -1
         if number < 0:
             raise KeyError(f"there is no document {doc_id!r}")
         return int(number)

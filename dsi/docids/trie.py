@@ -63,6 +63,27 @@ class Trie:
         rows = np.repeat(start - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         return self.documents[rows].astype(np.int64), sizes
 
+    def below(self, node: int, count: int) -> tuple[int, list[int]]:
+        """The number of documents below a node, and `count` of them at equal distances, all if there are not so many.
+
+        >>> build_trie(np.array([[0, 1], [0, 0], [2, -1]])).below(1, count=5)
+        (2, [1, 0])
+        """
+        parts, first, stop = [], node, node + 1
+        # the nodes below it on a level, and so their leaves and the documents of these, are a slice
+        while first < stop:
+            leaves = [end - int(np.searchsorted(self.inner_nodes, end)) for end in (first, stop)]
+            start, end = self.leaf_start[leaves].tolist() if len(self.leaf_start) else leaves
+            parts.append(self.documents[start:end])
+            first, stop = self.first_child[[first, stop]].tolist()
+        ends = np.cumsum([len(part) for part in parts])
+        total, some = int(ends[-1]), min(count, int(ends[-1]))
+        chosen = []
+        for place in ((2 * number + 1) * total // (2 * some) for number in range(some)):
+            part = int(np.searchsorted(ends, place, side="right"))
+            chosen.append(int(parts[part][place - ends[part]]))  # counted from the end of the part
+        return total, chosen
+
     def paths(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """The node that each token of `codes` leads to, (documents, length) padded with -1; ValueError if none does."""
         paths = np.full(codes.shape, -1, dtype=np.int32)

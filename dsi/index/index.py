@@ -10,11 +10,16 @@ from dsi.config import SearchConfig
 from dsi.corpus.store import Corpus, Document
 from dsi.errors import DsiError, first_line
 from dsi.index import hub, saved
+from dsi.index.explain import explain
+from dsi.index.explanation import Explanation
 from dsi.index.hits import Hit, Hits
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
 from dsi.search.searcher import Ranking
 from dsi.search.text_searcher import TextSearcher
+
+HITS = 10
+"""The number of hits of a search that does not say how many."""
 
 
 class Documents(Mapping[str, Document]):
@@ -83,12 +88,12 @@ class Index:
         return not all(len(prior.doc_index) for prior in self.searcher.priors([text]) or ())
 
     @overload
-    def search(self, texts: str, k: int = 10, beam: int | None = None) -> Hits: ...  # type: ignore[overload-overlap]
+    def search(self, texts: str, k: int = HITS, beam: int | None = None) -> Hits: ...  # type: ignore[overload-overlap]
 
     @overload
-    def search(self, texts: Iterable[str], k: int = 10, beam: int | None = None) -> list[Hits]: ...
+    def search(self, texts: Iterable[str], k: int = HITS, beam: int | None = None) -> list[Hits]: ...
 
-    def search(self, texts: str | Iterable[str], k: int = 10, beam: int | None = None) -> Hits | list[Hits]:
+    def search(self, texts: str | Iterable[str], k: int = HITS, beam: int | None = None) -> Hits | list[Hits]:
         """The `k` best documents for a text, best first, or a list of them for each of several texts.
 
         There are fewer if the corpus is smaller, and none for a text without a word, e.g. `""`. A text is cut to the
@@ -113,6 +118,27 @@ class Index:
         for number, ranking in zip(asked, rankings, strict=True):
             hits[number] = self._hits(ranking, k)
         return hits[0] if isinstance(texts, str) else hits
+
+    def explain(self, query: str, doc_id: str) -> Explanation:
+        """Why a document has the score that it has for a query, whether or not a search finds it.
+
+        Its rank is that of the index's default search, which looks further than the hits it shows.
+
+        >>> print(dsi.load("runs/demo").explain("copy a directory tree", "shutil.copytree"))  # doctest: +SKIP
+
+        Raises:
+            DsiError: the index was saved without documents.
+            TypeError: the query is not a string.
+            ValueError: the query has no word, or half a surrogate pair.
+            KeyError: there is no document with this id; it is named.
+        """
+        if not self._parts.has_documents:
+            raise DsiError(f"{self._parts.folder} was saved without its documents, which an explanation needs")
+        _check_text("query", query)
+        if self.searcher.encode([query])[0] == self.searcher.blank:
+            raise ValueError("the query has no word")
+        beam = max(min(HITS, len(self.corpus)), self.config.beam)
+        return explain(self.corpus, self.searcher, beam, query, doc_id)
 
     def save(self, folder: str | Path, include_documents: bool = True) -> None:
         """Write the index to a new folder that needs nothing else (see dsi.index.saved), whole or not at all.
@@ -169,12 +195,16 @@ def _listed(texts: Iterable[str]) -> list[str]:
 
 def _check(texts: list[str]) -> None:
     for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{number}] must be a string, not {type(text).__name__}: {text!r:.80}")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"texts[{number}] has half a surrogate pair at character {error.start}") from None
+        _check_text(f"texts[{number}]", text)
+
+
+def _check_text(name: str, text: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a string, not {type(text).__name__}: {text!r:.80}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} has half a surrogate pair at character {error.start}") from None
 
 
 def _above_0(name: str, value: int) -> int:

@@ -10,9 +10,10 @@ language.json    the language by which texts are cut into terms
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tantivy
@@ -72,6 +73,17 @@ def _write(out_folder: Path, language: str, texts: Iterable[str], documents: int
     return {"documents": documents, "language": language, "index_bytes": size}
 
 
+class TermScore(NamedTuple):
+    """A term of a query, and what it says of one document."""
+
+    term: str
+    score: float
+    """What the term adds to the BM25 score of the document, once for each time that it stands in the query; 0 if it is
+    not in the document."""
+    documents: int
+    """The number of documents that have it."""
+
+
 class Terms:
     """Read access to the folder of either stage: the documents that have the words of a query, ranked by BM25."""
 
@@ -99,9 +111,22 @@ class Terms:
             doc_index[row, : len(found)], scores[row, : len(found)] = numbers[order], values[order]
         return doc_index, scores
 
+    def scores_of(self, text: str, doc_index: int) -> list[TermScore]:
+        """What each term of a text, in the order of the text, adds to the score that `best` gives a document for it."""
+        field = ("doc_index", tantivy.FieldType.Unsigned)
+        is_document = tantivy.Query.range_query(self.schema, *field, doc_index, doc_index)
+        unscored = tantivy.Query.const_score_query(is_document, 0.0)
+        scores = []
+        for term, times in Counter(terms_of(text, self.language)).items():
+            both = [(tantivy.Occur.Must, unscored), (tantivy.Occur.Must, self._term(term))]
+            found = self.searcher.search(tantivy.Query.boolean_query(both), 1, count=False).hits
+            score = times * found[0][0] if found else 0.0
+            scores.append(TermScore(term, score, self.searcher.doc_freq("terms", term)))
+        return scores
+
     def _query(self, text: str) -> tantivy.Query:
-        terms = [
-            tantivy.Query.term_query(self.schema, "terms", term, index_option="freq")
-            for term in terms_of(text, self.language)
-        ]
+        terms = map(self._term, terms_of(text, self.language))
         return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
+
+    def _term(self, term: str) -> tantivy.Query:
+        return tantivy.Query.term_query(self.schema, "terms", term, index_option="freq")

@@ -48,3 +48,22 @@ def top_documents(
         of_others = torch.einsum("qd,qnd->qn", state.float(), model.docid_head.weight[others].float())
         documents, scores = torch.cat([documents, others], dim=1), torch.cat([scores, of_others], dim=1)
     return documents, scores - torch.stack(totals).logsumexp(dim=0).unsqueeze(1)
+
+
+@torch.inference_mode()
+def nearest_rows(model: DifferentiableSearchIndex, doc_index: int, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` other documents whose output rows have the largest cosine to a document's, and these cosines, both
+    (at most count,), best first."""
+    weight = model.docid_head.weight
+    row = functional.normalize(weight[doc_index].float(), dim=0)
+
+    def cosines() -> Iterator[Tensor]:
+        for start, rows in enumerate(weight.split(ROWS_PER_CHUNK)):
+            lengths = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float32)
+            of_rows = rows.float() @ row / lengths.clamp(min=torch.finfo(torch.float32).tiny)
+            if start == doc_index // ROWS_PER_CHUNK:
+                of_rows[doc_index % ROWS_PER_CHUNK] = -torch.inf
+            yield of_rows.unsqueeze(0)
+
+    documents, scores = top_k_of_chunks(cosines(), min(count, len(weight) - 1))
+    return documents[0], scores[0]

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from dsi.config import SearchConfig
 from dsi.errors import DsiError
-from dsi.lexical.index_terms import Terms
+from dsi.lexical.index_terms import Terms, TermScore
 
 CHOICE = "prior.json"
 """The file of the stage `prior` with the weight and the epsilon."""
@@ -56,6 +57,15 @@ class Mixture:
         """
         of_index = f"log(P + {self.epsilon:g})" if self.epsilon else "log P"
         return f"{of_index} + {self.weight:g} * {prior}"
+
+    def total(self, log_prob: float, prior: float) -> float:
+        """The total of one document.
+
+        >>> round(Mixture(0.5, 0.01).total(log_prob=math.log(0.09), prior=4.0), 4) == round(math.log(0.1) + 2, 4)
+        True
+        """
+        gain = self.gains(torch.tensor(log_prob, dtype=torch.float64), torch.tensor(prior, dtype=torch.float64))
+        return float(gain) + self.floor
 
     def gains(self, log_probs: Tensor, priors: Tensor) -> Tensor:
         """The totals less `floor`, in float64, of tensors of the same shape.
@@ -126,6 +136,11 @@ def lexical_priors(terms: Terms, texts: Sequence[str], documents: int) -> list[P
         order = np.argsort(doc_index[found], kind="stable")
         priors.append(Prior(doc_index[found][order].astype(np.int64), LUCENE * scores[found][order]))
     return priors
+
+
+def term_priors(terms: Terms, text: str, doc_index: int) -> list[TermScore]:
+    """What each term of a text adds to the prior of a document, or would, were it among the best; in Lucene's unit."""
+    return [term._replace(score=LUCENE * term.score) for term in terms.scores_of(text, doc_index)]
 
 
 def read_mixture(prior_folder: Path, search: SearchConfig) -> Mixture:

@@ -15,6 +15,7 @@ from dsi.model.length_batches import length_batches
 from dsi.runtime.threads import threads_for
 from dsi.search.atomic import top_documents
 from dsi.search.beam import BeamResult, DeviceTrie, UnconstrainedTrie, beam_search
+from dsi.search.document_score import DocumentScore, score_document
 from dsi.search.exact import exact_search
 from dsi.search.leaves import leaf_logits, rank_by_leaf
 from dsi.search.plan import Plan, padded
@@ -105,6 +106,13 @@ class Searcher:
             found = self._in_batches([queries[number] for number in numbers], beam, batch_size, of_numbers)
             rankings |= zip(numbers, found, strict=True)
         return [rankings[number] for number in range(len(queries))]
+
+    def score(self, query: Sequence[int], doc_index: int) -> DocumentScore:
+        """What the model says of one document for a query, given as token ids, whether or not a search finds it."""
+        self.model.eval()
+        with threads_for(self._work([query], beam=1)):
+            ids = torch.tensor([query], device=self.model.device)
+            return score_document(self.model, self.docids, ids, doc_index)
 
     def _in_batches(
         self, queries: Sequence[Sequence[int]], beam: int, batch_size: int, priors: list[Prior] | None
