@@ -80,7 +80,7 @@ def report(
     names = {system: shown(system, cost) for system, cost in cost_of.items()}
     table = text_table(*results(metrics, names.__getitem__, mark="{}*")) + "* best value"
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
-    summary += "".join(f"{fill(sentence, WIDTH)}\n\n" for sentence in simulated(manifests))
+    summary += "".join(f"\n{fill(sentence, WIDTH)}\n" for sentence in simulated(manifests))
     (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
     text = markdown(metrics, manifests, cost_of, names, curve, report.published if report else None)
     (out_folder / "report.md").write_text(text, encoding="utf-8")

@@ -1,0 +1,131 @@
+"""A stand-in for the Hugging Face hub: as much of its HTTP interface as repositories of models need, in memory."""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+COMMIT = "{:040x}"
+
+
+class Hub(ThreadingHTTPServer):
+    """The repositories by name: their files by path, whether they are private, and how many commits they have had."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.private: dict[str, bool] = {}
+        self.commits: dict[str, int] = {}
+        self.requests: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Answers(BaseHTTPRequestHandler):
+    """The answers to requests."""
+
+    server: Hub
+
+    def log_message(self, format: str, *args: Any) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+
+    def body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def answer(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        content = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        for name, text in {"Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(name, text)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def missing(self, code: str) -> None:
+        self.answer({"error": code}, 404, {"X-Error-Code": code, "X-Error-Message": code})
+
+    def commit_of(self, name: str) -> str:
+        return COMMIT.format(self.server.commits[name])
+
+    def do_POST(self) -> None:
+        body = self.body()
+        if self.path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
+            if self.headers.get("Authorization") != "Bearer secret":
+                self.answer({"error": "no right"}, 401)
+                return
+            self.server.files.setdefault(name, {".gitattributes": b"*.npy filter=lfs\n"})
+            self.server.commits.setdefault(name, 1)
+            self.server.private.setdefault(name, asked.get("private") or asked.get("visibility") == "private")
+            self.answer({"url": f"{self.server.address}/{name}", "name": name, "id": name})
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/[^/]+", self.path):
+            files = json.loads(body)["files"]
+            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None} for f in files]
+            self.answer({"files": modes})
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/[^/]+", self.path):
+            name, files = match[1], self.server.files[match[1]]
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "deletedFile":
+                    del files[line["value"]["path"]]
+            self.server.commits[name] += 1
+            commit = self.commit_of(name)
+            url = f"{self.server.address}/{name}/commit/{commit}"
+            self.answer({"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""})
+        else:
+            self.answer({}, 200)  # e.g. validate-yaml
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+|/tree/[^/]+)?", path):
+            name = match[1]
+            if name not in self.server.files:
+                self.missing("RepoNotFound")
+            elif (match[2] or "").startswith("/tree"):
+                files = self.server.files[name].items()
+                self.answer([{"type": "file", "path": path, "size": len(content), "oid": "0"} for path, content in files])
+            else:
+                siblings = [{"rfilename": path} for path in self.server.files[name]]
+                self.answer({"id": name, "sha": self.commit_of(name), "siblings": siblings, "private": True})
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            name, file = match[1], match[3]
+            if name not in self.server.files:
+                self.missing("RepoNotFound")
+            elif file not in self.server.files[name]:
+                self.missing("EntryNotFound")
+            else:
+                content = self.server.files[name][file]
+                etag = f'"{hashlib.sha1(content).hexdigest()}"'
+                self.answer(content, headers={"ETag": etag, "X-Repo-Commit": self.commit_of(name)})
+        else:
+            self.answer({}, 200)
+
+    do_HEAD = do_GET
+
+
+@contextmanager
+def stand_in() -> Iterator[Hub]:
+    """A hub that answers at its `address` until the end of the context."""
+    hub = Hub()
+    threading.Thread(target=hub.serve_forever, daemon=True).start()
+    try:
+        yield hub
+    finally:
+        hub.shutdown()
+        hub.server_close()
