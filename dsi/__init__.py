@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dsi.index.index import Index
 
-__version__ = version("dsi")
+__version__ = version("dsi-retrieval")
 
 
 def load(run: str | Path, **search: Any) -> Index:

@@ -20,6 +20,7 @@ from dsi.config.report import ReportConfig
 from dsi.config.scalars import FilePath
 from dsi.config.search import Ranking, SearchConfig
 from dsi.config.section import Rate, Section
+from dsi.config.shipped import configuration
 from dsi.config.teacher import STATED_OF_TEACHER, TeacherConfig
 from dsi.config.tokenizer import TokenizerConfig
 from dsi.config.training import DistillationConfig, Labels, TasksConfig, TrainingConfig
