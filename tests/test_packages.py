@@ -198,7 +198,7 @@ def test_paths_of_a_configuration_by_name_are_beside_the_shell(tmp_path: Path, m
 
 
 def test_the_wheel_has_the_configurations(tmp_path: Path) -> None:
-    pytest.importorskip("setuptools")
+    pytest.importorskip("setuptools", minversion="77")
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("dsi", "configs"):
