@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dsi.index.hits import Hit, Hits
     from dsi.index.index import Index
 
-__version__ = version("dsi")
+__version__ = version("dsi-retrieval")
 __all__ = ["DsiError", "Hit", "Hits", "Index", "build", "load"]
 _LATER = {"Index": "dsi.index.index", "Hit": "dsi.index.hits", "Hits": "dsi.index.hits"}
 """The modules of classes that need torch, which takes a second to import."""

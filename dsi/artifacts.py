@@ -11,7 +11,6 @@ the stages it reads, the state of its input files, the version of the format. A 
 manifest is written, so that a folder without the suffix is always complete.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -25,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from dsi.errors import DsiError
-from dsi.runtime.machine import machine, process_peak
+from dsi.runtime.machine import machine
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone, wait_until
 from dsi.runtime.shards import published
+from dsi.runtime.system import forbids_links, lock, process_peak
 
 FORMAT = 4
 """The format of stage folders and manifests. Folders of another one are made again, or refused by name."""
@@ -242,7 +242,11 @@ class Store:
 
 
 def link(folder: Path, path: Path) -> None:
-    """Make `path` a relative symbolic link to a folder; an older link is replaced at once."""
+    """Make `path` a relative symbolic link to a folder; an older link is replaced at once.
+
+    Raises:
+        DsiError: something else is there, or no links can be made.
+    """
     relative = os.path.relpath(folder, path.parent)
     if path.is_symlink() and os.readlink(path) == relative:
         return
@@ -251,7 +255,17 @@ def link(folder: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with published(path) as temporary:
         temporary.unlink(missing_ok=True)
-        temporary.symlink_to(relative, target_is_directory=True)
+        try:
+            temporary.symlink_to(relative, target_is_directory=True)
+        except OSError as error:
+            if not forbids_links(error):
+                raise
+            raise DsiError(
+                f"{path}: symbolic links cannot be made here ({error.strerror}); on Windows switch on its developer"
+                " mode, elsewhere name a folder on another file system with --runs"
+            ) from None
+        if os.name == "nt":  # where nothing can be renamed to the name of a folder, which the older link is for it
+            path.unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> dict[str, list[Any]]:
@@ -264,7 +278,7 @@ def _files(folder: Path) -> dict[str, list[Any]]:
         if path.is_file() and not is_other:
             size = path.stat().st_size
             is_small = size <= SMALL
-            files[str(name)] = [size, hashlib.blake2b(path.read_bytes()).hexdigest()[:16] if is_small else None]
+            files[name.as_posix()] = [size, hashlib.blake2b(path.read_bytes()).hexdigest()[:16] if is_small else None]
     return files
 
 
@@ -292,11 +306,11 @@ def _lock(path: Path, stage: str) -> Iterator[None]:
     """Let one process at a time build a stage."""
     with path.open("wb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file, wait=False)
         except BlockingIOError:
             print(f"{stage}: another process is building it, waiting", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:  # some network file systems have no locks
+            lock(file, wait=True)
+        except OSError as error:  # as on some network file systems
             print(
                 f"dsi: warning: {path.parent} has no locks ({error.strerror}): let one process at a time work on it",
                 file=sys.stderr,

@@ -11,7 +11,7 @@ from dsi.config import DEV, Config, reported_split
 from dsi.errors import DsiError
 from dsi.estimate import Cost
 from dsi.report.quantities import size
-from dsi.runtime.machine import total_memory
+from dsi.runtime.system import total_memory
 
 LUCENE = {"bm25", "bm25_doc2query"}
 ASKING = {"search", "baselines", "evaluation"}

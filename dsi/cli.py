@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsi.artifacts import check_files
-from dsi.config import describe, load_config
+from dsi.config import configuration, describe, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
 from dsi.runtime.file_faults import file_fault
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
 
     def experiment(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("config", help="YAML file of the experiment")
+        sub.add_argument("config", help="YAML file of the experiment, or the name of one of ours, e.g. demo")
         sub.add_argument("--name", help="name of the run (default: the file's name)")
         runs_and_keys(sub)
 
@@ -124,10 +124,10 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("text", help="the query")
     explain.add_argument("doc_id", help="id of the document, as `dsi query` shows it")
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
-    sweep.add_argument("sweep", type=Path, help="YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml")
+    sweep.add_argument("sweep", help="YAML file of the sweep, or the name of one, e.g. sweeps/corpus-size")
     runs_and_keys(sweep)
     scores = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
-    scores.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce/cpu.yaml")
+    scores.add_argument("scores", help="YAML file of the scores, or the name of one, e.g. reproduce/cpu")
     runs_and_keys(scores)
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
@@ -153,8 +153,9 @@ def _positive(text: str) -> int:
 
 def _open(options: argparse.Namespace) -> Run:
     """The experiment that the options of a command name."""
-    config = load_config(options.config, options.set)
-    return Run(config, Path(options.config).stem if options.name is None else options.name, options.runs)
+    path = configuration(options.config)
+    config = load_config(path, options.set)
+    return Run(config, path.stem if options.name is None else options.name, options.runs)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -196,7 +197,7 @@ def _stage(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> None:
     from dsi.sweep import sweep
 
-    folder = sweep(options.sweep, options.set, options.runs)
+    folder = sweep(configuration(options.sweep), options.set, options.runs)
     if is_first_process():
         print((folder / "sweep.md").read_text(encoding="utf-8"))
 
@@ -220,7 +221,7 @@ def _export(options: argparse.Namespace) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from dsi.reproduce import reproduce
 
-    if not reproduce(options.scores, options.set, options.runs):
+    if not reproduce(configuration(options.scores), options.set, options.runs):
         raise DsiError(f"scores differ from those in {options.scores}")
 
 

@@ -26,6 +26,7 @@ from dsi.config import Config, FilePath, Override, Section, load_config, overlap
 from dsi.errors import DsiError
 from dsi.pipeline import Run
 from dsi.report.comparison import Result, read_results, write_comparison
+from dsi.runtime.extras import require
 from dsi.runtime.processes import is_first_process
 
 SEEDS = {f"{name}.seed" for name, section in Config() if hasattr(section, "seed")}
@@ -108,8 +109,10 @@ def sweep(path: Path, overrides: list[str], runs_folder: Path) -> Path:
     that of all runs, and return it. `overrides`, `section.key=value`, are for all combinations.
 
     Raises:
-        DsiError: the file or a configuration is faulty, in which case nothing is run, or a stage fails.
+        DsiError: the file or a configuration is faulty or there is nothing to plot with, in which case nothing is run,
+            or a stage fails.
     """
+    require("report", "dsi sweep")
     config = read_section(path, SweepConfig)
     experiments = planned(path, overrides, runs_folder)
     results: list[Result] = []

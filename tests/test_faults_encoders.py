@@ -207,7 +207,7 @@ def test_other_layouts_of_the_same_numbers(tiny: Stages, tmp_path: Path, vectors
 
 
 def test_models_are_checked_before_they_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda name: name)
+    monkeypatch.setattr("dsi.runtime.extras.find_spec", lambda name: name)
     monkeypatch.setattr(module, "cached_file", lambda name, file, **_: file if name == "org/name" else None)
     check_encoder("org/name", "embeddings.model")
     with pytest.raises(DsiError, match=r"^baselines\.dense_model: cannot load 'no/such-model'"):

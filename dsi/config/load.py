@@ -11,6 +11,7 @@ from dsi.config.experiment import Config
 from dsi.config.messages import explain
 from dsi.config.scalars import Origin, is_null
 from dsi.config.section import Section
+from dsi.config.shipped import stand_in
 from dsi.config.yaml_text import parse_option, parse_yaml
 from dsi.errors import DsiError
 
@@ -25,7 +26,8 @@ def load_config(path: str | Path, overrides: Iterable[Override] = ()) -> Config:
     """Read the experiment in the YAML file `path`, then apply overrides to its keys.
 
     `extends: other.yaml`, relative to the file, takes over what that file says and this one does not. Paths in a file
-    are relative to it, those in an override `section.key=value` to the working directory.
+    are relative to it, those in an override `section.key=value` to the working directory. A configuration that comes
+    with dsi may mean what is not beside it but beside the folder `configs` of the working directory: a run made there.
 
     Raises:
         DsiError: missing or malformed file, unknown keys, wrong types, impossible combinations: all of them.
@@ -93,7 +95,7 @@ def _validated(kind: type[AnySection], values: Any, path: str | None, name: str 
 def _parsed(path: Path) -> Any:
     """The value of a YAML file."""
     try:
-        return parse_yaml(path.read_bytes(), Origin(str(path), path.parent))
+        return parse_yaml(path.read_bytes(), Origin(str(path), path.parent, stand_in(path.parent)))
     except OSError as error:
         raise DsiError(f"cannot read the configuration {path}: {error.strerror}") from None
 

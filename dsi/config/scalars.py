@@ -25,6 +25,8 @@ class Origin:
     name: str
     folder: Path
     """What relative paths are relative to."""
+    other_folder: Path | None = None
+    """What a path is relative to that does not exist in `folder`, if that is not the same."""
     is_option: bool = False
 
     def of(self, key: str) -> str:
@@ -64,6 +66,8 @@ class PathMark:
         if not text or "\0" in text:
             raise misread(f"expected a path, found {str(scalar)!r:.100}")
         path = os.path.join(scalar.origin.folder, text)
+        if scalar.origin.other_folder is not None and not os.path.exists(path):
+            path = os.path.join(scalar.origin.other_folder, text)
         if os.path.realpath(tidy := os.path.normpath(path)) == os.path.realpath(path):  # no `..` leaves a linked folder
             path = tidy
         if not os.path.exists(path) and os.path.exists(text):

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import ir_datasets
-
 from dsi.config import CorpusConfig
 from dsi.corpus.files import parse_relevance
 from dsi.corpus.source import Source, Where
 from dsi.corpus.store import Document, Qrel, Query
 from dsi.errors import DsiError
+from dsi.runtime.extras import require
 
 
 def open_source(config: CorpusConfig) -> Source:
-    """Look up `config.dataset` and `config.splits`; DsiError if the catalogue lacks one of them or its records."""
+    """Look up `config.dataset` and `config.splits`; DsiError if there is no catalogue, or it lacks one of them or its
+    records."""
+    require("ir-datasets", "corpus.source=ir_datasets")
     assert config.dataset is not None  # CorpusConfig checks it
     return IrDatasets(config.dataset, config.splits)
 
@@ -47,6 +48,8 @@ class IrDatasets:
 
 
 def _load(key: str, name: str, parts: list[str]) -> None:
+    import ir_datasets
+
     try:
         dataset = ir_datasets.load(name)
     except KeyError:
@@ -57,6 +60,8 @@ def _load(key: str, name: str, parts: list[str]) -> None:
 
 
 def _iterate(name: str, unit: str, records: Callable[[Any], Iterable[Any]]) -> Iterator[tuple[Where, Any]]:
+    import ir_datasets
+
     try:
         for number, record in enumerate(records(ir_datasets.load(name)), start=1):
             yield Where(name, number, unit), record

@@ -1,7 +1,6 @@
 """Encoders of the package sentence-transformers, used as their own files say: modules, prompts, lengths."""
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from dsi.errors import DsiError, first_line
 from dsi.model.loading import check_weights
 from dsi.runtime.checkpoint_files import CONFIG_FILE, check_whole, read_json, read_object
 from dsi.runtime.device import compute_device
+from dsi.runtime.extras import require
 from dsi.tokenizer import ABSENT
 
 MODULES = "modules.json"
@@ -25,8 +25,7 @@ def check_encoder(name: str, key: str) -> None:
         DsiError: the package is not installed, there is no such model, one of its files is damaged, or it needs code of
             its own, which is not run.
     """
-    if find_spec("sentence_transformers") is None:
-        raise DsiError(f"{key} needs sentence-transformers: pip install 'dsi[sentence-transformers]'")
+    require("dense", key)
     folder = Path(name)
     if not folder.exists():
         if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):

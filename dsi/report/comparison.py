@@ -1,16 +1,16 @@
 """Compares finished runs: their systems by the value of one configuration key, with significance and cost."""
 
+from __future__ import annotations
+
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dsi.artifacts import read_manifest
 from dsi.config import STATED_OF_TEACHER
@@ -21,6 +21,9 @@ from dsi.report.significance import significance
 from dsi.report.tables import markdown_table
 from dsi.runtime.tsv import read_tsv, write_tsv
 from dsi.search.run_files import DSI
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query", "teacher_seconds")
 """The costs that `sweep.tsv` has a column for."""
@@ -155,6 +158,8 @@ def _cell(results: Sequence[Result]) -> str:
 
 def _save(path: Path, x: str, y: str, draw: Callable[[Axes], None]) -> None:
     """Save a plot with the titles `x` and `y` of its axes."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     draw(axes)

@@ -9,9 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markdown_it import MarkdownIt
-from matplotlib.figure import Figure
-
 from dsi.corpus.store import Corpus
 from dsi.runtime.tsv import read_tsv
 from dsi.search.run_files import DSI, read_run
@@ -38,6 +35,8 @@ def write_page(
     configuration as YAML. `metrics` are those of `metrics.json`, `folders` the folder of each stage by name,
     `names` the name of each system as it is shown.
     """
+    from markdown_it import MarkdownIt
+
     queries, documents = browsable(metrics, folders, names)
     body = MarkdownIt("commonmark").enable("table").render(markdown)
     if len(curve) > 1:
@@ -96,6 +95,8 @@ def browsable(
 
 def plot_curve(curve: list[dict[str, str]]) -> str:
     """A plot of the dev measure, or of the loss without one, by minutes of training, as SVG."""
+    from matplotlib.figure import Figure
+
     name = next((column for column in curve[0] if "@" in column), "loss")
     minutes = [float(point["seconds"]) / 60 for point in curve]
     figure = Figure(figsize=(7, 3), layout="constrained")

@@ -22,6 +22,8 @@ from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.significance import fusions, significance
 from dsi.report.systems import explained
 from dsi.report.tables import markdown_table, text_table
+from dsi.runtime.extras import install, lacking
+from dsi.runtime.progress import say
 from dsi.runtime.tsv import read_tsv
 from dsi.search.run_files import DSI
 
@@ -44,6 +46,9 @@ RECIPROCAL_RANK = (
     " to 1/10; beyond that it is 0. Its mean is known as MRR@10."
 )
 
+PAGE = "report"
+"""The extra whose packages make the page."""
+
 Manifests = dict[str, dict[str, Any]]
 """The manifest of each stage by name, in the order of the stages."""
 
@@ -56,7 +61,8 @@ def report(
     trained_on: str | None = None,
     **stage_folders: Path,
 ) -> dict[str, Any]:
-    """Write `summary.txt`, `report.md` and `report.html` of a run, whose stages are each given as `STAGE_folder`.
+    """Write `summary.txt`, `report.md` and `report.html` of a run, whose stages are each given as `STAGE_folder`; the
+    page only where its packages are installed, else a line says which are not.
 
     `licence` and `trained_on` are what the configuration says of a teacher.
 
@@ -84,7 +90,10 @@ def report(
     (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
     text = markdown(metrics, manifests, cost_of, names, curve, report.published if report else None)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
-    write_page(out_folder / "report.html", text, curve, metrics, folders, _configuration(manifests), names)
+    if packages := lacking(PAGE):
+        say(f"dsi: report.html is not written; it needs {' and '.join(packages)}: {install(PAGE)}")
+    else:
+        write_page(out_folder / "report.html", text, curve, metrics, folders, _configuration(manifests), names)
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 
 

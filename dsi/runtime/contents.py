@@ -43,7 +43,7 @@ class Contents:
             self._save()
             return digest
         names = (file.relative_to(path) for file in path.rglob("*") if file.is_file() and file.name not in without)
-        return self.of_all({str(name): path / name for name in names if not str(name).startswith(".")})
+        return self.of_all({name.as_posix(): path / name for name in names if not str(name).startswith(".")})
 
     def of_all(self, files: Mapping[str, Path]) -> str:
         """The hash of several files under names that count as content."""

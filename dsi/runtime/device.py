@@ -9,21 +9,30 @@ from dsi.runtime.processes import local_process_index
 
 
 def compute_device() -> torch.device:
-    """This process's own GPU, or the CPU. Works without a process group, which not all processes may join.
+    """This process's own GPU, that of a Mac (MPS), or the CPU. Works without a process group, which not all processes
+    may join.
 
     Raises:
         DsiError: the machine has no GPU of that number.
     """
     if not torch.cuda.is_available():
-        return torch.device("cpu")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     number, gpus = local_process_index(), torch.cuda.device_count()
     if not 0 <= number < gpus:
         raise DsiError(f"LOCAL_RANK={number}: there are {gpus} GPUs; start as many processes, or `unset LOCAL_RANK`")
     return torch.device("cuda", number)
 
 
+def search_device() -> torch.device:
+    """The device on which an index is searched: that of `compute_device`, but the CPU in place of MPS, which has no
+    float64, in which totals are computed (`dsi.search.prior.Mixture`)."""
+    device = compute_device()
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def is_bfloat16(precision: str, key: str) -> bool:
-    """Whether `precision` (auto, float32 or bfloat16) means bfloat16 on this machine; auto does on a GPU that has it.
+    """Whether `precision` (auto, float32 or bfloat16) means bfloat16 on this machine; auto does where CUDA has it, and
+    never on MPS.
 
     Raises:
         DsiError: bfloat16 is asked of a GPU without it; the message names `key`, the configuration's key.
@@ -55,5 +64,6 @@ def fast_bfloat16(device: torch.device) -> torch.autocast:
     if device.type == "cuda":
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has_bfloat16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        has_bfloat16 = device.type == "cpu" and has_instructions
     return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16)

@@ -12,6 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from dsi.runtime.processes import ALONE, Rank, wait_until
+from dsi.runtime.system import is_running, to_disk
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,12 @@ def published(path: Path) -> Iterator[Path]:
 def _to_disk(path: Path) -> None:
     """Have the content of a file on the disk before its name, which a power cut would else leave on an empty file."""
     if path.is_file() and not path.is_symlink():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        to_disk(path)
 
 
 def _is_running(process: str) -> bool:
     """Whether a process with this number runs on this machine; True for what is not the number of a process."""
     try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, ValueError, OverflowError):
+        return is_running(int(process))
+    except (ValueError, OverflowError):
         return True
-    return True

@@ -20,8 +20,8 @@ from typing import Any, Protocol, Self, TypeVar
 from dsi.corpus.store import Corpus, Query
 from dsi.errors import DsiError
 from dsi.runtime.latency import milliseconds, percentiles
-from dsi.runtime.machine import memory_held
 from dsi.runtime.progress import progress
+from dsi.runtime.system import memory_held
 from dsi.runtime.tsv import write_tsv
 from dsi.search.run_files import write_run
 

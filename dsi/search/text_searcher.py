@@ -13,7 +13,7 @@ from dsi.errors import DsiError
 from dsi.lexical.index_terms import Terms
 from dsi.model.build import open_index
 from dsi.model.precision import to_precision
-from dsi.runtime.device import compute_device
+from dsi.runtime.device import search_device
 from dsi.search.prior import PLAIN, Prior, lexical_priors, read_mixture
 from dsi.search.searcher import Ranking, Searcher
 
@@ -42,7 +42,7 @@ class TextSearcher:
     def __init__(self, folders: IndexFolders, search: SearchConfig) -> None:
         self.config = search
         self.tokenizer = AutoTokenizer.from_pretrained(folders.tokenizer)
-        model = open_index(folders.model).to(compute_device())
+        model = open_index(folders.model).to(search_device())
         try:
             search.check_head(model.config.docid_head)
         except ValueError as error:
