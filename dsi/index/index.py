@@ -13,6 +13,7 @@ from dsi.artifacts import check_files, check_path, read_manifest
 from dsi.config import CONFIG, SearchConfig, describe, read_part
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
+from dsi.runtime.new_folder import new_folder
 from dsi.search.searcher import Ranking
 from dsi.search.text_searcher import IndexFolders, TextSearcher
 
@@ -160,15 +161,11 @@ def export(run_folder: Path, folder: Path) -> None:
         DsiError: the run has no finished model, or the folder is there already.
     """
     check_path(folder)
-    if folder.exists():
-        raise DsiError(f"{folder} exists already; name a new folder")
-    folders, search = _opened(run_folder, {})
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for source in folders:
-        shutil.copytree(source, partial / source.name)
-    (partial / CONFIG).write_text(f"search:\n{describe(SearchConfig, search, '  ')}\n", encoding="utf-8")
-    partial.rename(folder)
+    with new_folder(folder) as partial:
+        folders, search = _opened(run_folder, {})
+        for source in folders:
+            shutil.copytree(source, partial / source.name)
+        (partial / CONFIG).write_text(f"search:\n{describe(SearchConfig, search, '  ')}\n", encoding="utf-8")
 
 
 def _opened(run_folder: Path, changes: dict[str, Any]) -> tuple[list[Path], SearchConfig]:
