@@ -4,12 +4,15 @@ import argparse
 import gc
 import io
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import shtab
+
+from dsi import __version__
 from dsi.artifacts import check_files
 from dsi.config import describe, load_config
 from dsi.errors import DsiError
@@ -20,8 +23,6 @@ from dsi.runtime.processes import is_first_process
 
 RENAMED = {"compare": "run-baselines"}
 """The present names of commands that had other names once."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""Control characters, which may be commands to a terminal."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in RENAMED:
             raise DsiError(f"the command {arguments[0]} is called {RENAMED[arguments[0]]} now")
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
         prepare_environment()
         if options.together:
             meet()
@@ -73,8 +74,22 @@ def _use_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options of a command. The text of a query may also stand behind options, where argparse expects none."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    is_text = len(rest) == 1 and not rest[0].startswith("-")
+    if is_text and options.command is _query and not (options.text or options.file):
+        options.text, rest = rest[0], []
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dsi", description="Generative retrieval, from a corpus to a table.")
+    parser.add_argument("--version", action="version", version=f"dsi {__version__}")
+    shtab.add_argument_to(parser, help="print a script that completes commands, options and files in this shell")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: object, help: str) -> argparse.ArgumentParser:
@@ -84,11 +99,11 @@ def _parser() -> argparse.ArgumentParser:
 
     def runs_and_keys(sub: argparse.ArgumentParser) -> None:
         sub.set_defaults(together=True)  # the processes of a launcher share the work
-        sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+        _folder(sub, "--runs", "folder of all runs (default: runs)", default=Path("runs"))
         sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
 
     def experiment(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("config", help="YAML file of the experiment")
+        _file(sub, "config", "YAML file of the experiment")
         sub.add_argument("--name", help="name of the run (default: the file's name)")
         runs_and_keys(sub)
 
@@ -104,21 +119,37 @@ def _parser() -> argparse.ArgumentParser:
     plan = command("plan", _plan, "check, and write the fingerprint of every stage, for make")
     experiment(plan)
     plan.add_argument("--goals", nargs="*", default=[], choices=STAGES, help="stages wanted (default: all)")
-    query = command("query", _query, "search a finished run")
-    query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
-    query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
+    query = command("query", _query, "search a finished run, or what `dsi export` wrote")
+    _folder(query, "run", "folder of the run, e.g. runs/demo")
+    given = query.add_mutually_exclusive_group()
+    given.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
+    _file(given, "--file", "file of queries, one a line", type=Path)
     query.add_argument("-k", type=_positive, default=10, help="documents to show (default: 10)")
+    form = query.add_mutually_exclusive_group()
+    for name, what in (("json", "a JSON object a query"), ("trec", "a TREC run")):
+        note = f"print {what}; a line may be the query's id, a tab and its text"
+        form.add_argument(f"--{name}", action="store_const", dest="form", const=name, default="plain", help=note)
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
-    sweep.add_argument("sweep", type=Path, help="YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml")
+    _file(sweep, "sweep", "YAML file of the sweep, e.g. configs/sweeps/corpus-size.yaml", type=Path)
     runs_and_keys(sweep)
     scores = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
-    scores.add_argument("scores", type=Path, help="YAML file of the scores, e.g. configs/reproduce/cpu.yaml")
+    _file(scores, "scores", "YAML file of the scores, e.g. configs/reproduce/cpu.yaml", type=Path)
     runs_and_keys(scores)
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
-    export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
-    export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
+    _folder(export, "run", "folder of the run, e.g. runs/demo")
+    _folder(export, "folder", "folder to make, for `dsi query` and dsi.load")
     command("config", lambda options: print(describe()), "print every configuration key with its default and meaning")
     return parser
+
+
+def _folder(parser: argparse._ActionsContainer, name: str, help: str, **options: Any) -> None:
+    """Add an argument that is a folder, of which a shell completes the name."""
+    parser.add_argument(name, type=Path, help=help, **options).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+
+
+def _file(parser: argparse._ActionsContainer, name: str, help: str, **options: Any) -> None:
+    """Add an argument that is a file, of which a shell completes the name."""
+    parser.add_argument(name, help=help, **options).complete = shtab.FILE  # type: ignore[attr-defined]
 
 
 def _speed(text: str) -> float:
@@ -217,31 +248,6 @@ def _query(options: argparse.Namespace) -> None:
     if options.text is not None and not options.text.strip():
         raise DsiError("the query is empty")
     with _quick_start():
-        from dsi.index.index import load
+        from dsi.index.answers import answer
 
-        index = load(options.run)
-    if index.config.prior != "none":
-        print(f"dsi: documents are ranked by {index.total}", file=sys.stderr)
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")
-    for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
-        as_text = text.encode(errors="surrogateescape").decode(errors="replace").strip()  # bytes that are not UTF-8
-        if options.text is None:
-            print(f"== {_printable(as_text)}")
-        if index.lacks_prior(as_text):
-            print(
-                "dsi: no term of the query occurs in the documents (stop words are none); ranked without the prior",
-                file=sys.stderr,
-            )
-        for hit in index.search(as_text, k=options.k):
-            print(f"{hit.rank:>3}  {hit.score:8.3f}  {_printable(hit.doc_id)}\n     {_printable(hit.snippet())}")
-        sys.stdout.flush()
-
-
-def _printable(text: str) -> str:
-    """The text without what would steer a terminal, e.g. change its colours or title.
-
-    >>> _printable("red: " + chr(27) + "[31m")
-    'red: �[31m'
-    """
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    answer(options.run, options.text, options.file, options.k, options.form)
