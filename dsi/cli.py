@@ -138,6 +138,10 @@ def _parser() -> argparse.ArgumentParser:
     export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
     _folder(export, "run", "folder of the run, e.g. runs/demo")
     _folder(export, "folder", "folder to make, for `dsi query` and dsi.load")
+    convert = command("convert", _convert, "write the corpus, and the run files of a run, in a format of other tools")
+    _folder(convert, "run", "folder of the run, or what `dsi export` wrote")
+    convert.add_argument("--to", required=True, choices=("beir", "trec"), help="format to write")
+    _folder(convert, "-o", "folder to make", dest="folder", metavar="FOLDER", required=True)
     command("config", lambda options: print(describe()), "print every configuration key with its default and meaning")
     return parser
 
@@ -220,6 +224,12 @@ def _export(options: argparse.Namespace) -> None:
     from dsi.index.index import export
 
     export(options.run, options.folder)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from dsi.corpus.convert import convert
+
+    convert(options.run, options.to, options.folder)
 
 
 def _reproduce(options: argparse.Namespace) -> None:

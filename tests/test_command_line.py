@@ -3,17 +3,23 @@
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import ir_measures
 import pytest
-from conftest import tiny_documents
+from conftest import tiny_documents, write_tiny_corpus
+from ir_measures import RR
 
 import dsi
+from dsi.artifacts import write_manifest
 from dsi.cli import main
-from dsi.corpus.store import Document, Query
+from dsi.config import CorpusConfig
+from dsi.corpus.ingest import ingest
+from dsi.corpus.store import Corpus, Document, Query, write_rows
 from dsi.index.index import Index
 
 DSI = [sys.executable, "-m", "dsi"]
@@ -205,6 +211,130 @@ def test_a_broken_pipe_ends_quietly(finished: Path, tmp_path: Path) -> None:
     process.stderr.close()
 
 
+def ingested(folder: Path, out: Path) -> Corpus:
+    out.mkdir()
+    ingest(out, corpus=CorpusConfig(source="beir", path=str(folder)))
+    return Corpus(out)
+
+
+def test_a_corpus_as_beir_is_read_back(finished: Path, tmp_path: Path) -> None:
+    assert main(["convert", str(finished), "--to", "beir", "-o", str(tmp_path / "beir")]) == 0
+    names = sorted(path.relative_to(tmp_path / "beir").as_posix() for path in (tmp_path / "beir").rglob("*.*"))
+    assert names == ["corpus.jsonl", "qrels/dev.tsv", "qrels/test.tsv", "queries.jsonl"]
+    before, after = Corpus(finished / "corpus"), ingested(tmp_path / "beir", tmp_path / "corpus")
+    assert list(after) == list(before)
+    assert ODD in list(after)
+    assert after.splits == before.splits == ["dev", "test"]
+    for split in before.splits:
+        assert after.qrels(split) == before.qrels(split)
+        assert sorted(after.queries(split)) == sorted(before.queries(split))
+
+
+def test_a_text_that_no_line_holds_is_named(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(finished), "--to", "trec", "-o", str(tmp_path / "trec")]) == 2
+    assert capsys.readouterr().err == (
+        "dsi: error: document Dé contains NUL, which a line of text cannot hold; remove it, or convert to beir\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def plain_run(finished: Path, tmp_path: Path) -> Path:
+    """The stages of the run that are converted, over a corpus without NUL."""
+    run = tmp_path / "run"
+    for stage in ("corpus", "search", "baselines"):
+        shutil.copytree(finished / stage, run / stage)
+    texts = [each._replace(text=each.text.replace("\0", "")) for each in Corpus(finished / "corpus")]
+    rewritten(run / "corpus", texts)
+    return run
+
+
+def rewritten(corpus: Path, documents: list[Document], **splits: list[Query]) -> None:
+    """Give a corpus stage other documents and queries; it stays a finished stage."""
+    manifest = json.loads((corpus / "manifest.json").read_text())
+    write_rows(corpus / "documents.arrow", Document, documents)
+    for split, queries in splits.items():
+        write_rows(corpus / f"queries.{split}.arrow", Query, queries)
+    del manifest["digest"]
+    write_manifest(corpus, manifest)
+
+
+def test_a_run_as_trec_gives_the_figures_of_the_report(finished: Path, plain_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "trec"
+    assert main(["convert", str(plain_run), "--to", "trec", "-o", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("bm25.run", "collection.tsv", "dsi.run"),
+        *("qrels.dev.txt", "qrels.test.txt", "topics.dev.tsv", "topics.test.tsv"),
+    ]
+    collection = [line.split("\t") for line in (out / "collection.tsv").read_text().split("\n")[:-1]]
+    assert collection == [[each.doc_id, " ".join(each.content().split())] for each in Corpus(plain_run / "corpus")]
+    assert collection[-1] == ["Dé", 'a "heron" un héron\x1b[31m rouge\x9b dans le \\ øresund 🪶']
+    queries = Corpus(plain_run / "corpus").queries("test")
+    topics = [line.split("\t") for line in (out / "topics.test.tsv").read_text().split("\n")[:-1]]
+    assert topics == [[query.query_id, " ".join(query.text.split())] for query in queries]
+    qrels = list(ir_measures.read_trec_qrels(str(out / "qrels.test.txt")))
+    assert [tuple(qrel)[:3] for qrel in qrels] == [tuple(qrel) for qrel in Corpus(plain_run / "corpus").qrels("test")]
+    systems = json.loads((finished / "evaluation/metrics.json").read_text())["systems"]
+    for system in ("dsi", "bm25"):
+        run = list(ir_measures.read_trec_run(str(out / f"{system}.run")))
+        measured = ir_measures.calc_aggregate([RR @ 10], qrels, run)[RR @ 10]
+        assert measured == pytest.approx(systems[system]["RR@10"])
+
+
+def test_rankings_of_another_corpus_are_left_out(
+    plain_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = json.loads((plain_run / "search/manifest.json").read_text())
+    del manifest["digest"]
+    write_manifest(plain_run / "search", {**manifest, "inputs": {"corpus/": "another"}})
+    assert main(["convert", str(plain_run), "--to", "trec", "-o", str(tmp_path / "trec")]) == 0
+    assert [path.name for path in (tmp_path / "trec").glob("*.run")] == ["bm25.run"]
+    assert "search: left out, it was not made from" in capsys.readouterr().err
+
+
+def test_an_exported_index_is_converted(finished: Path, tmp_path: Path) -> None:
+    assert main(["export", str(finished), str(tmp_path / "index")]) == 0
+    for folder, name in ((tmp_path / "index", "one"), (finished, "two")):
+        assert main(["convert", str(folder), "--to", "beir", "-o", str(tmp_path / name)]) == 0
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/dev.tsv", "qrels/test.tsv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_corpus_without_queries(tmp_path: Path) -> None:
+    corpus = write_tiny_corpus(tmp_path / "run/corpus")
+    for path in [*corpus.glob("queries.*"), *corpus.glob("qrels.*")]:
+        path.unlink()
+    write_manifest(corpus, {"stage": "corpus", "fingerprint": "a", "inputs": {}})
+    for to, file in (("beir", "corpus.jsonl"), ("trec", "collection.tsv")):
+        assert main(["convert", str(tmp_path / "run"), "--to", to, "-o", str(tmp_path / to)]) == 0
+        assert [path.name for path in (tmp_path / to).iterdir()] == [file]
+    assert list(ingested(tmp_path / "beir", tmp_path / "again")) == tiny_documents()
+
+
+def test_what_cannot_be_converted_is_said(plain_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, out = plain_run / "corpus", tmp_path / "out"
+
+    def fault(to: str, run: Path = plain_run) -> str:
+        assert main(["convert", str(run), "--to", to, "-o", str(out)]) == 2
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1
+        return error
+
+    assert "no finished stage corpus there; is " in fault("beir", tmp_path / "run/search")
+    documents = list(Corpus(corpus))
+    rewritten(corpus, documents, dev=[Query("q0", "another text")])
+    assert "query 'q0' has one text in split dev and another in test" in fault("beir")
+    rewritten(corpus, [*documents, Document("a b", "", "text")])
+    for to in ("beir", "trec"):
+        assert "documents.arrow, row 62: document id 'a b' contains white space" in fault(to)
+    (corpus / "documents.arrow").write_bytes(b"")
+    assert "documents.arrow: this file is damaged" in fault("beir")
+    out.mkdir()
+    assert main(["convert", str(plain_run), "--to", "beir", "-o", str(out)]) == 2
+    assert capsys.readouterr().err == f"dsi: error: {out} exists already; name a new folder\n"
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
@@ -218,11 +348,13 @@ def test_bash_completes_commands_options_and_files(tmp_path: Path) -> None:
     (tmp_path / "runs/demo").mkdir(parents=True)
     (tmp_path / "run.yaml").touch()
     for words, completed in (
-        ("dsi con", "config"),
+        ("dsi con", "convert config"),
         ("dsi query ru", "runs"),
         ("dsi query --file ru", "runs run.yaml"),
         ("dsi run ru", "runs run.yaml"),
         ("dsi query --js", "--json"),
+        ("dsi convert runs/demo --to b", "beir"),
+        ("dsi convert runs/demo -o ru", "runs"),
     ):
         complete = f"COMP_WORDS=({words}); COMP_CWORD={len(words.split()) - 1}; _shtab_dsi; echo ${{COMPREPLY[*]}}"
         command = ["bash", "-c", f"source dsi.bash; {complete}"]
@@ -234,4 +366,4 @@ def test_bash_completes_commands_options_and_files(tmp_path: Path) -> None:
 def test_completion_is_printed_for_every_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--print-completion", shell])
-    assert "reproduce" in capsys.readouterr().out
+    assert "convert" in capsys.readouterr().out
