@@ -14,7 +14,7 @@ import shtab
 
 from dsi import __version__
 from dsi.artifacts import check_files
-from dsi.config import describe, load_config
+from dsi.config import describe, json_schema, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
 from dsi.runtime.file_faults import file_fault
@@ -142,7 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     _folder(convert, "run", "folder of the run, or what `dsi export` wrote")
     convert.add_argument("--to", required=True, choices=("beir", "trec"), help="format to write")
     _folder(convert, "-o", "folder to make", dest="folder", metavar="FOLDER", required=True)
-    command("config", lambda options: print(describe()), "print every configuration key with its default and meaning")
+    config = command("config", _config, "print every configuration key with its default and meaning")
+    config.add_argument("--schema", action="store_true", help="print the JSON Schema of a configuration, for editors")
     return parser
 
 
@@ -230,6 +231,10 @@ def _convert(options: argparse.Namespace) -> None:
     from dsi.corpus.convert import convert
 
     convert(options.run, options.to, options.folder)
+
+
+def _config(options: argparse.Namespace) -> None:
+    print(json_schema() if options.schema else describe())
 
 
 def _reproduce(options: argparse.Namespace) -> None:
