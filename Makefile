@@ -69,6 +69,9 @@ lint: install  ## check style, types and the direction of imports
 stages: install  ## write scripts/stages.mk after a change of the table in dsi/pipeline.py
 	$(VENV)/bin/python -c 'from dsi.pipeline import make_rules; print(make_rules(), end="")' > scripts/stages.mk
 
+schema: install  ## write configs/schema.json after a change of a configuration key
+	$(DSI) config --schema > configs/schema.json
+
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
 	$(DSI) sweep $(call quoted,$(SWEEP)) $(if $(SET),--set $(SET))
 
@@ -115,4 +118,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages sweep reproduce bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help
+.PHONY: all $(STAGES) plan install test lint stages schema sweep reproduce bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help

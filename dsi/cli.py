@@ -8,22 +8,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import shtab
+
+from dsi import __version__
 from dsi.artifacts import check_files
-from dsi.config import configuration, describe, load_config
+from dsi.config import configuration, describe, json_schema, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
 from dsi.runtime.file_faults import file_fault
 from dsi.runtime.launcher import meet, prepare_environment
-from dsi.runtime.printable import printable
 from dsi.runtime.processes import is_first_process
-
-if TYPE_CHECKING:
-    from dsi.index.index import Index
 
 RENAMED = {"compare": "run-baselines"}
 """The present names of commands that had other names once."""
+
+INDEX = "folder of a run or of a saved index, or the name of one on the hub, OWNER/NAME"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in RENAMED:
             raise DsiError(f"the command {arguments[0]} is called {RENAMED[arguments[0]]} now")
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
         prepare_environment()
         if options.together:
             meet()
@@ -75,8 +76,22 @@ def _use_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options of a command. The text of a query may also stand behind options, where argparse expects none."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    is_text = len(rest) == 1 and not rest[0].startswith("-")
+    if is_text and options.command is _query and not (options.text or options.file):
+        options.text, rest = rest[0], []
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dsi", description="Generative retrieval, from a corpus to a table.")
+    parser.add_argument("--version", action="version", version=f"dsi {__version__}")
+    shtab.add_argument_to(parser, help="print a script that completes commands, options and files in this shell")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: object, help: str) -> argparse.ArgumentParser:
@@ -86,11 +101,11 @@ def _parser() -> argparse.ArgumentParser:
 
     def runs_and_keys(sub: argparse.ArgumentParser) -> None:
         sub.set_defaults(together=True)  # the processes of a launcher share the work
-        sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+        _folder(sub, "--runs", "folder of all runs (default: runs)", default=Path("runs"))
         sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
 
     def experiment(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("config", help="YAML file of the experiment, or the name of one of ours, e.g. demo")
+        _file(sub, "config", "YAML file of the experiment, or the name of one of ours, e.g. demo")
         sub.add_argument("--name", help="name of the run (default: the file's name)")
         runs_and_keys(sub)
 
@@ -107,34 +122,55 @@ def _parser() -> argparse.ArgumentParser:
     experiment(plan)
     plan.add_argument("--goals", nargs="*", default=[], choices=STAGES, help="stages wanted (default: all)")
     build = command("build", _build, "make an index of your own documents")
-    build.add_argument("documents", help=".jsonl, .csv, .tsv, .parquet, .txt, .md, a folder, or a dataset's name")
-    build.add_argument("-o", "--output", type=Path, required=True, help="folder to make")
+    _file(build, "documents", ".jsonl, .csv, .tsv, .parquet, .txt, .md, a folder, or a dataset's name")
+    _folder(build, "-o", "folder to make", dest="folder", metavar="FOLDER", required=True)
     build.add_argument("--split", choices=["paragraphs"], help="make every paragraph a document")
-    build.add_argument("--queries", type=Path, help="queries with judgements: id, tab, text a line; or JSON lines")
-    build.add_argument("--qrels", type=Path, help="their judgements: query id, document id, relevance; or TREC's")
-    build.add_argument("--config", help="configuration to build by (default: documents, with sizes for their number)")
+    _file(build, "--queries", "queries with judgements: id, tab, text a line; or JSON lines", type=Path)
+    _file(build, "--qrels", "their judgements: query id, document id, relevance; or TREC's", type=Path)
+    _file(build, "--config", "configuration to build by (default: documents, with sizes for their number)")
     build.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
     build.set_defaults(together=True)
-    query = command("query", _query, "search a finished run")
-    query.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
-    query.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
+    query = command("query", _query, "search an index")
+    _folder(query, "index", INDEX)
+    given = query.add_mutually_exclusive_group()
+    given.add_argument("text", nargs="?", help="the query; without it, every line of the standard input is one")
+    _file(given, "--file", "file of queries, one a line", type=Path)
     query.add_argument("-k", type=_positive, default=10, help="documents to show (default: 10)")
+    form = query.add_mutually_exclusive_group()
+    for name, what in (("json", "a JSON object a query"), ("trec", "a TREC run")):
+        note = f"print {what}; a line may be the query's id, a tab and its text"
+        form.add_argument(f"--{name}", action="store_const", dest="form", const=name, default="plain", help=note)
     explain = command("explain", _explain, "say why a document has the score that it has for a query")
-    explain.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
+    _folder(explain, "index", INDEX)
     explain.add_argument("text", help="the query")
     explain.add_argument("doc_id", help="id of the document, as `dsi query` shows it")
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
-    sweep.add_argument("sweep", help="YAML file of the sweep, or the name of one, e.g. sweeps/corpus-size")
+    _file(sweep, "sweep", "YAML file of the sweep, or the name of one, e.g. sweeps/corpus-size")
     runs_and_keys(sweep)
     scores = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
-    scores.add_argument("scores", help="YAML file of the scores, or the name of one, e.g. reproduce/cpu")
+    _file(scores, "scores", "YAML file of the scores, or the name of one, e.g. reproduce/cpu")
     runs_and_keys(scores)
-    export = command("export", _export, "copy what searching needs of a finished run into a folder of its own")
-    export.add_argument("run", type=Path, help="folder of the run, e.g. runs/demo")
-    export.add_argument("folder", type=Path, help="folder to make, for `dsi query` and dsi.load")
+    export = command("export", _export, "save the index of a finished run to a folder of its own")
+    _folder(export, "run", "folder of the run, e.g. runs/demo")
+    _folder(export, "folder", "folder to make, for `dsi query`, dsi.load and the hub")
     export.add_argument("--without-documents", action="store_true", help="leave out titles and texts")
-    command("config", lambda options: print(describe()), "print every configuration key with its default and meaning")
+    convert = command("convert", _convert, "write the corpus, and the run files of a run, in a format of other tools")
+    _folder(convert, "run", "folder of the run or of a saved index")
+    convert.add_argument("--to", required=True, choices=("beir", "trec"), help="format to write")
+    _folder(convert, "-o", "folder to make", dest="folder", metavar="FOLDER", required=True)
+    config = command("config", _config, "print every configuration key with its default and meaning")
+    config.add_argument("--schema", action="store_true", help="print the JSON Schema of a configuration, for editors")
     return parser
+
+
+def _folder(parser: argparse._ActionsContainer, name: str, help: str, **options: Any) -> None:
+    """Add an argument that is a folder, of which a shell completes the name."""
+    parser.add_argument(name, type=Path, help=help, **options).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+
+
+def _file(parser: argparse._ActionsContainer, name: str, help: str, **options: Any) -> None:
+    """Add an argument that is a file, of which a shell completes the name."""
+    parser.add_argument(name, help=help, **options).complete = shtab.FILE  # type: ignore[attr-defined]
 
 
 def _speed(text: str) -> float:
@@ -207,15 +243,25 @@ def _build(options: argparse.Namespace) -> None:
 
     keys = [*options.set, *(["corpus.passages=paragraph"] if options.split == "paragraphs" else [])]
     judged = {"queries": options.queries, "qrels": options.qrels}
-    build(options.documents, options.output, **judged, config=options.config, keys=keys)
+    build(options.documents, options.folder, **judged, config=options.config, keys=keys)
     if is_first_process():
-        print(f"{options.output}: dsi query {options.output} 'a query'")
+        print(f"{options.folder}: dsi query {options.folder} 'a query'")
 
 
 def _export(options: argparse.Namespace) -> None:
     from dsi.index.index import load
 
     load(options.run).save(options.folder, include_documents=not options.without_documents)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from dsi.corpus.convert import convert
+
+    convert(options.run, options.to, options.folder)
+
+
+def _config(options: argparse.Namespace) -> None:
+    print(json_schema() if options.schema else describe())
 
 
 def _reproduce(options: argparse.Namespace) -> None:
@@ -240,44 +286,21 @@ def _quick_start() -> Iterator[None]:
         gc.enable()
 
 
-def _open_index(options: argparse.Namespace) -> "Index":
-    """The index of the run that a command names; DsiError if the command's query is empty."""
-    if options.text is not None and not options.text.strip():
-        raise DsiError("the query is empty")
+def _explain(options: argparse.Namespace) -> None:
     with _quick_start():
         from dsi.index.index import load
 
-        return load(options.run)
-
-
-def _as_text(argument: str) -> str:
-    """A query without blanks around it, in which bytes that are not UTF-8 are replaced."""
-    return argument.encode(errors="surrogateescape").decode(errors="replace").strip()
-
-
-def _explain(options: argparse.Namespace) -> None:
-    index = _open_index(options)
+    text = options.text.encode(errors="surrogateescape").decode(errors="replace")  # bytes that are not UTF-8
     try:
-        print(index.explain(_as_text(options.text), options.doc_id))
+        print(load(options.index).explain(text, options.doc_id))
     except (KeyError, ValueError) as error:
         raise DsiError(error.args[0]) from None
 
 
 def _query(options: argparse.Namespace) -> None:
-    index = _open_index(options)
-    if index.config.prior != "none":
-        print(f"dsi: documents are ranked by {index.total}", file=sys.stderr)
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")
-    for text in [options.text] if options.text is not None else filter(str.strip, sys.stdin):
-        as_text = _as_text(text)
-        if options.text is None:
-            print(f"== {printable(as_text)}")
-        if index.lacks_prior(as_text):
-            print(
-                "dsi: no term of the query occurs in the documents (stop words are none); ranked without the prior",
-                file=sys.stderr,
-            )
-        for hit in index.search(as_text, k=options.k):
-            print(f"{hit.rank:>3}  {hit.score:8.3f}  {printable(hit.doc_id)}\n     {printable(hit.snippet())}")
-        sys.stdout.flush()
+    if options.text is not None and not options.text.strip():
+        raise DsiError("the query is empty")
+    with _quick_start():
+        from dsi.index.answers import answer
+
+    answer(options.index, options.text, options.file, options.k, options.form)

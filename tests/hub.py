@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 COMMIT = "{:040x}"
+TOKEN = "secret"
 
 
 class Hub(ThreadingHTTPServer):
@@ -63,12 +64,11 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.body()
-        if self.path == "/api/repos/create":
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.answer({"error": "no right"}, 401)
+        elif self.path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
-            if self.headers.get("Authorization") != "Bearer secret":
-                self.answer({"error": "no right"}, 401)
-                return
             self.server.files.setdefault(name, {".gitattributes": b"*.npy filter=lfs\n"})
             self.server.commits.setdefault(name, 1)
             self.server.private.setdefault(name, asked.get("private") or asked.get("visibility") == "private")
@@ -98,8 +98,8 @@ class Answers(BaseHTTPRequestHandler):
             if name not in self.server.files:
                 self.missing("RepoNotFound")
             elif (match[2] or "").startswith("/tree"):
-                files = self.server.files[name].items()
-                self.answer([{"type": "file", "path": path, "size": len(content), "oid": "0"} for path, content in files])
+                sizes = {path: len(content) for path, content in self.server.files[name].items()}
+                self.answer([{"type": "file", "path": path, "size": size, "oid": "0"} for path, size in sizes.items()])
             else:
                 siblings = [{"rfilename": path} for path in self.server.files[name]]
                 self.answer({"id": name, "sha": self.commit_of(name), "siblings": siblings, "private": True})

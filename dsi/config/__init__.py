@@ -18,6 +18,7 @@ from dsi.config.load import CONFIG, Override, load_config, overlaps, read_part, 
 from dsi.config.model import BackboneConfig, ModelConfig, T5Sizes
 from dsi.config.report import ReportConfig
 from dsi.config.scalars import FilePath
+from dsi.config.schema import json_schema
 from dsi.config.search import Ranking, SearchConfig
 from dsi.config.section import Rate, Section
 from dsi.config.shipped import configuration

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 INTEGER = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
 FLOAT = re.compile(r"[-+]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -53,6 +54,10 @@ class PathMark:
     """Marks the type of keys that hold a path, or, if `or_name`, a path or a name on the Hugging Face hub."""
 
     or_name: bool = False
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: object) -> JsonSchemaValue:
+        """The JSON Schema of such a key, which unlike other text may not be left empty."""
+        return {"type": ["string", "number", "boolean"], "minLength": 1}
 
     def resolve(self, scalar: Scalar) -> str:
         """The path, or the name: `name` or `owner/name` where nothing of that name exists beside its file.

@@ -30,12 +30,12 @@ def _auto_or(expected: str, is_valid: Callable[[float], bool]) -> BeforeValidato
 
 LARGEST_WEIGHT = 1e6
 """The largest weight of a score, far below what makes a score infinite."""
-RateOrAuto = Annotated[float | Literal["auto"], _auto_or("a number above 0", lambda value: value > 0)]
+RateOrAuto = Annotated[Rate | Literal["auto"], _auto_or("a number above 0", lambda value: value > 0)]
 WeightOrAuto = Annotated[
-    float | Literal["auto"],
+    Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)] | Literal["auto"],
     _auto_or(f"a number from 0 to {LARGEST_WEIGHT:g}", lambda value: 0 <= value <= LARGEST_WEIGHT),
 ]
-ShareOrAuto = Annotated[float | Literal["auto"], _auto_or("a number from 0 to 1", lambda value: 0 <= value <= 1)]
+ShareOrAuto = Annotated[Share | Literal["auto"], _auto_or("a number from 0 to 1", lambda value: 0 <= value <= 1)]
 
 
 class Section(BaseModel):

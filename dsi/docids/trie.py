@@ -126,6 +126,33 @@ class Trie:
         count = self.first_child[parents + 1].astype(np.int64) - first
         return np.where(nodes < 0, 0, first), np.where(nodes < 0, 0, count)
 
+    def check(self, documents: int) -> None:
+        """See that the arrays are a tree over so many documents, whoever wrote them.
+
+        Raises:
+            ValueError: they are not.
+        """
+        nodes, levels = len(self.token), self.level_start.astype(np.int64)
+        children, leaves = self.first_child.astype(np.int64), int(self.is_leaf.sum())
+        starts = self.leaf_start.astype(np.int64) if len(self.leaf_start) else np.arange(leaves + 1)
+        is_tree = (
+            len(children) == nodes + 1
+            and (np.diff(children) >= 0).all()
+            and (children[:-1] > np.arange(nodes)).all()
+            and (children[0], children[-1]) == (1, nodes)
+            and (np.diff(levels) > 0).all()
+            and (levels[0], levels[-1]) == (0, nodes)
+            and (children[levels[:-1]] == levels[1:]).all()
+        )
+        is_full = (
+            len(starts) == leaves + 1
+            and (np.diff(starts) > 0).all()
+            and (starts[0], starts[-1]) == (0, documents)
+            and np.array_equal(np.sort(self.documents), np.arange(documents))
+        )
+        if not (is_tree and is_full):
+            raise ValueError(f"the trie is no tree over {documents:,} documents")
+
     def save(self, folder: Path) -> None:
         """Write each array to a file `trie.*.npy` of the folder."""
         for name in self.__dataclass_fields__:

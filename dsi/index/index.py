@@ -183,6 +183,8 @@ class Index:
         if len(set(sizes.values())) > 1:
             counted = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
             raise DsiError(f"{self._parts.folder}: its parts are not of the same documents ({counted})")
+        if self._parts.saved is not None and not docids.is_atomic:
+            docids.trie.check(len(self.corpus))
 
 
 def _listed(texts: Iterable[str]) -> list[str]:

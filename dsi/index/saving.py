@@ -13,6 +13,7 @@ from dsi.index.card import card, for_repository, licences_of
 from dsi.index.growth import write_growth
 from dsi.index.parts import Parts
 from dsi.index.saved import CLASS, CONFIG_FILE, ENDINGS, FORMAT, README, files_of, state_of
+from dsi.runtime.new_folder import new_folder
 
 NEEDED = {"corpus": ("documents.arrow",), "model": ("config.json", "*.safetensors", "*.safetensors.index.json")}
 """The files of these stages that an index needs; of the others all but the manifest."""
@@ -25,39 +26,31 @@ def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
         DsiError: the folder exists, or documents are wanted of an index that was saved without.
     """
     check_path(folder)
-    if folder.exists() or folder.is_symlink():
-        raise DsiError(f"{folder} exists already; name a new folder")
     if include_documents and not parts.has_documents:
         raise DsiError(f"{parts.folder} was saved without its documents; save it with include_documents=False, too")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    sources = {"corpus": parts.corpus, **_folders(parts)}
-    for name, source in sources.items():
-        if name == "corpus" and not include_documents:
-            (partial / name).mkdir()
-            ids = (Document(document.doc_id, "", "") for document in Corpus(source))
-            write_rows(partial / name / "documents.arrow", Document, ids)
-        else:
-            _copy(source, partial / name, NEEDED.get(name, ("*",)))
-    if include_documents and parts.saved is None:
-        write_growth(partial / "growth", parts)
-    elif include_documents:
-        _copy(parts.folder / "growth", partial / "growth", ("*",))
-    licences = parts.saved["licences"] if parts.saved else licences_of(parts)
-    text = card(parts, licences) if parts.saved is None else (parts.folder / README).read_text(encoding="utf-8")
-    (partial / README).write_text(for_repository(text, folder.name), encoding="utf-8")
-    config = {
-        "class": CLASS,
-        "format": FORMAT,
-        "documents": len(Corpus(parts.corpus)),
-        "include_documents": include_documents,
-        "search": parts.search.model_dump(mode="json"),
-        "licences": licences,
-        "files": {name: state_of(path) for name, path in files_of(partial)},
-    }
-    write_json(partial / CONFIG_FILE, config)
-    partial.rename(folder)
+    with new_folder(folder) as partial:
+        for name, source in {"corpus": parts.corpus, **_folders(parts)}.items():
+            if name == "corpus" and not include_documents:
+                _write_ids(source, partial / name)
+            else:
+                _copy(source, partial / name, NEEDED.get(name, ("*",)))
+        if include_documents and parts.saved is None:
+            write_growth(partial / "growth", parts)
+        elif include_documents:
+            _copy(parts.folder / "growth", partial / "growth", ("*",))
+        licences = parts.saved["licences"] if parts.saved else licences_of(parts)
+        text = card(parts, licences) if parts.saved is None else (parts.folder / README).read_text(encoding="utf-8")
+        (partial / README).write_text(for_repository(text, folder.name), encoding="utf-8")
+        config = {
+            "class": CLASS,
+            "format": FORMAT,
+            "documents": len(Corpus(parts.corpus)),
+            "include_documents": include_documents,
+            "search": parts.search.model_dump(mode="json"),
+            "licences": licences,
+            "files": {name: state_of(path) for name, path in files_of(partial)},
+        }
+        write_json(partial / CONFIG_FILE, config)
 
 
 def push(parts: Parts, repository: str, private: bool, include_documents: bool) -> str:
@@ -79,6 +72,13 @@ def _folders(parts: Parts) -> dict[str, Path]:
     folders = parts.folders
     found = (folders.tokenizer, folders.docids, folders.model, folders.prior, folders.terms)
     return {name: folder for name, folder in zip(names, found, strict=True) if folder is not None}
+
+
+def _write_ids(corpus_folder: Path, folder: Path) -> None:
+    """Write the documents without their titles and texts."""
+    folder.mkdir()
+    ids = (Document(document.doc_id, "", "") for document in Corpus(corpus_folder))
+    write_rows(folder / "documents.arrow", Document, ids)
 
 
 def _copy(source: Path, target: Path, patterns: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
 from dsi.model.loading import DOCID_PARTS, check_token_ids, check_weights, load_weights, read_config
+from dsi.runtime.checkpoint_files import CONFIG_FILE, check_checkpoint_files
 from dsi.tokenizer import checkpoint_tokenizer
 
 OBSOLETE_KEYS = ("consistency", "docid_ranking")
@@ -148,6 +149,11 @@ def check_checkpoint(config: ModelConfig) -> None:
 def open_index(folder: Path) -> DifferentiableSearchIndex:
     """The trained index that was saved in `folder`, in float32; DsiError if a file is damaged or a weight missing."""
     config = DsiConfig(**read_config(str(folder), "index").to_dict())
+    weights = check_checkpoint_files(str(folder), "index") or set()
+    if config.num_layers + config.num_decoder_layers + config.pawa_layers > len(weights):  # which would be made first
+        raise DsiError(f"index: {folder / CONFIG_FILE} says there are more layers than {len(weights)} weights can fill")
+    # sizes are compared first, as room would be made for those of config.json
+    check_weights(DifferentiableSearchIndex, str(folder), config, "index")
     return load_weights(DifferentiableSearchIndex, str(folder), config, "index")
 
 

@@ -1,6 +1,6 @@
 """TREC run files: the rankings of a system, as trec_eval, ir-measures and similar tools read them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import ir_measures
@@ -16,30 +16,39 @@ PLANNED = "dsi+"
 
 
 def write_run(path: Path, tag: str, results: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> None:
-    """Write lines `query_id Q0 doc_id rank score tag`, with ranks from 1, and hold one query at a time in memory.
+    """Write a file of `run_lines`, which is replaced if it exists, and hold one query at a time in memory."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(run_lines(tag, results))
+
+
+def run_lines(tag: str, results: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> Iterator[str]:
+    """Lines `query_id Q0 doc_id rank score tag`, with ranks from 1: those of a query as one text, query by query.
 
     Tools ignore the rank and sort by score, and each breaks ties its own way. So that all see the order given here, a
     score that is not below its predecessor is lowered to just below it, in float32, which trec_eval reads.
 
     Args:
-        path: the file, replaced if it exists.
         tag: name of the system; neither it nor an id contains white space.
         results: (query_id, [(doc_id, score), ...]), the best document first.
 
     Raises:
         ValueError: a query or one of its documents is repeated, or a score is not finite.
+
+    >>> print(*run_lines("dsi", [("q1", [("d7", -0.5), ("d2", -1.0)])]))
+    q1 Q0 d7 1 -0.5 dsi
+    q1 Q0 d2 2 -1 dsi
+    <BLANKLINE>
     """
     written: set[str] = set()
-    with path.open("w", encoding="utf-8") as file:
-        for query_id, hits in results:
-            if query_id in written:
-                raise ValueError(f"query {query_id} is repeated")
-            if len({doc_id for doc_id, _ in hits}) < len(hits):
-                raise ValueError(f"query {query_id}: a document is repeated")
-            written.add(query_id)
-            scores = strictly_decreasing([score for _, score in hits])
-            for rank, ((doc_id, _), score) in enumerate(zip(hits, scores.tolist(), strict=True), start=1):
-                file.write(f"{query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n")
+    for query_id, hits in results:
+        if query_id in written:
+            raise ValueError(f"query {query_id} is repeated")
+        if len({doc_id for doc_id, _ in hits}) < len(hits):
+            raise ValueError(f"query {query_id}: a document is repeated")
+        written.add(query_id)
+        scores = strictly_decreasing([score for _, score in hits])
+        ranked = enumerate(zip(hits, scores.tolist(), strict=True), start=1)
+        yield "".join(f"{query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n" for rank, ((doc_id, _), score) in ranked)
 
 
 def read_run(path: Path) -> dict[str, dict[str, float]]:
