@@ -55,6 +55,9 @@ def build(
     Raises:
         DsiError: the folder exists, a document or key is at fault, or a stage fails.
     """
+    from dsi.runtime.libraries import settle_libraries
+
+    settle_libraries()
     from dsi.from_documents.build import build
 
     return build(documents, folder, queries=queries, qrels=qrels, config=config, keys=keys or {})

@@ -19,6 +19,7 @@ from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
 from dsi.runtime.file_faults import file_fault
 from dsi.runtime.launcher import meet, prepare_environment
+from dsi.runtime.libraries import settle_libraries
 from dsi.runtime.processes import is_first_process
 
 RENAMED = {"compare": "run-baselines"}
@@ -32,11 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns the exit status: 0, 2 for a fault that the user can mend, or 130 if interrupted.
     """
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow a busy machine 1.6 to 3 times
-    os.environ["MPLBACKEND"] = "agg"  # plots are files, whatever a notebook or a desktop says
+    settle_libraries()
     if arguments is None:
         _use_utf8()
         arguments = sys.argv[1:]
@@ -255,7 +252,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from dsi.corpus.convert import convert
+    from dsi.index.convert import convert
 
     convert(options.run, options.to, options.folder)
 

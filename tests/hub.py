@@ -15,13 +15,13 @@ TOKEN = "secret"
 
 
 class Hub(ThreadingHTTPServer):
-    """The repositories by name: their files by path, whether they are private, and how many commits they have had."""
+    """The repositories by name: their files by path, now and after each commit, and whether they are private."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.files: dict[str, dict[str, bytes]] = {}
         self.private: dict[str, bool] = {}
-        self.commits: dict[str, int] = {}
+        self.commits: dict[str, list[dict[str, bytes]]] = {}
         self.requests: list[str] = []
 
     @property
@@ -59,8 +59,12 @@ class Answers(BaseHTTPRequestHandler):
     def missing(self, code: str) -> None:
         self.answer({"error": code}, 404, {"X-Error-Code": code, "X-Error-Message": code})
 
-    def commit_of(self, name: str) -> str:
-        return COMMIT.format(self.server.commits[name])
+    def commit_of(self, name: str, revision: str = "main") -> str:
+        return COMMIT.format(len(self.server.commits[name])) if revision == "main" else revision
+
+    def files_at(self, name: str, revision: str) -> dict[str, bytes]:
+        """The files of a repository in a revision, main or the number of a commit."""
+        return self.server.commits[name][int(self.commit_of(name, revision), 16) - 1]
 
     def do_POST(self) -> None:
         body = self.body()
@@ -69,8 +73,9 @@ class Answers(BaseHTTPRequestHandler):
         elif self.path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
-            self.server.files.setdefault(name, {".gitattributes": b"*.npy filter=lfs\n"})
-            self.server.commits.setdefault(name, 1)
+            first = {".gitattributes": b"*.npy filter=lfs\n"}
+            self.server.files.setdefault(name, first)
+            self.server.commits.setdefault(name, [dict(first)])
             self.server.private.setdefault(name, asked.get("private") or asked.get("visibility") == "private")
             self.answer({"url": f"{self.server.address}/{name}", "name": name, "id": name})
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/[^/]+", self.path):
@@ -84,7 +89,7 @@ class Answers(BaseHTTPRequestHandler):
                     files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
                 elif line["key"] == "deletedFile":
                     del files[line["value"]["path"]]
-            self.server.commits[name] += 1
+            self.server.commits[name].append(dict(files))
             commit = self.commit_of(name)
             url = f"{self.server.address}/{name}/commit/{commit}"
             self.answer({"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""})
@@ -93,26 +98,27 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+|/tree/[^/]+)?", path):
-            name = match[1]
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path):
+            name, what, revision = match[1], match[2], match[3] or "main"
             if name not in self.server.files:
                 self.missing("RepoNotFound")
-            elif (match[2] or "").startswith("/tree"):
-                sizes = {path: len(content) for path, content in self.server.files[name].items()}
+                return
+            sizes = {path: len(content) for path, content in self.files_at(name, revision).items()}
+            if what == "tree":
                 self.answer([{"type": "file", "path": path, "size": size, "oid": "0"} for path, size in sizes.items()])
             else:
-                siblings = [{"rfilename": path} for path in self.server.files[name]]
-                self.answer({"id": name, "sha": self.commit_of(name), "siblings": siblings, "private": True})
+                siblings = [{"rfilename": path} for path in sizes]
+                sha = self.commit_of(name, revision)
+                self.answer({"id": name, "sha": sha, "siblings": siblings, "private": self.server.private[name]})
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            name, file = match[1], match[3]
+            name, revision, file = match.groups()
             if name not in self.server.files:
                 self.missing("RepoNotFound")
-            elif file not in self.server.files[name]:
+            elif file not in (files := self.files_at(name, revision)):
                 self.missing("EntryNotFound")
             else:
-                content = self.server.files[name][file]
-                etag = f'"{hashlib.sha1(content).hexdigest()}"'
-                self.answer(content, headers={"ETag": etag, "X-Repo-Commit": self.commit_of(name)})
+                etag = f'"{hashlib.sha1(files[file]).hexdigest()}"'
+                self.answer(files[file], headers={"ETag": etag, "X-Repo-Commit": self.commit_of(name, revision)})
         else:
             self.answer({}, 200)
 

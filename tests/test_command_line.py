@@ -296,8 +296,10 @@ def test_an_exported_index_is_converted(finished: Path, tmp_path: Path) -> None:
     assert main(["export", str(finished), str(tmp_path / "index")]) == 0
     for folder, name in ((tmp_path / "index", "one"), (finished, "two")):
         assert main(["convert", str(folder), "--to", "beir", "-o", str(tmp_path / name)]) == 0
-    for name in ("corpus.jsonl", "queries.jsonl", "qrels/dev.tsv", "qrels/test.tsv"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["corpus.jsonl"]
+    assert (tmp_path / "one/corpus.jsonl").read_bytes() == (tmp_path / "two/corpus.jsonl").read_bytes()
+    assert main(["export", str(finished), str(tmp_path / "ids"), "--without-documents"]) == 0
+    assert main(["convert", str(tmp_path / "ids"), "--to", "beir", "-o", str(tmp_path / "three")]) == 2
 
 
 def test_a_corpus_without_queries(tmp_path: Path) -> None:

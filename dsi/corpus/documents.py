@@ -47,7 +47,8 @@ class OwnDocuments:
         self._files = _files(self._root) if self._root is not None else []
         self._queries = _existing("corpus.queries", config.queries)
         self._qrels = _existing("corpus.qrels", config.qrels)
-        found = {_split_of(query.query_id) for _, query in self._all_queries()} if self._queries is not None else set()
+        judged = _judgements(self._qrels) if self._qrels is not None else ()
+        found = {_split_of(query_id) for _, (query_id, *_) in judged}
         self.splits = [split for split in SPLITS if split in found]
 
     @property

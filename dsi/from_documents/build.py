@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dsi.artifacts import MANIFEST
 from dsi.config import Config, Override, configuration, load_config
 from dsi.corpus.ingest import open_source
 from dsi.errors import DsiError
@@ -67,18 +68,18 @@ def build(
 def _run(
     documents: Any, work: Path, queries: Any, qrels: Any, config: str | Path | None, overrides: list[Override]
 ) -> Parts:
-    """The parts of the index of a finished run in the folder `work`, which is not left there if the input is faulty."""
+    """The parts of the index of a finished run in the folder `work`, which is not left there without a stage."""
     was_there = work.exists()
     try:
         given = _corpus_keys(documents, work, queries, qrels)
         run = Run(_configuration(config, given, overrides), RUN, work / "runs")
         run.check()
+        _say_time(run)
+        run.run()
     except BaseException:
-        if not was_there:
+        if not was_there and not any(work.glob(f"runs/{RUN}/*/{MANIFEST}")):
             shutil.rmtree(work, ignore_errors=True)
         raise
-    _say_time(run)
-    run.run()
     if is_first_process():
         print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
     return open_run(run.folder, {})

@@ -1,4 +1,4 @@
-"""The corpus of a run or an exported index, written in the formats of other tools.
+"""The corpus of a run or of a saved index, written in the formats of other tools.
 
 beir    corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, which the source `beir` and BEIR's own tools read
 trec    collection.tsv, topics.SPLIT.tsv and qrels.SPLIT.txt, and the run files of the run
@@ -14,29 +14,43 @@ from dsi.corpus.checks import check_text
 from dsi.corpus.source import Where
 from dsi.corpus.store import Corpus, Document, Query
 from dsi.errors import DsiError
+from dsi.index.saved import is_saved, open_saved
 from dsi.runtime.new_folder import new_folder
 from dsi.runtime.progress import progress, say
 from dsi.runtime.tsv import write_tsv
 
 
-def convert(run_folder: Path, to: str, folder: Path) -> None:
-    """Write the corpus of a run or an exported index to a new folder in a format, beir or trec.
+def convert(source_folder: Path, to: str, folder: Path) -> None:
+    """Write the corpus of a run or of a saved index, which has no queries, to a new folder in a format, beir or trec.
 
     Raises:
         DsiError: there is no finished corpus, the new folder exists already, or the format cannot hold an id or a text.
     """
-    corpus_folder = run_folder / "corpus"
     with new_folder(folder) as partial:
-        manifest = read_manifest(corpus_folder)
-        if manifest is None:
-            raise DsiError(f"{corpus_folder}: no finished stage corpus there; is {run_folder} a run?")
-        check_files(corpus_folder)
+        corpus, run_files = _saved(source_folder) if is_saved(source_folder) else _of_run(source_folder)
         if to == "beir":
-            _write_beir(Corpus(corpus_folder), partial)
+            _write_beir(corpus, partial)
         else:
-            _write_trec(Corpus(corpus_folder), partial)
-            for path in _run_files(run_folder, manifest["fingerprint"]):
+            _write_trec(corpus, partial)
+            for path in run_files:
                 shutil.copyfile(path, partial / path.name)
+
+
+def _saved(folder: Path) -> tuple[Corpus, Iterable[Path]]:
+    parts = open_saved(folder, {})
+    if not parts.has_documents:
+        raise DsiError(f"{folder} was saved without its documents, so there is nothing to convert")
+    return Corpus(parts.corpus), ()
+
+
+def _of_run(run_folder: Path) -> tuple[Corpus, Iterable[Path]]:
+    """The corpus of a run, and its run files."""
+    corpus_folder = run_folder / "corpus"
+    manifest = read_manifest(corpus_folder)
+    if manifest is None:
+        raise DsiError(f"{corpus_folder}: no finished stage corpus there; is {run_folder} a run?")
+    check_files(corpus_folder)
+    return Corpus(corpus_folder), _run_files(run_folder, manifest["fingerprint"])
 
 
 def _write_beir(corpus: Corpus, folder: Path) -> None:
