@@ -58,7 +58,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 test: install  ## run the tests
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n auto --dist loadfile
 
 lint: install  ## check style, types and the direction of imports
 	$(VENV)/bin/ruff check

@@ -242,7 +242,7 @@ def _build(options: argparse.Namespace) -> None:
     judged = {"queries": options.queries, "qrels": options.qrels}
     build(options.documents, options.folder, **judged, config=options.config, keys=keys)
     if is_first_process():
-        print(f"{options.folder}: dsi query {options.folder} 'a query'")
+        print(f"report: {options.folder}/report/report.md; to search: dsi query {options.folder} 'a query'")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -341,4 +341,4 @@ def test_the_command(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) 
     assert main(["explain", folder, query, "D31"]) == 2
     assert capsys.readouterr().err == "dsi: error: there is no document 'D31'\n"
     assert main(["explain", folder, " ", "D30"]) == 2
-    assert capsys.readouterr().err == "dsi: error: the query is empty\n"
+    assert capsys.readouterr().err == "dsi: error: the query has no word\n"

@@ -189,7 +189,8 @@ def test_names_of_the_hub_stay_names(name: str, tmp_path: Path) -> None:
 
 def test_all_keys_that_hold_paths_are_known() -> None:
     assert Config.paths() == [
-        *("corpus.path", "generator.checkpoint", "generator.extra", "doc2query.predictions.path"),
+        *("corpus.path", "corpus.queries", "corpus.qrels", "generator.checkpoint", "generator.extra"),
+        "doc2query.predictions.path",
         *("embeddings.model", "embeddings.file", "teacher.model", "teacher.candidates_model", "teacher.path"),
         *("model.checkpoint", "baselines.dense_model"),
     ]

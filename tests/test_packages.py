@@ -168,7 +168,7 @@ def test_a_name_that_is_none_is_told_those_that_are(
             assert main([command, name]) == 2
             (line,) = capsys.readouterr().err.splitlines()
             assert line.startswith(f"dsi: error: {name}: ")
-            assert "demo, msmarco-100k, " in line
+            assert "demo, documents, msmarco-100k, " in line
             assert "paper/row-7, reproduce/cpu, sweeps/corpus-size" in line
 
 

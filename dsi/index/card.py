@@ -51,6 +51,16 @@ def warnings_of(licences: Mapping[str, str]) -> list[str]:
     ]
 
 
+def without_folders(text: str, run_folder: Path) -> str:
+    """The text of a run, in which a checkpoint or another file of this machine is its name alone."""
+    for stage in STAGES:
+        paths = (read_manifest(run_folder / stage) or {}).get("paths", {}).values()
+        for path in (each for value in paths for each in (value if isinstance(value, list) else [value])):
+            if Path(path).is_absolute():
+                text = text.replace(path, Path(path).name)
+    return text
+
+
 def card(parts: Parts, licences: Mapping[str, str]) -> str:
     """The text of the card of a run's index."""
     manifests = {stage: read_manifest(parts.folder / stage) or {"counts": {}, "inputs": {}} for stage in STAGES}
@@ -96,7 +106,7 @@ def card(parts: Parts, licences: Mapping[str, str]) -> str:
         "",
         *(f"**{warning}**" for warning in warnings_of(licences)),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return without_folders("\n".join(lines).rstrip() + "\n", parts.folder)
 
 
 def for_repository(text: str, name: str) -> str:

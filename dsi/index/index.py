@@ -153,7 +153,7 @@ class Index:
 
         save(self._parts, Path(folder), include_documents)
 
-    def push_to_hub(self, repository: str, private: bool = True, include_documents: bool = True) -> str:
+    def push_to_hub(self, repo: str, private: bool = True, include_documents: bool = True) -> str:
         """Save the index as the content of a repository of the Hugging Face hub, OWNER/NAME, and return its address.
 
         It is made if there is none. The token is that of `hf auth login` or HF_TOKEN, as for all of Hugging Face's.
@@ -163,7 +163,7 @@ class Index:
         """
         from dsi.index.saving import push
 
-        return push(self._parts, repository, private, include_documents)
+        return push(self._parts, repo, private, include_documents)
 
     def _hits(self, ranking: Ranking, k: int) -> Hits:
         return Hits(

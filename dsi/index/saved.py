@@ -5,6 +5,7 @@ README.md       the model card, which people may change
 corpus/         documents.arrow: id, title and text of every document, or with include_documents=False the ids alone
 tokenizer/  docids/  model/  prior/  lexical/    as in a run, the last two with a prior
 growth/         what later documents need (dsi.index.growth); not without documents
+report/         report.md, what was measured, if something was
 
 Nothing in it is pickled, and no code that stands in it is run. A folder from others is read with care: what
 `config.json` does not name, has another hash, leads out of the folder or has other sizes than its arrays is refused.
@@ -25,13 +26,13 @@ from dsi.runtime.checkpoint_files import read_object
 from dsi.search.text_searcher import IndexFolders
 
 CONFIG_FILE, README, CLASS, FORMAT = "config.json", "README.md", "dsi.Index", 1
-FOLDERS = ("corpus", "tokenizer", "docids", "model", "prior", "lexical", "growth")
+FOLDERS = ("corpus", "tokenizer", "docids", "model", "prior", "lexical", "growth", "report")
 ALSO_THERE = {CONFIG_FILE, README, ".gitattributes"}
 """The files that have no hash: that of the hashes, and those that people or the hub change."""
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, MemoryError, RuntimeError, pa.ArrowException)
 """What readers of arrays, tables, postings and tokenizers raise for files that are not theirs."""
 POSTINGS = (".fast", ".fieldnorm", ".idx", ".pos", ".store", ".term")
-ENDINGS = {".arrow", ".jinja", ".json", ".model", ".npy", ".parquet", ".safetensors", *POSTINGS}
+ENDINGS = {".arrow", ".jinja", ".json", ".md", ".model", ".npy", ".parquet", ".safetensors", *POSTINGS}
 """How the names of an index's files end, none of which can hold code."""
 
 

@@ -9,7 +9,7 @@ from dsi.artifacts import MANIFEST, check_path, write_json
 from dsi.corpus.store import Corpus, Document, write_rows
 from dsi.errors import DsiError
 from dsi.index import hub
-from dsi.index.card import card, for_repository, licences_of
+from dsi.index.card import card, for_repository, licences_of, without_folders
 from dsi.index.growth import write_growth
 from dsi.index.parts import Parts
 from dsi.index.saved import CLASS, CONFIG_FILE, ENDINGS, FORMAT, README, files_of, state_of
@@ -38,8 +38,9 @@ def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
             write_growth(partial / "growth", parts)
         elif include_documents:
             _copy(parts.folder / "growth", partial / "growth", ("*",))
+        _write_report(parts, partial / "report")
         licences = parts.saved["licences"] if parts.saved else licences_of(parts)
-        text = card(parts, licences) if parts.saved is None else (parts.folder / README).read_text(encoding="utf-8")
+        text = (parts.folder / README).read_text(encoding="utf-8") if parts.saved else card(parts, licences)
         (partial / README).write_text(for_repository(text, folder.name), encoding="utf-8")
         config = {
             "class": CLASS,
@@ -72,6 +73,15 @@ def _folders(parts: Parts) -> dict[str, Path]:
     folders = parts.folders
     found = (folders.tokenizer, folders.docids, folders.model, folders.prior, folders.terms)
     return {name: folder for name, folder in zip(names, found, strict=True) if folder is not None}
+
+
+def _write_report(parts: Parts, folder: Path) -> None:
+    """Write the report of a run without the page, which has texts, and without what is in which folder here."""
+    source = parts.folder / "report/report.md"
+    if source.is_file():
+        text = source.read_text(encoding="utf-8")
+        folder.mkdir()
+        (folder / source.name).write_text(text if parts.saved else without_folders(text, parts.folder), encoding="utf-8")
 
 
 def _write_ids(corpus_folder: Path, folder: Path) -> None:
