@@ -80,8 +80,9 @@ def _write_report(parts: Parts, folder: Path) -> None:
     source = parts.folder / "report/report.md"
     if source.is_file():
         text = source.read_text(encoding="utf-8")
+        text = text if parts.saved else without_folders(text, parts.folder)
         folder.mkdir()
-        (folder / source.name).write_text(text if parts.saved else without_folders(text, parts.folder), encoding="utf-8")
+        (folder / source.name).write_text(text, encoding="utf-8")
 
 
 def _write_ids(corpus_folder: Path, folder: Path) -> None:
