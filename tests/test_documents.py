@@ -188,6 +188,26 @@ def test_faulty_files(tmp_path: Path, name: str, content: str, said: str) -> Non
         check(CorpusConfig(source="documents", path=str(tmp_path / name)))
 
 
+def test_a_dataset_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [document._asdict() for document in TEXTS]
+
+    def load_dataset(name: str, split: str) -> Any:
+        assert split == "train"
+        if name != "someone/texts":
+            raise ConnectionError("no such dataset")
+        return datasets.Dataset.from_list(rows)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    source = open_source(CorpusConfig(source="documents", dataset="someone/texts"))
+    assert [document for _, document in source.documents()] == TEXTS
+    del rows[3]["text"], rows[3]["title"]
+    with pytest.raises(DsiError, match="someone/texts, row 4: this document has no text"):
+        list(source.documents())
+    with pytest.raises(DsiError, match=r"corpus\.dataset: cannot read 'someone/nothing': no such dataset"):
+        list(open_source(CorpusConfig(source="documents", dataset="someone/nothing")).documents())
+
+
 def test_keys_of_the_source(tmp_path: Path) -> None:
     for keys, said in (
         ({}, "corpus.path or corpus.dataset is needed"),

@@ -72,9 +72,10 @@ def _run(
     was_there = work.exists()
     try:
         given = _corpus_keys(documents, work, queries, qrels)
-        run = Run(_configuration(config, given, overrides), RUN, work / "runs")
-        run.check()
-        _say_time(run)
+        chosen, number = _configuration(config, given, overrides)
+        run = Run(chosen, RUN, work / "runs")
+        run.check(documents=number)
+        _say_time(run, number)
         run.run()
     except BaseException:
         if not was_there and not any(work.glob(f"runs/{RUN}/*/{MANIFEST}")):
@@ -114,24 +115,28 @@ def _existing(path: str | Path) -> Path:
     return Path(path).absolute()
 
 
-def _configuration(config: str | Path | None, given: list[Override], overrides: list[Override]) -> Config:
-    """The configuration, without one of the user's with sizes that follow the number of documents."""
-    if config is not None:
-        return load_config(configuration(str(config)), [*given, *overrides])
-    base = configuration(CONFIGURATION)
+def _configuration(config: str | Path | None, given: list[Override], overrides: list[Override]) -> tuple[Config, int]:
+    """The configuration, if it is not the user's own with sizes that follow the number of documents, and that number.
+
+    All documents are read for it, so that one at fault is told before hours of work.
+    """
+    base = configuration(str(config or CONFIGURATION))
     plain = load_config(base, [*given, *overrides])
     documents = sum(1 for _ in progress(open_source(plain.corpus).documents(), "count documents"))
     if not documents:
         raise DsiError("documents: there are none")
-    sizes = sizes_for(plain.corpus.size or documents).keys
+    documents = min(documents, plain.corpus.size or documents)
+    if config is not None:
+        return plain, documents
+    sizes = sizes_for(documents).keys
     if plain.model.checkpoint is not None:  # which has its own
         sizes = {key: value for key, value in sizes.items() if not key.startswith(("model.", "tokenizer."))}
-    return load_config(base, [*given, *sizes.items(), *overrides])
+    return load_config(base, [*given, *sizes.items(), *overrides]), documents
 
 
-def _say_time(run: Run) -> None:
+def _say_time(run: Run, documents: int) -> None:
     """Print how many documents there are and how long it will take on this machine, roughly."""
-    scale = run.scale(None, multiplication_speed(compute_device()))
+    scale = run.scale(documents, multiplication_speed(compute_device()))
     if scale is None or not is_first_process():
         return
     costs, missing = estimate(scale), {stage.name for stage in run.missing()}

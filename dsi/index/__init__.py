@@ -1,5 +1,5 @@
-"""The search index that a user holds: loaded from a finished run, searched with texts, exported to a folder.
+"""The search index that a user holds: opened from a run, a saved folder or the hub, searched, explained, saved, shared.
 
-In: the stage folders corpus, tokenizer, docids and model, and section `search` of the configuration.
-Out: for each text a ranked list of hits, with title and text, and for one document why it has its score.
+In: the stage folders of a run and its section `search`, or a saved folder that has them. Out: for each text a ranked
+list of hits with title and text, for one document why it has its score; a folder that needs nothing else.
 """
