@@ -1,11 +1,13 @@
 """The lexical stage: terms of languages, and BM25 over them against sums written out by hand."""
 
 import math
+import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tantivy
 from conftest import Stages
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,3 +152,22 @@ def test_a_query_finds_its_document(tiny: Stages, tmp_path: Path) -> None:
     terms, corpus = Terms(tmp_path), Corpus(tiny.corpus)
     doc_index, _ = terms.best([document.content() for document in corpus], 1)
     assert doc_index[:, 0].tolist() == list(range(len(corpus)))
+
+
+def test_postings_that_one_may_not_write_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terms = indexed(tmp_path, ["fish swim", "birds fly"])
+    before, folder, opened = terms.best(["birds"], 2), str(tmp_path / "lexical/postings"), tantivy.Index.open
+
+    class ReadOnly:
+        @staticmethod
+        def open(path: str) -> tantivy.Index:
+            if path == folder:
+                raise ValueError("Failed to acquire Lockfile: IoError(Os { code: 13, kind: PermissionDenied })")
+            return opened(path)
+
+    monkeypatch.setattr(tantivy, "Index", ReadOnly)
+    with pytest.raises(ValueError, match="Lockfile"):  # where one may, it is another fault
+        Terms(tmp_path / "lexical")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    again = Terms(tmp_path / "lexical")
+    np.testing.assert_array_equal(again.best(["birds"], 2), before)

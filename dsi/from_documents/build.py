@@ -23,7 +23,7 @@ from dsi.index.saving import save
 from dsi.pipeline import Run
 from dsi.report.quantities import count, duration
 from dsi.runtime.device import compute_device, multiplication_speed
-from dsi.runtime.processes import is_first_process
+from dsi.runtime.processes import is_first_process, wait_until
 from dsi.runtime.progress import progress
 
 CONFIGURATION = "documents"
@@ -62,6 +62,7 @@ def build(
     if is_first_process():
         save(parts, folder)
         shutil.rmtree(work)
+    wait_until(folder.exists)
     return load(folder)
 
 

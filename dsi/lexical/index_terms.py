@@ -9,7 +9,10 @@ language.json    the language by which texts are cut into terms
 """
 
 import json
+import os
 import shutil
+import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -89,8 +92,23 @@ class Terms:
 
     def __init__(self, folder: Path) -> None:
         self.language: str = json.loads((folder / LANGUAGE).read_text(encoding="utf-8"))
-        index = tantivy.Index.open(str(folder / POSTINGS))
-        self.schema, self.searcher = index.schema, index.searcher()
+        self.schema, self.searcher = self._opened(folder / POSTINGS)
+
+    def _opened(self, postings: Path) -> tuple[tantivy.Schema, tantivy.Searcher]:
+        """The schema and the searcher of postings. Readers make a file for a lock; where they may not, they get it in a
+        temporary folder of links."""
+        try:
+            index = tantivy.Index.open(str(postings))
+            return index.schema, index.searcher()
+        except ValueError:
+            if os.access(postings, os.W_OK):
+                raise
+        links = Path(tempfile.mkdtemp(prefix="dsi-"))
+        weakref.finalize(self, shutil.rmtree, links, ignore_errors=True)
+        for file in postings.glob("[!.]*"):  # without locks
+            (links / file.name).symlink_to(file.resolve())
+        index = tantivy.Index.open(str(links))
+        return index.schema, index.searcher()
 
     def __len__(self) -> int:
         return int(self.searcher.num_docs)
