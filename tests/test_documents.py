@@ -301,6 +301,8 @@ def test_queries_and_judgements_given_in_python(tmp_path: Path) -> None:
     ):
         assert write_qrels(tmp_path / "qrels.tsv", qrels) == 2
         assert (tmp_path / "qrels.tsv").read_text() == expected
+    with pytest.raises(DsiError, match="queries, query 2: query id 'q1' is used already: queries, query 1"):
+        write_queries(tmp_path / "queries.jsonl", [("q1", "one"), ("q1", "two")])
     for wrong, said in (([("q1",)], "expected query id"), ([("q1", "d1", "high")], "relevance must be a whole number")):
         with pytest.raises(DsiError, match=f"qrels, judgement 1: {said}"):
             write_qrels(tmp_path / "qrels.tsv", wrong)

@@ -27,12 +27,12 @@ def write_documents(path: Path, documents: Iterable[Any]) -> int:
     Raises:
         DsiError: one of them is at fault, two have one id, there is none, or the iterator raises something.
     """
-    return _write(path, _records("document", documents))
+    return _write(path, "document", documents)
 
 
 def write_queries(path: Path, queries: Any) -> int:
     """Write queries: a mapping from ids to texts, or pairs or mappings as documents are."""
-    return _write(path, _records("query", queries.items() if isinstance(queries, Mapping) else queries))
+    return _write(path, "query", queries.items() if isinstance(queries, Mapping) else queries)
 
 
 def write_qrels(path: Path, qrels: Any) -> int:
@@ -52,29 +52,29 @@ def write_qrels(path: Path, qrels: Any) -> int:
     return count
 
 
-def _write(path: Path, records: Iterator[tuple[Where, Any]]) -> int:
-    what = path.stem.removesuffix("s")
-    hashes = array("Q")
+def _write(path: Path, unit: str, given: Any) -> int:
+    """Write records of documents or queries, one of which is called `unit`, as lines of JSON; return their number."""
+    hashes, name = array("Q"), path.stem
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise DsiError(f"{name}: expected several of them or a path, found {type(given).__name__} {short(given)}")
     with published(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for where, document in documents_of(records):
-                check_text(where, what, *document)
+            for where, document in documents_of(_records(name, unit, given)):
+                check_text(where, unit, *document)
                 hashes.append(id_hash(document.doc_id))
                 record = {"id": document.doc_id, "title": document.title, "text": document.text}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
         if not hashes:
-            raise DsiError(f"{path.stem}: there are none")
-        check_unique(what, hashes, _ids(temporary, path.stem, what), seed=0)
+            raise DsiError(f"{name}: there are none")
+        check_unique(unit, hashes, _ids(temporary, name, unit), seed=0)
     return len(hashes)
 
 
-def _records(unit: str, given: Iterable[Any]) -> Iterator[tuple[Where, Any]]:
+def _records(name: str, unit: str, given: Iterable[Any]) -> Iterator[tuple[Where, Any]]:
     """The records with their places; what the iterator raises names the last one."""
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-        raise DsiError(f"{unit}: expected several of them or a path, found {type(given).__name__} {short(given)}")
-    number, name = 0, {"document": "documents", "query": "queries"}[unit]
+    number = 0
     try:
-        for number, record in enumerate(progress(given, f"read {name}"), start=1):
+        for number, record in enumerate(progress(given, f"read {name}", unit=name), start=1):
             yield Where(name, number, unit), record
     except DsiError:
         raise
