@@ -319,8 +319,9 @@ def _model(scale: Scale) -> Cost:
 
 
 def _prior(scale: Scale) -> Cost:
-    searches = 2 * UNKNOWN_QUERIES  # no more queries decide
-    seconds = START_SECONDS + searches * _query_seconds(scale, beam=10) + TUNING_SECONDS
+    queries = min(UNKNOWN_QUERIES, scale.documents)  # no more queries decide
+    seconds = START_SECONDS + 2 * queries * _query_seconds(scale, beam=10)
+    seconds += TUNING_SECONDS * queries / UNKNOWN_QUERIES
     return Cost(seconds, BASE_MEMORY + 4.0 * scale.sizes.parameters, 1e5)
 
 

@@ -50,6 +50,11 @@ def tokenize(
     return {"vocabulary": len(saved)}
 
 
+def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a stage's folder; code that someone may have put there is not run, nor asked about."""
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
 def checkpoint_tokenizer(checkpoint: str, key: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint, a hub name or a folder; code that comes with it is not run.
 

@@ -18,6 +18,7 @@ from dsi.config import load_config
 from dsi.config.shipped import configuration
 from dsi.errors import DsiError
 from dsi.from_documents.sizes import TABLE, sizes_for
+from dsi.runtime.system import lock
 
 DOCUMENTS = [document._asdict() for document in tiny_documents()]
 SET = [f"{key}={value}" for key, value in SMALL.items()]
@@ -95,18 +96,41 @@ def failing() -> Iterator[str]:
         (["a", None], {}, "documents, document 2: a document is a text"),
         (["a", ("1", "b")], {}, "documents, document 2: this document has an id"),
         (failing(), {}, "the iterator failed after 1: OSError: the disk is gone"),
-        (["", " "], {}, "the corpus is empty: none of its 2 documents has a title or text"),
-        (["a"], {"search.beem": 3}, "search.beem: unknown key; did you mean beam"),
-        (["a"], {"search.beam": 0}, "search.beam"),
-        ("nowhere.jsonl", {}, "'nowhere.jsonl': there is no such file or folder; texts are given as a list"),
+        (["", " "], {}, r"^documents\.jsonl: the corpus is empty: none of its 2 documents has a title or text"),
+        (["!!!", "🐟"], {}, r"^corpus\.simulated_queries: no document has a word"),
+        (["a"], {"search.beem": 3}, "^keys: search.beem: unknown key; did you mean beam"),
+        (["a"], {"search.beam": 0}, "^keys: search.beam"),
+        ("nowhere.jsonl", {}, "'nowhere.jsonl': there is no such file or folder; what is no path is given as a list"),
+        ("fish " * 2_000, {}, "there is no such file or folder"),
+        ({"a", "b"}, {}, "documents: expected a list of them or a path, found set"),
         (Path("no/where"), {}, "there is no such file or folder"),
-        (7, {}, "expected several of them or a path, found int 7"),
+        (7, {}, "documents: expected a list of them or a path, found int 7"),
     ],
 )
 def test_faults_leave_nothing(tmp_path: Path, documents: Any, keys: dict[str, Any], said: str) -> None:
     with pytest.raises(DsiError, match=said):
         dsi.build(documents, tmp_path / "index", keys=keys)
     assert not list(tmp_path.iterdir())
+
+
+def test_tables_are_given_by_their_rows(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(DsiError, match=r"documents: a table would be the names of its columns; .* to_dict"):
+        dsi.build(pandas.DataFrame({"text": ["a b", "c d"]}), tmp_path / "index")
+    with (tmp_path / "texts.txt").open("w+") as file, pytest.raises(DsiError, match="found TextIOWrapper"):
+        dsi.build(file, tmp_path / "index")
+    for qrels in (5, {"q": None}):
+        with pytest.raises(DsiError, match="qrels: "):
+            dsi.build(["a"], tmp_path / "index", queries={"q": "a"}, qrels=qrels)
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
+
+
+def test_one_build_at_a_time_makes_a_folder(jsonl: Path, tmp_path: Path) -> None:
+    with (tmp_path / ".index.lock").open("wb") as file:
+        lock(file, wait=False)
+        with pytest.raises(DsiError, match="index: another process is building it; wait, or name another folder"):
+            dsi.build(jsonl, tmp_path / "index", keys=SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == [".index.lock"]
 
 
 def test_a_folder_that_exists_is_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -120,7 +144,7 @@ def test_a_folder_that_exists_is_refused_before_anything_is_read(tmp_path: Path)
 def test_killed_it_goes_on(jsonl: Path, built: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dsi", "build", str(jsonl), "-o", str(tmp_path / "index"), "--set", *SET]
     kill_when(command, tmp_path, ".index.building/runs/index/docids")
-    assert [path.name for path in tmp_path.iterdir()] == [".index.building"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".index.building", ".index.lock"]
     kept = next((tmp_path / ".index.building/runs/.store").glob("corpus-*")).stat().st_mtime_ns
     assert kept
     assert main(command[3:]) == 0

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 from conftest import tiny_documents
 from hub import TOKEN, Hub, stand_in
 from safetensors.torch import load_file, save_file
+from test_faults_python_api import together
 
 import dsi
 from dsi.cli import main
@@ -100,6 +100,8 @@ def test_what_a_user_holds(saved: Path) -> None:
     assert len(index) == len(index.documents) == len(DOCUMENTS)
     assert list(index.documents) == [document.doc_id for document in DOCUMENTS]
     assert index.documents["D70"] == DOCUMENTS[7]
+    assert dict(index.documents) == dict(index.documents.items()) == {each.doc_id: each for each in DOCUMENTS}
+    assert list(index.documents.values()) == DOCUMENTS
     assert "D71" not in index.documents
     with pytest.raises(KeyError, match="there is no document 'D71'"):
         index.documents["D71"]
@@ -127,9 +129,15 @@ def test_without_documents(saved: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ids/growth").exists()
     text = DOCUMENTS[0].text.encode()
     assert not any(text in path.read_bytes() for path in (tmp_path / "ids").rglob("*") if path.is_file())
+    assert "D0" in ids.documents
+    assert list(ids.documents) == list(whole.documents)
+    for read in (lambda: ids.documents["D0"], lambda: list(ids.documents.values())):
+        with pytest.raises(DsiError, match="was saved without its documents; it has their ids only"):
+            read()
+    assert "60 documents, their ids only" in repr(ids)
     with pytest.raises(DsiError, match="was saved without its documents, which an explanation needs"):
         ids.explain(QUERIES[0], "D0")
-    with pytest.raises(DsiError, match="save it with include_documents=False, too"):
+    with pytest.raises(DsiError, match=r"save it with include_documents=False .--without-documents., too"):
         ids.save(tmp_path / "whole")
     ids.save(tmp_path / "again", include_documents=False)
     assert dsi.load(tmp_path / "again").search(QUERIES[0]) == ids.search(QUERIES[0])
@@ -225,10 +233,6 @@ def garbage(name: str) -> Callable[[Path], object]:
     return change
 
 
-def remote_code(folder: Path) -> None:
-    edit(folder, "tokenizer/tokenizer_config.json", auto_map={"AutoTokenizer": [None, "evil.Tokenizer"]})
-
-
 def out_of_the_folder(folder: Path) -> None:
     (folder / "prior/prior.json").rename(folder.parent / "prior.json")
     (folder / "prior/prior.json").symlink_to(folder.parent / "prior.json")
@@ -267,7 +271,10 @@ HARMFUL: list[tuple[str, Callable[[Path], object], str]] = [
     ("saved", lambda folder: edit(folder, "config.json", format=2), "has format 2, and this version of dsi reads"),
     ("saved", lambda folder: edit(folder, "config.json", **{"class": "os.system"}), "no index of dsi, whose class"),
     ("saved", lambda folder: edit(folder, "config.json", documents=61), "config.json 61"),
-    ("saved", lambda folder: edit(folder, "config.json", files=[]), "damaged: files, documents or"),
+    ("saved", lambda folder: edit(folder, "config.json", files=[]), "damaged: files, documents, include_documents"),
+    ("saved", lambda folder: edit(folder, "config.json", search=None), "damaged: files, documents, include_documents"),
+    ("saved", lambda folder: edit(folder, "config.json", include_documents="no"), "damaged: files, documents, incl"),
+    ("saved", lambda folder: (folder / "config.json").write_text("[" * 10**5), "is not valid JSON"),
     ("saved", lambda folder: edit(folder, "config.json", search={"beam": "x"}), r"search\.beam"),
     (
         "tree",
@@ -290,11 +297,55 @@ def test_a_folder_from_others(request: pytest.FixtureRequest, tmp_path: Path, nu
 
 def test_no_code_of_a_folder_is_run(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "index")
-    remote_code(tmp_path / "index")
-    try:
+    (tmp_path / "x.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w').close()\nclass Tok: pass\n")
+    edit(
+        tmp_path / "index",
+        "tokenizer/tokenizer_config.json",
+        auto_map={"AutoTokenizer": [f"{tmp_path}--x.Tok", None]},
+        tokenizer_class="Tok",
+    )
+    with pytest.raises(DsiError, match=r"tokenizer_config.json: it names code of its own .auto_map., which is not run"):
         dsi.load(tmp_path / "index")
-    except DsiError as error:
-        assert "code" in str(error)  # noqa: PT017
+    script = f"from dsi.tokenizer import open_tokenizer; open_tokenizer({str(tmp_path / 'index/tokenizer')!r})"
+    done = subprocess.run([sys.executable, "-c", script], input="y\ny\n", capture_output=True, text=True)
+    assert done.returncode
+    assert "[y/N]" not in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_index_is_saved_as_it_was_opened(saved: Path, tree: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    for number, source in enumerate((saved, tree)):
+        shutil.copytree(source, tmp_path / f"{number}/index")
+    monkeypatch.chdir(tmp_path / "0")
+    index = dsi.load("index")
+    monkeypatch.chdir(tmp_path / "1")
+    index.save("copy")
+    assert dsi.load("copy").search(QUERIES) == index.search(QUERIES)
+    shutil.rmtree(tmp_path / "0/index")
+    shutil.copytree(tree, tmp_path / "0/index")
+    with pytest.raises(DsiError, match="has changed since the index was opened; open it again"):
+        index.save("other")
+    assert not (tmp_path / "1/other").exists()
+    shutil.rmtree(tmp_path / "0/index")
+    with pytest.raises(DsiError, match="the index was opened there, and is gone"):
+        index.save("other")
+    assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["copy", "index"]
+
+
+def test_of_several_that_save_one_does(saved: Path, tmp_path: Path) -> None:
+    index, ended = dsi.load(saved), list[str]()
+
+    def work() -> None:
+        try:
+            index.save(tmp_path / "copy")
+            ended.append("saved")
+        except DsiError as error:
+            ended.append("exists" if "exists already" in str(error) else str(error))
+
+    together(work, 4)
+    assert sorted(ended) == ["exists"] * 3 + ["saved"]
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+    assert dsi.load(tmp_path / "copy").search(QUERIES) == index.search(QUERIES)
 
 
 def test_a_trie_is_checked(tree: Path) -> None:
@@ -323,11 +374,7 @@ def test_several_threads_share_an_index(tree: Path) -> None:
         found.append([index.search(query) for query in QUERIES])
         explained.append(str(index.explain(QUERIES[0], "D0")))
 
-    workers = [threading.Thread(target=work) for _ in range(6)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    together(work, 6)
     assert (found, explained) == ([alone[0]] * 6, [alone[1]] * 6)
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoTokenizer, T5Config, T5EncoderModel, set_seed
+from transformers import T5Config, T5EncoderModel, set_seed
 from transformers.utils import ModelOutput
 
 from dsi.artifacts import WORK
@@ -30,6 +30,7 @@ from dsi.runtime.processes import rank
 from dsi.teacher.card import learnt
 from dsi.teacher.labels import TeacherLabels
 from dsi.teacher.store import SoftLabels
+from dsi.tokenizer import open_tokenizer
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
 from dsi.training.examples import Examples, write_examples
@@ -109,7 +110,7 @@ def train_encoder(
     Raises:
         DsiError: the loss is not finite, or the checkpoint to start from cannot be loaded.
     """
-    documents, tokenizer = Corpus(corpus_folder), AutoTokenizer.from_pretrained(tokenizer_folder)
+    documents, tokenizer = Corpus(corpus_folder), open_tokenizer(tokenizer_folder)
     checkpoints = out_folder / WORK / "checkpoints"
     arguments = trainer_arguments(
         checkpoints,
@@ -181,7 +182,7 @@ class TextEncoder(nn.Module):
     def __init__(self, folder: Path, tokenizer_folder: Path) -> None:
         super().__init__()
         self.model = DualEncoder.from_pretrained(folder, dtype=torch.float32).to(compute_device()).eval()
-        self.tokenizer, self.length = AutoTokenizer.from_pretrained(tokenizer_folder), self.model.config.document_length
+        self.tokenizer, self.length = open_tokenizer(tokenizer_folder), self.model.config.document_length
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], show_progress_bar: bool = False) -> NDArray[np.float32]:

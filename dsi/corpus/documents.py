@@ -22,13 +22,15 @@ import pyarrow.parquet as pq
 from dsi.config import DEV, TEST, CorpusConfig
 from dsi.corpus.checks import id_hash
 from dsi.corpus.files import COMPRESSED, DAMAGE, TextFile, json_records, parse_relevance
-from dsi.corpus.records import documents_of, file_document
+from dsi.corpus.records import KEYS, documents_of, file_document
 from dsi.corpus.source import Source, Where
 from dsi.corpus.store import MAX_TEXT, Document, Qrel, Query
 from dsi.corpus.tables import DOCUMENT_ID, ITERATION, QUERY_ID, RELEVANCE, TEXT, Table
 from dsi.errors import DsiError, first_line
 
 SPLITS = (DEV, TEST)
+ROWS_AT_ONCE = 1_000
+"""The number of rows of a Parquet file that are held."""
 TEXT_FILES = (".txt", ".md")
 Records = Iterator[tuple[Where, Any]]
 
@@ -107,7 +109,13 @@ def _table(path: Path) -> Records:
     else:
         rows = csv.reader(lines, strict=True)
     try:
-        header = next(rows, [])
+        header = [name.strip().casefold() for name in next(filter(any, rows), [])]
+        if len(header) == 1 and (between := next((each for each in ";\t|" if each in header[0]), None)):
+            raise DsiError(
+                f"{path}: its columns are divided by {between!r}; write them as .csv with commas, or as .tsv"
+            )
+        if repeated := [name for name in header if name and header.count(name) > 1]:
+            raise DsiError(f"{path}: the header has {repeated[0]!r} twice; name each column otherwise")
         for row in rows:
             where = Where(str(path), rows.line_num)
             if not row:
@@ -123,7 +131,8 @@ def _parquet(path: Path) -> Records:
     number = 0
     try:
         with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches():
+            columns = [name for name in table.schema_arrow.names if name in KEYS] or None  # None: to say what is there
+            for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns):
                 for row in batch.to_pylist():
                     number += 1
                     yield Where(str(path), number, "row"), row

@@ -19,7 +19,7 @@ from dsi.corpus.store import Corpus, Document, Qrel, Query, write_rows
 from dsi.corpus.subset import Survey
 from dsi.corpus.words import words_of
 from dsi.errors import DsiError
-from dsi.runtime.progress import progress
+from dsi.runtime.progress import progress, say
 
 SOURCES = {
     "pydoc": "dsi.corpus.docstrings",
@@ -119,6 +119,8 @@ def ingest(out_folder: Path, *, corpus: CorpusConfig, known_item: KnownItemConfi
         "documents_sha256": digest.hexdigest(),  # of the ids, one per line: equal for equal lists of documents
         "splits": {split.name: dict(split.counts) for split in splits},
     }
+    if survey.empty:
+        say(f"dsi: {survey.empty:,} of {in_source:,} documents have neither title nor text, and are left out")
     if known_item is not None and not splits:
         counts["simulated_queries"] = _simulate(Corpus(out_folder), corpus, known_item)
     return counts
@@ -133,6 +135,8 @@ def _simulate(corpus: Corpus, config: CorpusConfig, known_item: KnownItemConfig)
     documents = [corpus[number] for number in sorted(random.choice(len(corpus), size, replace=False).tolist())]
     texts = zip(documents, generate(documents, random), strict=True)
     drawn = [(document.doc_id, text) for document, queries in texts for text in queries if text]
+    if not drawn:
+        raise DsiError("corpus.simulated_queries: no document has a word of which queries can be made; set it to 0")
     queries = [Query(f"known-item-{number}", text) for number, (_, text) in enumerate(drawn)]
     qrels = [Qrel(query.query_id, doc_id, 1) for query, (doc_id, _) in zip(queries, drawn, strict=True)]
     write_rows(corpus.folder / f"queries.{DEV}.arrow", Query, queries)

@@ -16,6 +16,8 @@ from dsi.errors import DsiError
 
 IDS, TITLES, TEXTS = ("doc_id", "_id", "id"), ("title",), ("text", "contents")
 """The keys of a mapping that hold the id, the title and the text of a document, the first that is there."""
+KEYS = {*IDS, *TITLES, *TEXTS}
+"""All keys of a mapping that are read."""
 SEPARATOR = "#"
 """What stands between the id of a document and the number of a paragraph."""
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
@@ -46,11 +48,14 @@ def documents_of(records: Iterable[tuple[Where, Any]], paragraphs: bool = False)
 
 def split(document: Document) -> Iterator[Document]:
     """A document for each paragraph, what stands between blank lines; a heading belongs to the paragraph below it. They
-    keep the title, and their ids have the number of the paragraph behind them, from 1.
+    keep the title, and their ids have the number of the paragraph behind them, from 1. Without a text it stays one.
 
     >>> [(part.doc_id, part.text) for part in split(Document("a", "Fish", "They swim." + chr(10) * 2 + "They eat."))]
     [('a#1', 'They swim.'), ('a#2', 'They eat.')]
     """
+    if not document.text.strip():
+        yield document
+        return
     number, above = 0, ""
     for block in _BLANK_LINES.split(document.text.strip()):
         if is_heading(block):

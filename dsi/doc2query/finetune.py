@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import (
-    AutoTokenizer,
     DataCollatorForSeq2Seq,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -36,7 +35,7 @@ from dsi.model.checkpoints import ResumableTrainer, last_checkpoint
 from dsi.model.trainer_arguments import optimizer_of, trainer_arguments
 from dsi.runtime.device import is_bfloat16
 from dsi.runtime.processes import is_first_process, wait_until
-from dsi.tokenizer import save_tokenizer
+from dsi.tokenizer import open_tokenizer, save_tokenizer
 
 Pair = tuple[str, str]
 """The content of a document, and a query for it."""
@@ -167,7 +166,7 @@ def open_model(
         check_generator(config)
         return load_checkpoint(config.checkpoint, torch.float32, dropout_rate=config.dropout)
     assert tokenizer_folder is not None
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    tokenizer = open_tokenizer(tokenizer_folder)
     model = T5ForConditionalGeneration(T5Config(**random_shape(config, len(tokenizer))))
     start_as_copier(model)
     return model, tokenizer

@@ -40,7 +40,9 @@ class Naive:
         cls, config: DocidsConfig, corpus: Corpus, vectors: Vectors | None, tokenizer_folder: Path | None
     ) -> tuple[Self, Vocabulary, Codes]:
         assert tokenizer_folder is not None
-        tokenizer = _tokenizer(tokenizer_folder)
+        from dsi.tokenizer import open_tokenizer  # which imports transformers, and that takes seconds
+
+        tokenizer = open_tokenizer(tokenizer_folder)
         strings, token_ids, codes = spell((document.doc_id for document in corpus), config.alphabet, tokenizer)
         vocabulary = Vocabulary("naive", len(strings), codes.shape[1], END, strings, token_ids)
         return cls(strings, config.alphabet, tokenizer), vocabulary, codes
@@ -52,14 +54,16 @@ class Naive:
 
     def save(self, folder: Path) -> None:
         write_json(folder / "naive.json", {"alphabet": self.alphabet})
-        from dsi.tokenizer import save_tokenizer  # which imports transformers, and that takes seconds
+        from dsi.tokenizer import save_tokenizer
 
         save_tokenizer(self.tokenizer, folder / "tokenizer")
 
     @classmethod
     def load(cls, folder: Path, vocabulary: Vocabulary) -> Self:
+        from dsi.tokenizer import open_tokenizer
+
         alphabet = json.loads((folder / "naive.json").read_text(encoding="utf-8"))["alphabet"]
-        return cls(vocabulary.strings, alphabet, _tokenizer(folder / "tokenizer"))
+        return cls(vocabulary.strings, alphabet, open_tokenizer(folder / "tokenizer"))
 
 
 def letters(doc_id: str, alphabet: Alphabet, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -88,9 +92,3 @@ def spell(
         token_id if token_id != tokenizer.unk_token_id else -1 for token_id in tokenizer.convert_tokens_to_ids(strings)
     ]
     return [tokenizer.eos_token, *strings], [tokenizer.eos_token_id, *token_ids], codes
-
-
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)

@@ -1,10 +1,12 @@
 """Builds an index of one's own documents: the stages of a run, then a saved folder that needs nothing else."""
 
+import os
 import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from dsi.index.saving import save
 from dsi.pipeline import Run
 from dsi.report.quantities import count, duration
 from dsi.runtime.device import compute_device, multiplication_speed
-from dsi.runtime.processes import is_first_process, wait_until
+from dsi.runtime.processes import is_first_process, rank, wait_for_everyone, wait_until
 from dsi.runtime.progress import progress
+from dsi.runtime.system import lock
 
 CONFIGURATION = "documents"
 """The configuration that comes with dsi by which an index is built if there is no other."""
@@ -46,6 +49,8 @@ def build(
     if (queries is None) != (qrels is None):
         raise DsiError("queries and qrels are given together")
     if folder is None:
+        if rank().processes > 1:
+            raise DsiError("several processes build one index: name its folder")
         work = Path(tempfile.mkdtemp(prefix="dsi-"))
         try:
             index = Index(_run(documents, work, queries, qrels, config, overrides))
@@ -58,12 +63,34 @@ def build(
     if folder.exists() or folder.is_symlink():
         raise DsiError(f"{folder} exists already; name a new folder, or remove it")
     work = folder.with_name(f".{folder.name}.building")
-    parts = _run(documents, work, queries, qrels, config, overrides)
-    if is_first_process():
-        save(parts, folder)
-        shutil.rmtree(work)
+    with _alone(folder):
+        parts = _run(documents, work, queries, qrels, config, overrides)
+        if is_first_process():
+            save(parts, folder)
+            shutil.rmtree(work)
     wait_until(folder.exists)
     return load(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one build at a time make a folder; DsiError if another one does."""
+    if not is_first_process():
+        yield
+        return
+    path = folder.with_name(f".{folder.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        try:
+            lock(file, wait=False)
+        except BlockingIOError:
+            raise DsiError(f"{folder}: another process is building it; wait, or name another folder") from None
+        except OSError:  # some file systems have no locks
+            pass
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _run(
@@ -78,41 +105,56 @@ def _run(
         run.check(documents=number)
         _say_time(run, number)
         run.run()
-    except BaseException:
+    except BaseException as error:
         if not was_there and not any(work.glob(f"runs/{RUN}/*/{MANIFEST}")):
             shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, DsiError):  # of files that are nobody's but ours, or of keys in our configuration
+            ours = {f"{work}/": "", f"{configuration(CONFIGURATION)}: ": "keys: "}
+            raise DsiError(*(_without(fault, ours) for fault in error.faults)) from error.__cause__
         raise
     if is_first_process():
         print((run.folder / "report/summary.txt").read_text(encoding="utf-8"))
     return open_run(run.folder, {})
 
 
+def _without(text: str, parts: Mapping[str, str]) -> str:
+    for part, instead in parts.items():
+        text = text.replace(part, instead)
+    return text
+
+
 def _corpus_keys(documents: Any, work: Path, queries: Any, qrels: Any) -> list[Override]:
     """The keys of section `corpus` that name what is given; what is no path is written to files below `work` first."""
     values: dict[str, Any] = {"source": "documents", "path": None, "dataset": None}
     if isinstance(documents, str | Path):
-        is_dataset = isinstance(documents, str) and not Path(documents).exists() and is_name(documents)
+        is_dataset = isinstance(documents, str) and not os.path.exists(documents) and is_name(documents)
         values["dataset" if is_dataset else "path"] = documents if is_dataset else _existing(documents)
     else:
         values["path"] = work / "documents.jsonl"
+    if isinstance(queries, str | Path):
+        values["queries"] = _existing(queries)
+    elif queries is not None:
+        values["queries"] = work / "queries.jsonl"
+    if isinstance(qrels, str | Path):
+        values["qrels"] = _existing(qrels)
+    elif qrels is not None:
+        values["qrels"] = work / "qrels.tsv"
+    if is_first_process():
         work.mkdir(parents=True, exist_ok=True)
-        write_documents(values["path"], documents)
-    for name, file, given, write in (
-        ("queries", "queries.jsonl", queries, write_queries),
-        ("qrels", "qrels.tsv", qrels, write_qrels),
-    ):
-        if isinstance(given, str | Path):
-            values[name] = _existing(given)
-        elif given is not None:
-            values[name] = work / file
-            work.mkdir(parents=True, exist_ok=True)
-            write(values[name], given)
+        for key, given, write in (
+            ("path", documents, write_documents),
+            ("queries", queries, write_queries),
+            ("qrels", qrels, write_qrels),
+        ):
+            if isinstance(values.get(key), Path) and values[key].parent == work:
+                write(values[key], given)
+    wait_for_everyone()
     return [(f"corpus.{key}", str(value) if isinstance(value, Path) else value) for key, value in values.items()]
 
 
 def _existing(path: str | Path) -> Path:
-    if not Path(path).exists():
-        raise DsiError(f"{str(path)!r:.200}: there is no such file or folder; texts are given as a list of them")
+    if not os.path.exists(path):  # which is False for a text that no path can be
+        raise DsiError(f"{str(path)!r:.200}: there is no such file or folder; what is no path is given as a list")
     return Path(path).absolute()
 
 
@@ -142,4 +184,5 @@ def _say_time(run: Run, documents: int) -> None:
         return
     costs, missing = estimate(scale), {stage.name for stage in run.missing()}
     seconds = sum(cost.seconds or 0.0 for stage, cost in costs.items() if stage in missing)
-    print(f"{count(scale.documents)} documents; the index takes some {duration(seconds)}", file=sys.stderr, flush=True)
+    what = "document" if documents == 1 else "documents"
+    print(f"{count(documents)} {what}; the index takes some {duration(seconds)}", file=sys.stderr, flush=True)

@@ -7,7 +7,8 @@ qrels.tsv          query id, document id, relevance
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+from io import IOBase
 from itertools import chain
 from pathlib import Path
 from reprlib import repr as short
@@ -32,7 +33,7 @@ def write_documents(path: Path, documents: Iterable[Any]) -> int:
 
 def write_queries(path: Path, queries: Any) -> int:
     """Write queries: a mapping from ids to texts, or pairs or mappings as documents are."""
-    return _write(path, "query", queries.items() if isinstance(queries, Mapping) else queries)
+    return _write(path, "query", list(queries.items()) if isinstance(queries, Mapping) else queries)
 
 
 def write_qrels(path: Path, qrels: Any) -> int:
@@ -55,8 +56,11 @@ def write_qrels(path: Path, qrels: Any) -> int:
 def _write(path: Path, unit: str, given: Any) -> int:
     """Write records of documents or queries, one of which is called `unit`, as lines of JSON; return their number."""
     hashes, name = array("Q"), path.stem
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-        raise DsiError(f"{name}: expected several of them or a path, found {type(given).__name__} {short(given)}")
+    if hasattr(given, "columns") and hasattr(given, "to_dict"):
+        raise DsiError(f"{name}: a table would be the names of its columns; give its rows: to_dict('records')")
+    is_no_list = isinstance(given, str | bytes | Mapping | Set | IOBase) or not isinstance(given, Iterable)
+    if is_no_list:  # a set has no order, and so no row numbers; of a file, its path tells the format
+        raise DsiError(f"{name}: expected a list of them or a path, found {type(given).__name__} {short(given)}")
     with published(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             for where, document in documents_of(_records(name, unit, given)):
@@ -91,7 +95,12 @@ def _ids(path: Path, name: str, unit: str) -> Iterator[tuple[Where, str]]:
 
 
 def _judgements(qrels: Any) -> Iterator[tuple[Any, Any, int]]:
+    if isinstance(qrels, bytes) or not isinstance(qrels, Iterable):
+        raise DsiError(f"qrels: expected a mapping, triples or a path, found {type(qrels).__name__} {short(qrels)}")
     if isinstance(qrels, Mapping):
+        for query_id, given in qrels.items():
+            if not isinstance(given, str | int | Iterable):
+                raise DsiError(f"qrels: of query {query_id!r}: expected ids of documents, found {short(given)}")
         judged = ((query_id, given) for query_id, given in qrels.items())
         qrels = chain.from_iterable(
             ((query_id, *pair) for pair in given.items())

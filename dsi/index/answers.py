@@ -1,8 +1,8 @@
 """The answers of `dsi query`: queries from an argument, a file or standard input; hits for people, as JSON or as a run.
 
-A line is a query. Where answers have ids, as JSON or in a run, it may be `query_id <tab> text`, as in MS MARCO's
-queries.tsv; the id of a line without a tab is its number, from 1. The lines of a file are answered in batches, those of
-standard input one by one, so that whoever writes them need not wait.
+A line is a query. In a file, and where answers have ids, as JSON or in a run, it may be `query_id <tab> text`, as in MS
+MARCO's queries.tsv; the id of a line without a tab is its number, from 1. The lines of a file are answered in batches,
+those of standard input one by one, so that whoever writes them need not wait.
 """
 
 import io
@@ -43,7 +43,11 @@ def answer(folder: Path, text: str | None, file: Path | None, k: int, form: str)
         print(f"dsi: documents are ranked by {index.total}", file=sys.stderr)
     if text is not None:
         text = text.encode(errors="surrogateescape").decode(errors="replace")  # bytes that are not UTF-8
-    queries = iter([Query("1", text)]) if text is not None else _queries(_lines(file), has_ids=form != "plain")
+    queries = (
+        iter([Query("1", text)])
+        if text is not None
+        else _queries(_lines(file), has_ids=form != "plain" or file is not None)
+    )
     answers = _answers(index, queries, k, batch_size=1 if file is None else index.config.batch_size)
     if form != "plain" and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
@@ -56,7 +60,9 @@ def answer(folder: Path, text: str | None, file: Path | None, k: int, form: str)
         results = ((query.query_id, [(hit.doc_id, hit.score) for hit in hits]) for query, hits in answers)
         printed = run_lines(DSI, results)
     else:
-        printed = (_plain(query.text.strip() if text is None else "", hits) for query, hits in answers)
+        printed = (
+            _plain(query.text.strip() or query.query_id if text is None else "", hits) for query, hits in answers
+        )
     for lines in printed:
         sys.stdout.write(lines)
         sys.stdout.flush()

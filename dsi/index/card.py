@@ -111,7 +111,7 @@ def card(parts: Parts, licences: Mapping[str, str]) -> str:
 
 def for_repository(text: str, name: str) -> str:
     """The card with the name of a repository where it says how the index is opened."""
-    return SAYS.sub(lambda _: f'dsi.load("{name}")', text)
+    return SAYS.sub(lambda _: f"dsi.load({json.dumps(name, ensure_ascii=False)})", text)
 
 
 def _measured(metrics_file: Path, manifests: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ replay.parquet     doc_index, text: a sample of the synthetic queries, to learn 
 The centroids or codebooks that give a later document its docid are in the folder `docids`.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,11 @@ def write_growth(folder: Path, parts: Parts) -> None:
         "row_centre": rows.mean(dim=0).cpu(),
         "mean_length": rows.norm(dim=1).mean()[None].cpu(),
     }
-    save_file(tensors, folder / "rows.safetensors")
     expansion = read_part(parts.folder / CONFIG, "doc2query", Doc2QueryConfig)
     drawn = expansion.model_dump(mode="json", include={"known_item", "t5", "seed"})  # no paths of this machine
     write_json(folder / "generator.json", {**drawn, "documents": len(corpus)})
+    save_file(tensors, folder / "rows.safetensors")
+    shutil.copymode(folder / "generator.json", folder / "rows.safetensors")  # others could not read it
     if expansion.known_item.queries:
         contents = progress(corpus.contents(), "count words", total=len(corpus))
         frequencies = read_collection(contents, len(corpus)).frequencies

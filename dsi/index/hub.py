@@ -1,6 +1,8 @@
 """An index on the Hugging Face hub: a repository that is the folder of a saved one."""
 
+import logging
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ def fetch(repository: str, revision: str | None = None) -> Path:
     """
     from huggingface_hub import hf_hub_download, snapshot_download
 
+    print(f"dsi: there is no folder {repository}; the hub is asked", file=sys.stderr, flush=True)
     with _faults(f"{repository}: there is no such folder, and no index of that name can be had from the hub"):
         config = Path(hf_hub_download(repository, CONFIG_FILE, revision=revision))
         files = [*read_config(config.parent)["files"], CONFIG_FILE, README]
@@ -58,9 +61,14 @@ def push(folder: Path, repository: str, private: bool) -> str:
 
 @contextmanager
 def _faults(what: str) -> Iterator[None]:
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # not a line for each time that it tries again
     try:
         yield
     except DsiError:
         raise
     except Exception as error:  # of many kinds: no such name, no right, no network, no token
         raise DsiError(f"{what}: {first_line(error)}") from error
+    finally:
+        logger.setLevel(level)

@@ -1,6 +1,6 @@
 """The search index that a user holds: texts in, ranked documents out; saved to a folder, shared on the hub."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Set, ValuesView
 from itertools import chain, islice
 from numbers import Integral
 from pathlib import Path
@@ -25,18 +25,65 @@ HITS = 10
 class Documents(Mapping[str, Document]):
     """The documents of an index by their ids."""
 
-    def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
+    def __init__(self, corpus: Corpus, has_texts: bool) -> None:
+        self._corpus, self._has_texts = corpus, has_texts
 
     def __getitem__(self, doc_id: str) -> Document:
-        """The document with this id: its doc_id, title and text. KeyError if there is none."""
-        return self._corpus[self._corpus.doc_index(doc_id)]
+        """The document with this id: its doc_id, title and text.
+
+        Raises:
+            KeyError: there is none.
+            DsiError: the index was saved without titles and texts.
+        """
+        doc_index = self._corpus.doc_index(doc_id)
+        self._check_texts()
+        return self._corpus[doc_index]
 
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(chunk.to_pylist() for chunk in self._corpus.documents["doc_id"].chunks)
 
     def __len__(self) -> int:
         return len(self._corpus)
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} documents{'' if self._has_texts else ', without titles and texts'}>"
+
+    def __contains__(self, doc_id: object) -> bool:
+        try:
+            return self._corpus.doc_index(doc_id) >= 0  # type: ignore[arg-type]
+        except KeyError:
+            return False
+
+    def values(self) -> "_Values":
+        """The documents in order."""
+        return _Values(self)
+
+    def items(self) -> "_Items":
+        """The documents in order with their ids."""
+        return _Items(self)
+
+    def rows(self) -> Iterator[Document]:
+        """The documents in order, read in the batches of the file.
+
+        Raises:
+            DsiError: the index was saved without titles and texts.
+        """
+        self._check_texts()
+        return iter(self._corpus)
+
+    def _check_texts(self) -> None:
+        if not self._has_texts:
+            raise DsiError(f"{self._corpus.folder.parent} was saved without its documents; it has their ids only")
+
+
+class _Values(ValuesView[Document]):
+    def __iter__(self) -> Iterator[Document]:
+        return self._mapping.rows()  # type: ignore[attr-defined]
+
+
+class _Items(ItemsView[str, Document]):
+    def __iter__(self) -> Iterator[tuple[str, Document]]:
+        return ((document.doc_id, document) for document in self._mapping.rows())  # type: ignore[attr-defined]
 
 
 class Index:
@@ -60,7 +107,7 @@ class Index:
                 raise
             what = "cannot be opened, a file is not what its name says"
             raise DsiError(f"{parts.folder}: {what}: {first_line(error)}") from error
-        self.documents = Documents(self.corpus)
+        self.documents = Documents(self.corpus, parts.has_documents)
         """The documents by their ids: `index.documents["D7"].text`."""
 
     def __len__(self) -> int:
@@ -70,7 +117,8 @@ class Index:
     def __repr__(self) -> str:
         kind = self.searcher.searcher.docids.vocabulary.kind
         ranked = self.config.prior if self.config.prior != "none" else "without a prior"
-        return f"<dsi.Index of {len(self):,} documents, {kind} docids, {ranked}, from {self._parts.folder}>"
+        ids = "" if self._parts.has_documents else ", their ids only"
+        return f"<dsi.Index of {len(self):,} documents{ids}, {kind} docids, {ranked}, from {self._parts.folder}>"
 
     @property
     def config(self) -> SearchConfig:
@@ -143,11 +191,12 @@ class Index:
     def save(self, folder: str | Path, include_documents: bool = True) -> None:
         """Write the index to a new folder that needs nothing else (see dsi.index.saved), whole or not at all.
 
-        Without documents, their titles and texts stay here: hits then have ids and scores only, and the index can
-        neither explain nor grow.
+        Without documents, their titles and texts stay here: hits then have ids and scores only, nothing is explained,
+        and what later documents would need is left out. The words of the documents stay in the postings of a prior.
 
         Raises:
-            DsiError: the folder exists, or cannot be written.
+            DsiError: the folder exists, or this index has changed on the disk since it was opened.
+            OSError: the folder cannot be written.
         """
         from dsi.index.saving import save  # which needs what reports need, and searching does not
 
@@ -230,5 +279,5 @@ def load(folder: str | Path, revision: str | None = None, **search: Any) -> Inde
         return Index(saved.open_saved(fetched, search, root=hub.cache_of(fetched)))
     if revision is not None:
         raise DsiError(f"revision={revision!r:.60} is for repositories of the hub; {folder} is a folder")
-    opened = saved.open_saved if saved.is_saved(Path(folder)) else open_run
-    return Index(opened(Path(folder), search))
+    path = Path(folder).absolute()  # it stays the same wherever the process goes
+    return Index((saved.open_saved if saved.is_saved(path) else open_run)(path, search))

@@ -53,7 +53,9 @@ def _check_stages(run_folder: Path, stages: Sequence[str], made: dict[str, str])
                 " with search.prior"
             )
         if manifest is None:
-            raise DsiError(f"{run_folder / stage}: no finished stage {stage} there; is {run_folder} a run?")
+            raise DsiError(
+                f"{run_folder / stage}: no finished stage {stage} there; is {run_folder} a run, or a saved index?"
+            )
         check_files(run_folder / stage)
         made[stage] = manifest["fingerprint"]
         for upstream in made:

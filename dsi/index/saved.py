@@ -27,13 +27,17 @@ from dsi.search.text_searcher import IndexFolders
 
 CONFIG_FILE, README, CLASS, FORMAT = "config.json", "README.md", "dsi.Index", 1
 FOLDERS = ("corpus", "tokenizer", "docids", "model", "prior", "lexical", "growth", "report")
-ALSO_THERE = {CONFIG_FILE, README, ".gitattributes"}
+ALSO_THERE = {CONFIG_FILE, README, "LICENSE"}
 """The files that have no hash: that of the hashes, and those that people or the hub change."""
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, MemoryError, RuntimeError, pa.ArrowException)
 """What readers of arrays, tables, postings and tokenizers raise for files that are not theirs."""
 POSTINGS = (".fast", ".fieldnorm", ".idx", ".pos", ".store", ".term")
 ENDINGS = {".arrow", ".jinja", ".json", ".md", ".model", ".npy", ".parquet", ".safetensors", *POSTINGS}
 """How the names of an index's files end, none of which can hold code."""
+
+
+CODE = "auto_map"
+"""The key by which a checkpoint of transformers names classes in files that come with it."""
 
 
 def is_saved(folder: Path) -> bool:
@@ -52,11 +56,14 @@ def open_saved(folder: Path, changes: dict[str, Any], root: Path | None = None) 
     check_path(folder)
     config = read_config(folder)
     _check_files(folder, config["files"], (root or folder).resolve())
+    for name in ("model/config.json", "tokenizer/tokenizer_config.json"):
+        if (folder / name).is_file() and CODE in read_object(folder / name, "index"):
+            raise DsiError(f"{folder / name}: it names code of its own ({CODE}), which is not run")
     search = read_part(folder / CONFIG_FILE, "search", SearchConfig, changes)
     has_prior = (folder / "lexical").is_dir()
     if search.prior != "none" and not has_prior:
         raise DsiError(f"{folder}: the index was saved without a prior; search with prior=none")
-    own = config.get("search", {}).get("prior")
+    own = config["search"].get("prior")
     if search.prior not in ("none", own):
         raise DsiError(f"{folder}: the prior of this index is {own}, not {search.prior}")
     used = ("tokenizer", "docids", "model", *(("prior", "lexical") if search.prior != "none" else ()))
@@ -75,11 +82,12 @@ def read_config(folder: Path) -> dict[str, Any]:
             f" {FORMAT}; take another version of dsi, or save it again"
         )
     files = config.get("files")
+    kinds = {"documents": int, "include_documents": bool, "search": dict, "licences": dict}
     is_listed = isinstance(files, dict) and all(
         isinstance(state, list) and [type(part) for part in state] == [int, str] for state in files.values()
     )
-    if not is_listed or type(config.get("documents")) is not int or "include_documents" not in config:
-        raise DsiError(f"{path}: damaged: files, documents or include_documents is not as it was saved")
+    if not is_listed or any(type(config.get(key)) is not kind for key, kind in kinds.items()):
+        raise DsiError(f"{path}: damaged: files, {', '.join(kinds)}: one is not as it was saved")
     return config
 
 

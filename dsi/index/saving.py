@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dsi.artifacts import MANIFEST, check_path, write_json
 from dsi.corpus.store import Corpus, Document, write_rows
@@ -12,7 +13,7 @@ from dsi.index import hub
 from dsi.index.card import card, for_repository, licences_of, without_folders
 from dsi.index.growth import write_growth
 from dsi.index.parts import Parts
-from dsi.index.saved import CLASS, CONFIG_FILE, ENDINGS, FORMAT, README, files_of, state_of
+from dsi.index.saved import CLASS, CONFIG_FILE, ENDINGS, FORMAT, README, files_of, is_saved, state_of
 from dsi.runtime.new_folder import new_folder
 
 NEEDED = {"corpus": ("documents.arrow",), "model": ("config.json", "*.safetensors", "*.safetensors.index.json")}
@@ -27,7 +28,12 @@ def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
     """
     check_path(folder)
     if include_documents and not parts.has_documents:
-        raise DsiError(f"{parts.folder} was saved without its documents; save it with include_documents=False, too")
+        raise DsiError(
+            f"{parts.folder} was saved without its documents; save it with include_documents=False"
+            " (--without-documents), too"
+        )
+    if parts.saved is not None and not is_saved(parts.folder):
+        raise DsiError(f"{parts.folder}: the index was opened there, and is gone; open it again where it is")
     with new_folder(folder) as partial:
         for name, source in {"corpus": parts.corpus, **_folders(parts)}.items():
             if name == "corpus" and not include_documents:
@@ -42,6 +48,8 @@ def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
         licences = parts.saved["licences"] if parts.saved else licences_of(parts)
         text = (parts.folder / README).read_text(encoding="utf-8") if parts.saved else card(parts, licences)
         (partial / README).write_text(for_repository(text, folder.name), encoding="utf-8")
+        files = {name: state_of(path) for name, path in files_of(partial)}
+        _check_unchanged(parts, files, include_documents)
         config = {
             "class": CLASS,
             "format": FORMAT,
@@ -49,7 +57,7 @@ def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
             "include_documents": include_documents,
             "search": parts.search.model_dump(mode="json"),
             "licences": licences,
-            "files": {name: state_of(path) for name, path in files_of(partial)},
+            "files": files,
         }
         write_json(partial / CONFIG_FILE, config)
 
@@ -66,6 +74,19 @@ def push(parts: Parts, repository: str, private: bool, include_documents: bool) 
         readme = folder / README
         readme.write_text(for_repository(readme.read_text(encoding="utf-8"), repository), encoding="utf-8")
         return hub.push(folder, repository, private)
+
+
+def _check_unchanged(parts: Parts, files: dict[str, Any], include_documents: bool) -> None:
+    """See that what was copied of a saved index is what was opened, whatever is in its place now."""
+    for name, state in (parts.saved or {"files": {}})["files"].items():
+        is_copied = name.partition("/")[0] in _copied(parts, include_documents)
+        if is_copied and files.get(name) != state:
+            raise DsiError(f"{parts.folder / name}: this file has changed since the index was opened; open it again")
+
+
+def _copied(parts: Parts, include_documents: bool) -> set[str]:
+    """The folders of a saved index that are copied as they are."""
+    return {*_folders(parts), "report", *(("corpus", "growth") if include_documents else ())}
 
 
 def _folders(parts: Parts) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, T5Config, set_seed
+from transformers import AutoConfig, T5Config, set_seed
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from dsi.config import BackboneConfig, GeneratorConfig, ModelConfig, T5Sizes
@@ -20,7 +20,7 @@ from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.config import DsiConfig
 from dsi.model.loading import DOCID_PARTS, check_token_ids, check_weights, load_weights, read_config
 from dsi.runtime.checkpoint_files import CONFIG_FILE, check_checkpoint_files
-from dsi.tokenizer import checkpoint_tokenizer
+from dsi.tokenizer import checkpoint_tokenizer, open_tokenizer
 
 OBSOLETE_KEYS = ("consistency", "docid_ranking")
 """Configuration keys of models that older versions trained, whose weights still load."""
@@ -79,7 +79,7 @@ def build_model(
         "pawa_layers": config.pawa_layers,
     }
     if config.checkpoint is None:
-        shape = random_shape(config, len(AutoTokenizer.from_pretrained(tokenizer_folder)))
+        shape = random_shape(config, len(open_tokenizer(tokenizer_folder)))
         model = DifferentiableSearchIndex(DsiConfig(**shape, **docid_keys))
     else:
         changes = {"dropout_rate": config.dropout, **docid_keys}
@@ -170,7 +170,9 @@ def _t5_config(checkpoint: str, config_class: type[T5Config], changes: dict[str,
 
 def _index_config(checkpoint: str | None) -> DsiConfig | None:
     """The configuration of a checkpoint that is a trained index; None if there is none or it is a T5 without docids."""
-    if checkpoint is None or not hasattr(AutoConfig.from_pretrained(checkpoint), "docid_tokens"):
+    if checkpoint is None or not hasattr(
+        AutoConfig.from_pretrained(checkpoint, trust_remote_code=False), "docid_tokens"
+    ):
         return None
     return DsiConfig.from_pretrained(checkpoint)
 

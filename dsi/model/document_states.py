@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoTokenizer
 
 from dsi.corpus.vectors import join_shards
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.length_batches import length_batches
+from dsi.tokenizer import open_tokenizer
 
 TEXTS_PER_BATCH = 64
 
@@ -28,7 +28,7 @@ class StateEncoder:
     """
 
     def __init__(self, model: DifferentiableSearchIndex, tokenizer_folder: Path, length: int) -> None:
-        self.model, self.tokenizer, self.length = model.eval(), AutoTokenizer.from_pretrained(tokenizer_folder), length
+        self.model, self.tokenizer, self.length = model.eval(), open_tokenizer(tokenizer_folder), length
 
     @torch.inference_mode()
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:

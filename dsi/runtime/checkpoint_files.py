@@ -42,7 +42,7 @@ def read_json(file: Path, key: str) -> Any:
     """What a JSON file holds; DsiError if it cannot be read."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DsiError(f"{key}: {file} is not valid JSON ({error}); download it again") from None
 
 

@@ -4,9 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+from secrets import token_hex
 
 from dsi.errors import DsiError
+from dsi.runtime.system import is_running
 
 
 @contextmanager
@@ -18,11 +21,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """
     if os.path.lexists(folder):
         raise DsiError(f"{folder} exists already; name a new folder")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+    for left in folder.parent.glob(f".{escape(folder.name)}.*.partial"):  # by a process that was killed
+        if not is_running(int(left.name.split(".")[-3])):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.{token_hex(4)}.partial")
     partial.mkdir(parents=True)
     try:
         yield partial
-        partial.rename(folder)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not os.path.lexists(folder):
+                raise
+            raise DsiError(f"{folder} exists already, another process or thread has made it") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 from dsi.config import SearchConfig
 from dsi.corpus.words import nfc
 from dsi.docids.store import Docids
@@ -16,6 +14,7 @@ from dsi.model.precision import to_precision
 from dsi.runtime.device import search_device
 from dsi.search.prior import PLAIN, Prior, lexical_priors, read_mixture
 from dsi.search.searcher import Ranking, Searcher
+from dsi.tokenizer import open_tokenizer
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class TextSearcher:
 
     def __init__(self, folders: IndexFolders, search: SearchConfig) -> None:
         self.config = search
-        self.tokenizer = AutoTokenizer.from_pretrained(folders.tokenizer)
+        self.tokenizer = open_tokenizer(folders.tokenizer)
         model = open_index(folders.model).to(search_device())
         try:
             search.check_head(model.config.docid_head)

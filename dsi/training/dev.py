@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 from dsi.config import DEV, Ranking
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
 from dsi.evaluation.measures import DEV_MEASURE, parse_measures, score_run
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.search.searcher import Searcher
+from dsi.tokenizer import open_tokenizer
 
 DEV_BEAM = {"path": 10, "leaf": 100}
 """The beam for each way of ranking documents, enough for RR@10: a ranking of leaves is the better the more of them the
@@ -30,7 +29,7 @@ def dev_evaluator(
     queries = corpus.queries(DEV)[:limit]
     known = {query.query_id for query in queries}
     qrels = [qrel for qrel in corpus.qrels(DEV) if qrel.query_id in known]
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    tokenizer = open_tokenizer(tokenizer_folder)
     token_ids = tokenizer([query.text for query in queries], truncation=True, max_length=length)["input_ids"]
     measures = parse_measures([DEV_MEASURE])
     identical = corpus.identical(DEV)

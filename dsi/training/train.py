@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from dsi.artifacts import WORK, is_written, read_manifest
 from dsi.config import DEV, ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
@@ -15,7 +13,7 @@ from dsi.runtime.processes import rank, wait_for_everyone
 from dsi.teacher.card import learnt
 from dsi.teacher.labels import TeacherLabels
 from dsi.teacher.store import SoftLabels
-from dsi.tokenizer import save_tokenizer
+from dsi.tokenizer import open_tokenizer, save_tokenizer
 from dsi.training.examples import write_examples
 from dsi.training.record import write_points
 from dsi.training.rounds import (
@@ -52,7 +50,7 @@ def train(
         DsiError: the loss is not finite, or bfloat16 was asked of a GPU without it.
     """
     corpus, docids, work_folder = Corpus(corpus_folder), Docids(docids_folder), out_folder / WORK
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    tokenizer = open_tokenizer(tokenizer_folder)
     # refuses what this machine cannot do, before anything is written
     arguments = training_arguments(training, work_folder / "checkpoints", DEV in corpus.splits)
     tasks = training_tasks(training.tasks, corpus, doc2query_folder, tokenizer, model.query_length, training.seed)
