@@ -45,6 +45,8 @@ def build(
     keys: Mapping[str, Any] | Iterable[Override] = (),
 ) -> Index:
     """See `dsi.build`; `keys` may be overrides `section.key=value`, too."""
+    if isinstance(keys, str):
+        raise DsiError(f"keys: expected a mapping, found {keys!r:.80}")
     overrides = list(keys.items() if isinstance(keys, Mapping) else keys)
     if (queries is None) != (qrels is None):
         raise DsiError("queries and qrels are given together")

@@ -1,8 +1,6 @@
 """An index on the Hugging Face hub: a repository that is the folder of a saved one."""
 
-import logging
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,10 @@ from dsi.errors import DsiError, first_line
 from dsi.index.saved import CONFIG_FILE, README, read_config
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+SECONDS = 10.0
+"""How long the hub has to answer."""
 
 
 def is_name(text: str) -> bool:
@@ -23,19 +25,29 @@ def is_name(text: str) -> bool:
 
 
 def fetch(repository: str, revision: str | None = None) -> Path:
-    """The folder of a repository's files in the hub's cache, downloaded as far as they are not there.
+    """The folder of a repository's files in the hub's cache, downloaded as far as they are not there; where the hub
+    cannot be reached, what is in the cache of that revision.
 
     Raises:
         DsiError: it cannot be had, or is no index.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
 
-    print(f"dsi: there is no folder {repository}; the hub is asked", file=sys.stderr, flush=True)
-    with _faults(f"{repository}: there is no such folder, and no index of that name can be had from the hub"):
-        config = Path(hf_hub_download(repository, CONFIG_FILE, revision=revision))
-        files = [*read_config(config.parent)["files"], CONFIG_FILE, README]
+    what = f"{repository}: there is no such folder, and no index of that name can be had from the hub"
+    with _faults(what):
+        is_offline = False
+        try:  # downloads try again for half a minute
+            HfApi(library_name="dsi").model_info(repository, revision=revision, timeout=SECONDS)
+        except HfHubHTTPError:
+            raise
+        except Exception as error:  # no network, or told so by HF_HUB_OFFLINE
+            is_offline, what = True, f"{what}, which cannot be reached ({first_line(error)}), nor from its cache"
+    with _faults(what):
+        config = Path(hf_hub_download(repository, CONFIG_FILE, revision=revision, local_files_only=is_offline))
+        files, commit = [*read_config(config.parent)["files"], CONFIG_FILE, README], config.parent.name
         # the same commit, whatever is pushed meanwhile
-        return Path(snapshot_download(repository, revision=config.parent.name, allow_patterns=files))
+        return Path(snapshot_download(repository, revision=commit, allow_patterns=files, local_files_only=is_offline))
 
 
 def cache_of(folder: Path) -> Path:
@@ -61,14 +73,9 @@ def push(folder: Path, repository: str, private: bool) -> str:
 
 @contextmanager
 def _faults(what: str) -> Iterator[None]:
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # not a line for each time that it tries again
     try:
         yield
     except DsiError:
         raise
     except Exception as error:  # of many kinds: no such name, no right, no network, no token
         raise DsiError(f"{what}: {first_line(error)}") from error
-    finally:
-        logger.setLevel(level)
