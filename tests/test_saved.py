@@ -177,6 +177,15 @@ def test_the_card(saved: Path) -> None:
     assert warnings_of({"teacher": "MS-PL, Academic use only"})
 
 
+def test_the_card_of_a_distilled_index(tmp_path: Path) -> None:
+    teacher = {"training.labels": "teacher", "teacher.kind": "bm25", "teacher.licence": "research purposes only"}
+    dsi.build((document._asdict() for document in DOCUMENTS), tmp_path / "index", keys=SMALL | teacher)
+    text = (tmp_path / "index/README.md").read_text()
+    assert "distillation" in yaml.safe_load(text.split("---\n")[1])["tags"]
+    assert "It learnt from the labels of the teacher BM25 (tantivy), licence: research purposes only" in text
+    assert "**The licence of the teacher (research purposes only) forbids commercial use.**" in text
+
+
 def resign(folder: Path) -> None:
     """Give the files of an index the hashes that they have, as someone would who means harm."""
     config = json.loads((folder / "config.json").read_text())
