@@ -108,7 +108,8 @@ def _run(
         _say_time(run, number)
         run.run()
     except BaseException as error:
-        if not was_there and not any(work.glob(f"runs/{RUN}/*/{MANIFEST}")):
+        is_empty = not any(work.glob(f"runs/{RUN}/*/{MANIFEST}"))
+        if is_first_process() and is_empty and not was_there:
             shutil.rmtree(work, ignore_errors=True)
         if isinstance(error, DsiError):  # of files that are nobody's but ours, or of keys in our configuration
             ours = {f"{work}/": "", f"{configuration(CONFIGURATION)}: ": "keys: "}
