@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
+import dsi
 from dsi.artifacts import write_manifest
 from dsi.config import ReportConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
@@ -31,7 +32,15 @@ METRICS: dict[str, Any] = {
     "baseline": "bm25",
     "intervals": {name: {"RR@10": [0.31, 0.33], "R@100": [0.9, 1.0]} for name in ("dsi", "bm25")},
     "comparisons": {
-        "RR@10": {"dsi": {"difference": -0.4986, "t_test": 0.03, "randomisation": 0.00002, "holm": 0.00004}}
+        "RR@10": {
+            "dsi": {
+                "difference": -0.4986,
+                "interval": [-0.6, -0.4],
+                "t_test": 0.03,
+                "randomisation": 0.00002,
+                "holm": 0.00004,
+            }
+        }
     },
     "against_baseline": {"won": 120, "lost": 980, "level": 490},
     "breakdowns": {"words": {"1 to 3": {"queries": 90, "dsi": 0.25, "bm25": 0.5}}},
@@ -127,6 +136,11 @@ def test_the_first_line_answers(tmp_path: Path) -> None:
         "dsi      0.322  0.987*",
         "bm25    0.820*   0.970",
         "* best value",
+        "",
+        "dsi less bm25 on RR@10: -0.499 (-0.600 to -0.400), p < 0.0001 (95% interval; paired randomisation",
+        "test, Holm).",
+        "",
+        f"Measured with dsi {dsi.__version__} on a machine that is not recorded.",
     ]
 
 
@@ -139,7 +153,7 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
     _, text = make_report(tmp_path, **folders)
     for line in (
         "| bm25 | **0.820** | 0.970 |",
-        "| dsi | 0.322 | 0.310 to 0.330 | -0.499 | 0.0300 | <0.0001 | <0.0001 |",
+        "| dsi | 0.322 | 0.310 to 0.330 | -0.499 (-0.600 to -0.400) | 0.0300 | <0.0001 | <0.0001 |",
         "| dsi | 0.322 | **0.987** |",
         "dsi / bm25 on RR@10: 0.39  ",
         "| dsi | 18.1M | 5 min 0 s | 2.5T | - | - | - | 12.0M | - | 8.1 | 9.2 | 123.4 |",
@@ -237,7 +251,15 @@ def test_the_main_system_is_the_planned_one(tmp_path: Path) -> None:
         "systems": {name: {"RR@10": value, "R@100": 0.9} for name, value in values.items()},
         "intervals": {name: {"RR@10": [0.4, 0.7], "R@100": [0.9, 1.0]} for name in values},
         "main": "dsi+bm25",
-        "fusions": {"linear": {"difference": 0.025, "t_test": 0.2, "randomisation": 0.125, "holm": 0.25}},
+        "fusions": {
+            "linear": {
+                "difference": 0.025,
+                "interval": [-0.1, 0.15],
+                "t_test": 0.2,
+                "randomisation": 0.125,
+                "holm": 0.25,
+            }
+        },
         "breakdowns": {},
     }
     planned = {"prior": {"weight": 0.5, "epsilon": 0.01, "documents": 1000}, "queries_without_prior": 3}

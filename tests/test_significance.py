@@ -19,6 +19,8 @@ def test_randomisation_equals_enumeration_of_all_flips() -> None:
     assert found["t_test"] == pytest.approx(stats.ttest_rel(baseline + differences, baseline).pvalue)
     assert found["difference"] == pytest.approx(differences.mean())
     assert found["holm"] == pytest.approx(exact)  # a single comparison
+    assert found["interval"] == interval(differences)
+    assert found["interval"][0] < found["difference"] < found["interval"][1]
 
 
 def test_chance_is_told_from_a_difference() -> None:

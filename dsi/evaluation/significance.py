@@ -19,10 +19,12 @@ Values = NDArray[np.float64]
 
 
 class Comparison(TypedDict):
-    """A system against the baseline on one measure: the difference of the means and p-values."""
+    """A system against the baseline on one measure: the difference of the means, its interval and p-values."""
 
     difference: float
     """The difference of the means, above 0 if the system is better."""
+    interval: tuple[float, float]
+    """The 95 % confidence interval of the difference."""
     t_test: float
     """The p-value of the paired t-test."""
     randomisation: float
@@ -38,9 +40,12 @@ def compare_all(values: Mapping[str, Values], baseline: str, seed: int = 0) -> d
     tests = [_tests(difference, seed) for difference in differences]
     corrected = holm([randomisation for _, randomisation in tests])
     means = [float(np.mean(difference)) for difference in differences]
+    intervals = [interval(difference, seed) for difference in differences]
     return {
-        system: Comparison(difference=mean, t_test=t_test, randomisation=randomisation, holm=p)
-        for system, mean, (t_test, randomisation), p in zip(others, means, tests, corrected, strict=True)
+        system: Comparison(difference=mean, interval=bounds, t_test=t_test, randomisation=randomisation, holm=p)
+        for system, mean, bounds, (t_test, randomisation), p in zip(
+            others, means, intervals, tests, corrected, strict=True
+        )
     }
 
 

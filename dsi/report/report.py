@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from dsi import __version__
 from dsi.artifacts import read_manifest
 from dsi.config import DEV, ReportConfig, cutoff_of
 from dsi.errors import DsiError
@@ -19,7 +20,7 @@ from dsi.report.distilled import labels, shown, teachers
 from dsi.report.page import write_page
 from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
-from dsi.report.significance import fusions, significance
+from dsi.report.significance import fusions, significance, verdict
 from dsi.report.systems import explained
 from dsi.report.tables import markdown_table, text_table
 from dsi.runtime.extras import install, lacking
@@ -85,8 +86,9 @@ def report(
     cost_of = costs(manifests, list(metrics["systems"]), {"licence": licence, "trained_on": trained_on})
     names = {system: shown(system, cost) for system, cost in cost_of.items()}
     table = text_table(*results(metrics, names.__getitem__, mark="{}*")) + "* best value"
+    said = [*verdict(metrics, names.__getitem__), measured_on(manifests), *simulated(manifests)]
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
-    summary += "".join(f"\n{fill(sentence, WIDTH)}\n" for sentence in simulated(manifests))
+    summary += "".join(f"\n{fill(sentence, WIDTH)}\n" for sentence in said)
     (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
     text = markdown(metrics, manifests, cost_of, names, curve, report.published if report else None)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
@@ -134,6 +136,14 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
         + (f", distilled from {counts['model']['distilled']['teacher']}" if "distilled" in counts["model"] else "")
         + (", which did not better its warm start" if counts["model"].get("best_step") == 0 else "")
     )
+
+
+def measured_on(manifests: Mapping[str, Any]) -> str:
+    """The machine that searched, and the version of dsi, in a sentence."""
+    machine = manifests["search"].get("machine", {})
+    named = [str(machine[key]) for key in ("gpu", "cpu", "instruction_set") if machine.get(key)]
+    threads = [f"{count(machine['threads'])} threads"] if machine.get("threads") else []
+    return f"Measured with dsi {__version__} on {', '.join([*named, *threads]) or 'a machine that is not recorded'}."
 
 
 def simulated(manifests: Mapping[str, Any]) -> list[str]:

@@ -19,15 +19,28 @@ def significance(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -
     for name, values in metrics["systems"].items():
         low, high = metrics["intervals"][name][measure]
         compared = comparisons.get(name)
-        cells = [f"{compared['difference']:+.3f}", *(_p(compared[test]) for test in TESTS)] if compared else ["-"] * 4
+        cells = [_difference(compared), *(_p(compared[test]) for test in TESTS)] if compared else ["-"] * 4
         rows.append([name_of(name), decimal(values[measure]), f"{low:.3f} to {high:.3f}", *cells])
     against = f"against {name_of(metrics['baseline'])}"
     header = ["system", measure, "95% interval", against, "t-test", "randomisation", "Holm"]
     return [
         markdown_table(header, rows),
-        "Intervals are bootstraps over queries; p-values are of paired two-sided tests, Holm's after correction of the"
-        " randomisation test for the number of systems.",
+        "Intervals, those of differences in brackets, are bootstraps over queries; p-values are of paired two-sided"
+        " tests, Holm's after correction of the randomisation test for the number of systems.",
         "",
+    ]
+
+
+def verdict(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[str]:
+    """What the main system has more than the baseline on the first measure, in a sentence; none without a baseline."""
+    measure, comparisons = next(iter(metrics["comparisons"].items()))
+    main, baseline = metrics["main"], metrics["baseline"]
+    if main not in comparisons or not metrics["baselines"]:
+        return []
+    compared = comparisons[main]
+    return [
+        f"{name_of(main)} less {name_of(baseline)} on {measure}: {_difference(compared)}, p {_sign(compared['holm'])}"
+        " (95% interval; paired randomisation test, Holm)."
     ]
 
 
@@ -38,6 +51,15 @@ def fusions(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> lis
         f" {_p(compared['holm'])})."
         for system, compared in metrics.get("fusions", {}).items()
     ]
+
+
+def _difference(compared: dict[str, Any]) -> str:
+    low, high = compared["interval"]
+    return f"{compared['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _sign(p: float) -> str:
+    return f"= {_p(p)}" if p >= 0.0001 else "< 0.0001"
 
 
 def _p(value: float) -> str:
