@@ -42,6 +42,7 @@ WORK = "work"
 FINISHED = Path(WORK, "finished")
 """The folder in which every process but the first leaves a file when its part of a stage is done."""
 PACKAGES = (
+    "dsi-retrieval",
     "torch",
     "transformers",
     "tokenizers",

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from dsi import __version__
 from dsi.artifacts import read_manifest
 from dsi.config import DEV, ReportConfig, cutoff_of
 from dsi.errors import DsiError
@@ -140,10 +139,11 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
 
 def measured_on(manifests: Mapping[str, Any]) -> str:
     """The machine that searched, and the version of dsi, in a sentence."""
-    machine = manifests["search"].get("machine", {})
+    machine, packages = (manifests["search"].get(key, {}) for key in ("machine", "packages"))
     named = [str(machine[key]) for key in ("gpu", "cpu", "instruction_set") if machine.get(key)]
     threads = [f"{count(machine['threads'])} threads"] if machine.get("threads") else []
-    return f"Measured with dsi {__version__} on {', '.join([*named, *threads]) or 'a machine that is not recorded'}."
+    version = f" with dsi {packages['dsi-retrieval']}" if "dsi-retrieval" in packages else ""
+    return f"Measured{version} on {', '.join([*named, *threads]) or 'a machine that is not recorded'}."
 
 
 def simulated(manifests: Mapping[str, Any]) -> list[str]:
