@@ -341,6 +341,13 @@ def test_an_index_is_saved_as_it_was_opened(saved: Path, tree: Path, tmp_path: P
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["copy", "index"]
 
 
+def test_what_looks_like_a_folder_in_the_making_stays(saved: Path, tmp_path: Path) -> None:
+    for name in (".copy.old.partial", ".copy.partial", f".copy.{2**70}.x.partial"):
+        (tmp_path / name).mkdir()
+    dsi.load(saved).save(tmp_path / "copy")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def test_of_several_that_save_one_does(saved: Path, tmp_path: Path) -> None:
     index, ended = dsi.load(saved), list[str]()
 

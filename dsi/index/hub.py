@@ -9,8 +9,6 @@ from dsi.errors import DsiError, first_line
 from dsi.index.saved import CONFIG_FILE, README, read_config
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-
-
 SECONDS = 10.0
 """How long the hub has to answer."""
 

@@ -34,8 +34,6 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, MemoryError, RuntimeE
 POSTINGS = (".fast", ".fieldnorm", ".idx", ".pos", ".store", ".term")
 ENDINGS = {".arrow", ".jinja", ".json", ".md", ".model", ".npy", ".parquet", ".safetensors", *POSTINGS}
 """How the names of an index's files end, none of which can hold code."""
-
-
 CODE = "auto_map"
 """The key by which a checkpoint of transformers names classes in files that come with it."""
 

@@ -20,8 +20,9 @@ NEEDED = {"corpus": ("documents.arrow",), "model": ("config.json", "*.safetensor
 """The files of these stages that an index needs; of the others all but the manifest."""
 
 
-def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
-    """Write a saved index to a new folder, whole or not at all.
+def save(parts: Parts, folder: Path, include_documents: bool = True, name: str | None = None) -> None:
+    """Write a saved index to a new folder, whole or not at all. The card says that `name` opens it, by default the
+    folder's.
 
     Raises:
         DsiError: the folder exists, or documents are wanted of an index that was saved without.
@@ -35,11 +36,11 @@ def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
     if parts.saved is not None and not is_saved(parts.folder):
         raise DsiError(f"{parts.folder}: the index was opened there, and is gone; open it again where it is")
     with new_folder(folder) as partial:
-        for name, source in {"corpus": parts.corpus, **_folders(parts)}.items():
-            if name == "corpus" and not include_documents:
-                _write_ids(source, partial / name)
+        for part, source in {"corpus": parts.corpus, **_folders(parts)}.items():
+            if part == "corpus" and not include_documents:
+                _write_ids(source, partial / part)
             else:
-                _copy(source, partial / name, NEEDED.get(name, ("*",)))
+                _copy(source, partial / part, NEEDED.get(part, ("*",)))
         if include_documents and parts.saved is None:
             write_growth(partial / "growth", parts)
         elif include_documents:
@@ -47,8 +48,8 @@ def save(parts: Parts, folder: Path, include_documents: bool = True) -> None:
         _write_report(parts, partial / "report")
         licences = parts.saved["licences"] if parts.saved else licences_of(parts)
         text = (parts.folder / README).read_text(encoding="utf-8") if parts.saved else card(parts, licences)
-        (partial / README).write_text(for_repository(text, folder.name), encoding="utf-8")
-        files = {name: state_of(path) for name, path in files_of(partial)}
+        (partial / README).write_text(for_repository(text, name or folder.name), encoding="utf-8")
+        files = {file: state_of(path) for file, path in files_of(partial)}
         _check_unchanged(parts, files, include_documents)
         config = {
             "class": CLASS,
@@ -70,9 +71,7 @@ def push(parts: Parts, repository: str, private: bool, include_documents: bool) 
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "index")
-        save(parts, folder, include_documents)
-        readme = folder / README
-        readme.write_text(for_repository(readme.read_text(encoding="utf-8"), repository), encoding="utf-8")
+        save(parts, folder, include_documents, name=repository)
         return hub.push(folder, repository, private)
 
 

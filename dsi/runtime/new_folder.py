@@ -22,7 +22,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     if os.path.lexists(folder):
         raise DsiError(f"{folder} exists already; name a new folder")
     for left in folder.parent.glob(f".{escape(folder.name)}.*.partial"):  # by a process that was killed
-        if not is_running(int(left.name.split(".")[-3])):
+        if not is_running(left.name.split(".")[-3]):
             shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.{token_hex(4)}.partial")
     partial.mkdir(parents=True)

@@ -67,7 +67,7 @@ def published(path: Path) -> Iterator[Path]:
     """A temporary path to write to, renamed to `path` at the end of the block, so that `path` is never half written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     for leftover in path.parent.glob(f".{escape(path.name)}.*"):
-        if not _is_running(leftover.suffix[1:]):  # a process was killed before it could publish
+        if not is_running(leftover.suffix[1:]):  # a process was killed before it could publish
             leftover.unlink(missing_ok=True)
     try:
         yield temporary
@@ -81,11 +81,3 @@ def _to_disk(path: Path) -> None:
     """Have the content of a file on the disk before its name, which a power cut would else leave on an empty file."""
     if path.is_file() and not path.is_symlink():
         to_disk(path)
-
-
-def _is_running(process: str) -> bool:
-    """Whether a process with this number runs on this machine; True for what is not the number of a process."""
-    try:
-        return is_running(int(process))
-    except (ValueError, OverflowError):
-        return True

@@ -51,11 +51,14 @@ def to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def is_running(process: int) -> bool:
-    """Whether a process with this number runs on this machine."""
+def is_running(process: int | str) -> bool:
+    """Whether a process with this number runs on this machine; True for what is not the number of a process."""
     import psutil
 
-    return psutil.pid_exists(process)  # os.kill(process, 0), which asks elsewhere, interrupts on Windows
+    try:
+        return psutil.pid_exists(int(process))  # os.kill(process, 0), which asks elsewhere, interrupts on Windows
+    except (ValueError, OverflowError):
+        return True
 
 
 def processors() -> int | None:
