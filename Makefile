@@ -75,8 +75,11 @@ schema: install  ## write configs/schema.json after a change of a configuration 
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
 	$(DSI) sweep $(call quoted,$(SWEEP)) $(if $(SET),--set $(SET))
 
-reproduce: install  ## run experiments and compare their scores with those measured (SCORES, default configs/reproduce/cpu.yaml)
-	$(DSI) reproduce $(call quoted,$(SCORES)) $(if $(SET),--set $(SET))
+reproduce: install  ## run the experiments of configs/reproduce/cpu.yaml (or ONLY="demo* squad" of them) and compare with their stored scores
+	$(DSI) reproduce $(call quoted,$(SCORES)) $(if $(ONLY),--only $(foreach run,$(ONLY),$(call quoted,$(run)))) $(if $(SET),--set $(SET))
+
+reproduce-36k: SCORES := configs/reproduce/36k.yaml  ## the same of the longer ones, on all passages
+reproduce-36k: reproduce
 
 bench-doc2query: $(RUN)/tokenizer/manifest.json  ## queries a second against Hugging Face generate, on CONFIG's passages
 	$(VENV)/bin/python scripts/bench_doc2query.py $(RUN)
@@ -118,4 +121,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages schema sweep reproduce bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help
+.PHONY: all $(STAGES) plan install test lint stages schema sweep reproduce reproduce-36k bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help

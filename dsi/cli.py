@@ -144,8 +144,10 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
     _file(sweep, "sweep", "YAML file of the sweep, or the name of one, e.g. sweeps/corpus-size")
     runs_and_keys(sweep)
-    scores = command("reproduce", _reproduce, "run experiments and compare their scores with those expected")
-    _file(scores, "scores", "YAML file of the scores, or the name of one, e.g. reproduce/cpu")
+    scores = command("reproduce", _reproduce, "run experiments and compare their scores with those stored")
+    _file(scores, "scores", "YAML file of the experiments, or the name of one, e.g. reproduce/cpu")
+    scores.add_argument("--only", nargs="+", default=[], metavar="RUN", help="run these alone; * stands for anything")
+    scores.add_argument("--record", action="store_true", help="store the scores found in the .json beside the file")
     runs_and_keys(scores)
     export = command("export", _export, "save the index of a finished run to a folder of its own")
     _folder(export, "run", "folder of the run, e.g. runs/demo")
@@ -264,8 +266,8 @@ def _config(options: argparse.Namespace) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from dsi.reproduce import reproduce
 
-    if not reproduce(configuration(options.scores), options.set, options.runs):
-        raise DsiError(f"scores differ from those in {options.scores}")
+    if not reproduce(configuration(options.scores), options.set, options.runs, options.only, options.record):
+        raise DsiError(f"scores differ from those stored beside {options.scores}")
 
 
 @contextmanager

@@ -182,8 +182,8 @@ def test_runs_sweeps_and_scores_by_name(
     assert (tmp_path / "runs/demo/corpus/manifest.json").exists()
     assert main(["sweep", "sweeps/corpus-size", "--set", "corpus.path=nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
-    assert main(["reproduce", "reproduce/cpu", "--set", "baselines.systems=[dense]", "model.checkpoint=./none"]) == 2
-    assert "needs --set corpus.path=..." in capsys.readouterr().out
+    assert main(["reproduce", "reproduce/cpu", "--only", "squad", "--set", "search.beam=9"]) == 0
+    assert "data/squad does not exist" in capsys.readouterr().out
 
 
 def test_paths_of_a_configuration_by_name_are_beside_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Sweeps of tiny experiments through the command line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from conftest import write_msmarco_folder
 from dsi.cli import main
 from dsi.config import load_config, read_section
 from dsi.report.comparison import Result, write_comparison
-from dsi.reproduce import Experiment, Reproduction, compared
+from dsi.reproduce import Experiment, Record, Reproduction, compared, read_records
 from dsi.sweep import SweepConfig
 
 SWEEPS = sorted((Path(__file__).parents[1] / "configs/sweeps").glob("*.yaml"))
@@ -118,38 +119,71 @@ def test_sweeps_of_the_project_are_valid(path: Path) -> None:
 
 
 def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (project / "unnamed.yaml").write_text("corpus: {source: msmarco}")
     (project / "scores.yaml").write_text(
-        "runs:\n"
-        "  one: {config: base.yaml, expected: {dsi: {RR@10: 9.0}, bm25: {RR@10: 0.5}}}\n"
-        "  two: {config: base.yaml, set: {corpus.path: nowhere}, expected: {dsi: {RR@10: 0.5}}}\n"
-        "  three: {config: unnamed.yaml, given: [corpus.path], expected: {dsi: {RR@10: 0.5}}}\n"
+        "runs: {one: {config: base.yaml}, two: {config: base.yaml, set: {corpus.path: nowhere}}}"
     )
     command = ["reproduce", str(project / "scores.yaml"), "--runs", str(project / "runs")]
-    assert main(command) == 2
-    printed = capsys.readouterr()
-    lines = [line.split() for line in printed.out.splitlines()]
-    assert ["one", "dsi", "RR@10", "9.000"] in [line[:4] for line in lines if line[-1:] == ["FAIL"]]
-    assert ["one", "bm25", "RR@10", "0.500", "-", "FAIL"] in lines  # that baseline was not asked for
-    assert f"corpus.path: {project / 'nowhere'} does not exist" in printed.out
-    assert "needs --set corpus.path=..." in printed.out
-    assert "scores differ from those in" in printed.err
-    found = next(line[4] for line in lines if line[:2] == ["one", "dsi"])
-    (project / "scores.yaml").write_text(
-        f"close: 0.2\nruns: {{one: {{config: base.yaml, expected: {{dsi: {{RR@10: {found}}}}}}}}}"
-    )
+
+    def verdicts() -> dict[str, str]:
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+        return {line[1]: line[-1] for line in lines if line and line[0] == "one"}
+
+    assert main([*command, "--only", "o*"]) == 0
+    assert set(verdicts().values()) == {"stored"}  # not stored
+    assert not (project / "scores.json").exists()
+    assert main([*command, "--record"]) == 0
+    printed = capsys.readouterr().out
+    assert f"corpus.path: {project / 'nowhere'} does not exist" in printed
+    records = read_records(project / "scores.json")
+    assert records.keys() == {"one"}
+    record = records["one"]["0"]
+    metrics = json.loads((project / "runs/one/evaluation/metrics.json").read_text())
+    for system, values in metrics["systems"].items():
+        stored = record["systems"][system]["RR@10"]
+        assert stored["score"] == pytest.approx(values["RR@10"], abs=1e-6)
+        assert [stored["low"], stored["high"]] == pytest.approx(metrics["intervals"][system]["RR@10"], abs=1e-6)
     assert main(command) == 0
-    assert "OK" in capsys.readouterr().out
+    assert verdicts() == dict.fromkeys(record["systems"], "same")
+    record["systems"]["dsi"]["RR@10"]["score"] += 0.3
+    record["systems"]["bm25"] = {"distilled": False, "RR@10": {"score": 0.5, "low": 0.4, "high": 0.6}}
+    (project / "scores.json").write_text(json.dumps(records))
+    assert main(command) == 2
+    output = capsys.readouterr()
+    lines = [line.split() for line in output.out.splitlines()]
+    assert ["one", "dsi", "off"] in [[line[0], line[1], line[-1]] for line in lines if len(line) > 5]
+    assert ["one", "bm25", "RR@10", "0", "0.500", "-", "off"] in lines  # that baseline was not asked for
+    assert "scores differ from those stored" in output.err
+    (project / "scores.json").write_text("{")
+    assert main(command) == 2
+    assert "holds no stored scores" in capsys.readouterr().err
+    assert main([*command, "--only", "three"]) == 2
+    assert "has no run like it; it has one, two" in capsys.readouterr().err
 
 
 def test_verdicts() -> None:
-    wanted = Reproduction(runs={"r": Experiment(config="c", expected={"dsi": {"RR@10": 0.5}})})
-    for value, verdict in ((0.5, "OK"), (0.504, "OK"), (0.519, "close"), (0.48, "close"), (0.47, "FAIL")):
-        assert compared("r", wanted.runs["r"].expected, {"dsi": {"RR@10": value}}, wanted)[0][-1] == verdict
+    def record(score: float) -> Record:
+        return {"systems": {"dsi": {"distilled": False, "RR@10": {"score": score, "low": 0.0, "high": 1.0}}}}
+
+    wanted = Reproduction(runs={"r": Experiment(config="c")})
+    stored = {"0": record(0.5), "1": record(0.53)}
+    for seed, value, verdict in (
+        ("0", 0.5, "same"),
+        ("0", 0.505, "same"),
+        ("0", 0.51, "close"),
+        ("0", 0.48, "close"),
+        ("0", 0.53, "close"),  # as another seed
+        ("0", 0.479, "off"),
+        ("1", 0.53, "same"),
+        ("2", 0.53, "close"),  # of that seed nothing is stored
+        ("2", 0.56, "off"),
+    ):
+        assert compared("r", seed, record(value), stored, wanted)[0][-1] == verdict
 
 
-def test_the_project_s_scores_name_its_configurations() -> None:
-    path = Path(__file__).parents[1] / "configs/reproduce/cpu.yaml"
-    for experiment in read_section(path, Reproduction).runs.values():
-        keys = [f"{key}={value}" for key, value in experiment.set.items()]
-        load_config(path.parent / experiment.config, ["corpus.path=somewhere", *keys])
+@pytest.mark.parametrize("name", ["cpu", "36k"])
+def test_the_project_s_scores_are_those_of_its_experiments(name: str) -> None:
+    path = Path(__file__).parents[1] / f"configs/reproduce/{name}.yaml"
+    runs = read_section(path, Reproduction).runs
+    for experiment in runs.values():
+        load_config(path.parent / experiment.config, list(experiment.set.items()))
+    assert read_records(path.with_suffix(".json")).keys() <= runs.keys()
