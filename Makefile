@@ -75,7 +75,8 @@ schema: install  ## write configs/schema.json after a change of a configuration 
 check-readme: install  ## check the numbers of README.md against the stored results, and all that it names
 	$(VENV)/bin/python scripts/check_readme.py
 
-readme: install  ## write README.md's measured numbers and tables anew from the stored results
+readme: install  ## write README.md's measured numbers, tables and plot anew from the stored results
+	$(VENV)/bin/python scripts/draw_results.py -o docs/results.svg
 	$(VENV)/bin/python scripts/check_readme.py --write
 
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml

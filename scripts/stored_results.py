@@ -38,6 +38,7 @@ OPERATORS = {" - ": lambda left, right: left - right, " / ": lambda left, right:
 class Score(BaseModel):
     """A mean over the queries with its 95 % interval."""
 
+    model_config = ConfigDict(frozen=True)
     score: float
     low: float
     high: float
