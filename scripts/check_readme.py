@@ -1,11 +1,12 @@
-"""Check that what README.md says is so: its numbers, its tables, and all that it names.
+"""Check that what README.md says is so: its numbers, its tables, its plot, and all that it names.
 
     make check-readme    # lists every fault with its line
-    make readme          # writes the tied numbers and the tables anew from the stored results, then checks
+    make readme          # writes numbers, tables and plot anew from the stored results, then checks
 
 A measured number is tied to a stored result by a comment right behind it, `0.616<!--=demo/dsi+bm25/RR@10-->`:
 scripts/stored_results.py says which names there are, scripts/readme_numbers.py which numbers need one. The table
-between `<!-- begin results -->` and `<!-- end results -->` is written (scripts/readme_tables.py). Links, headings, make
+between `<!-- begin results -->` and `<!-- end results -->` is written (scripts/readme_tables.py), docs/results.svg is
+drawn (scripts/draw_results.py). Links, headings, make
 targets, commands with their options, configurations, keys and Python examples must exist (scripts/readme_names.py).
 """
 
@@ -13,6 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import draw_results
 import readme_names
 import readme_numbers
 import readme_tables
@@ -20,6 +22,8 @@ from stored_results import BY_HAND, RECORDED, ROOT, Results, read_results
 
 from dsi.errors import DsiError
 
+PLOT = "docs/results.svg"
+"""The plot of the stored results, relative to the README."""
 LONGEST = 250
 """The largest number of lines of the README."""
 
@@ -49,16 +53,17 @@ def main() -> int:
 
 def found(text: str, folder: Path, results: Results) -> list[tuple[int, str]]:
     """Every fault of a README in `folder` with its line, in order of lines."""
-    lines = text.count("\n")
-    too_long = [(lines, f"{lines} lines are more than {LONGEST}")] if lines > LONGEST else []
-    return sorted(
-        {
-            *too_long,
-            *readme_numbers.faults(text, results),
-            *readme_tables.faults(text, results),
-            *readme_names.faults(text, folder),
-        }
-    )
+    lines, plot = text.count("\n"), folder / PLOT
+    faults = {
+        *readme_numbers.faults(text, results),
+        *readme_tables.faults(text, results),
+        *readme_names.faults(text, folder),
+    }
+    if lines > LONGEST:
+        faults.add((lines, f"{lines} lines are more than {LONGEST}"))
+    if plot.exists() and plot.read_text(encoding="utf-8") != draw_results.drawn(draw_results.marks(results)):
+        faults.add((lines, f"{PLOT} is not what the stored results give: make readme draws it"))
+    return sorted(faults)
 
 
 if __name__ == "__main__":

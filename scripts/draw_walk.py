@@ -25,8 +25,8 @@ HEADING, TOP = 28, 46
 """The base line of the headings, and the top of the first row."""
 BOX, SPACE = 42, 10
 """The height of a branch, and the space to the next."""
-QUERY, DOCUMENT = 116, 216
-"""The widths of the first and of the last column."""
+QUERY, STEP, DOCUMENT = 116, 190, 216
+"""The widths of the first column, of the others at most, and of the last at least."""
 LINE = 17
 """The height of a line."""
 TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
@@ -67,10 +67,11 @@ def drawn(query: str, document: Document, found: Walk, labels: Labels, beam: int
     picture.text("query", MARGIN + QUERY / 2, HEADING, "soft middle")
     bottom = add_box(picture, "way", MARGIN, TOP, QUERY, [(line, "strong") for line in wrapped(query, QUERY, 5)])
     starts = {0: (MARGIN + QUERY + 0.0, TOP + BOX / 2)}  # of the lines from each node
-    inner = (WIDTH - 2 * MARGIN - QUERY - DOCUMENT - GAP * steps) / max(steps - 1, 1)
+    free = WIDTH - 2 * MARGIN - QUERY - GAP * steps
+    inner = min(STEP, (free - DOCUMENT) / max(steps - 1, 1))
     for number, level in enumerate(found.levels, start=1):
         is_last = number == steps
-        x, width = MARGIN + QUERY + GAP + (number - 1) * (inner + GAP), DOCUMENT if is_last else inner
+        x, width = MARGIN + QUERY + GAP + (number - 1) * (inner + GAP), free - inner * (steps - 1) if is_last else inner
         picture.text(
             f"step {number}: documents" if is_last else f"step {number}", x + width / 2, HEADING, "soft middle"
         )

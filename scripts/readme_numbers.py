@@ -60,7 +60,8 @@ def faults(text: str, results: Results) -> Iterator[tuple[int, str]]:
                 yield line, f"{number} is {stored} in the stored results ({name}): make readme writes it"
         except KeyError as error:
             yield line, error.args[0]
-    prose = blanked(TIED.sub(lambda match: KNOWN.ljust(len(match[0])), text), GENERATED, COMMENT, EXEMPT)
+    prose = TIED.sub(lambda match: KNOWN + re.sub(r"[^\n]", " ", match[0][1:]), text)
+    prose = blanked(prose, GENERATED, COMMENT, EXEMPT)
     for match in MEASURED.finditer(prose):
         yield (
             line_of(prose, match.start()),

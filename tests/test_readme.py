@@ -48,8 +48,8 @@ TRUE = """# dsi
 On [2,500<!--=demo/documents--> documents](#the-table)<!-- a remark --> BM25 has **0.572<!--=demo/bm25/RR@10-->**, from
 0.55<!--=demo/bm25/RR@10/low--> to 0.595<!--=demo/bm25/RR@10/high-->, and `dsi`
 95.4 %<!--=demo/dsi/RR@10 / demo/bm25/RR@10--> of that: -0.026<!--=demo/dsi/RR@10 - demo/bm25/RR@10-->. The other
-seed takes 5<!--=demo/1/minutes--> minutes, 49 %<!--=build-100k/certified--> are certified,
-100,000<!--=build-100k/documents--> take 33<!--=build-100k/minutes-->
+seed takes 5<!--=demo/1/minutes--> minutes, 49
+%<!--=build-100k/certified--> are certified, 100,000<!--=build-100k/documents--> take 33<!--=build-100k/minutes-->
 min, a model has 3.4M<!--=build-100k/parameters--> parameters. Python 3.11 or 3.12, dsi 0.2.0, k1=0.9, a 95 % interval,
 Apache-2.0, `0.999` and [a paper of 12.5 pages](https://example.org/1.5) need no result; the paper has
 0.803<!--=published/msmarco-100k/6b D2Q only/atomic-->.
@@ -171,6 +171,21 @@ def test_a_long_readme_is_a_fault(check: Callable[..., int], capsys: pytest.Capt
     assert check("\n" * 250) == 0
     assert check("\n" * 251) == 1
     assert capsys.readouterr().err == "README.md:251: 251 lines are more than 250\n"
+
+
+def test_a_plot_of_other_results_is_a_fault(
+    check: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import draw_results
+
+    plot = tmp_path / "docs/results.svg"
+    results = [f"--recorded={tmp_path / 'cpu.json'}", f"--by-hand={tmp_path / 'results.yaml'}"]
+    monkeypatch.setattr(sys, "argv", ["draw_results.py", "-o", str(plot), *results])
+    draw_results.main()
+    assert check("") == 0
+    plot.write_text(plot.read_text().replace("0.572", "0.573"))
+    assert check("") == 1
+    assert "docs/results.svg is not what the stored results give" in capsys.readouterr().err
 
 
 def test_numbers_and_tables_are_written(
