@@ -72,6 +72,13 @@ stages: install  ## write scripts/stages.mk after a change of the table in dsi/p
 schema: install  ## write configs/schema.json after a change of a configuration key
 	$(DSI) config --schema > configs/schema.json
 
+check-readme: install  ## check the numbers of README.md against the stored results, and all that it names
+	$(VENV)/bin/python scripts/check_readme.py
+
+readme: install  ## write README.md's measured numbers, tables and plot anew from the stored results
+	$(VENV)/bin/python scripts/draw_results.py -o docs/results.svg
+	$(VENV)/bin/python scripts/check_readme.py --write
+
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
 	$(DSI) sweep $(call quoted,$(SWEEP)) $(if $(SET),--set $(SET))
 
@@ -121,4 +128,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages schema sweep reproduce reproduce-36k bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help
+.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep reproduce reproduce-36k bench-doc2query bench-search bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help

@@ -1,0 +1,153 @@
+"""Draw how a query walks through the docid tree of an index to a document.
+
+    .venv/bin/python scripts/draw_walk.py runs/tree "copy a directory tree" shutil.copytree -o docs/walk.svg
+
+The index is a run or a saved one whose docids are a tree. The picture is an SVG for light and dark pages, without
+scripts or fonts, and always the same for the same index.
+"""
+
+import argparse
+import math
+import sys
+import textwrap
+from pathlib import Path
+
+from docid_walk import Labels, Walk, walk, ways
+from svg_picture import LETTER, Picture
+
+import dsi
+from dsi.corpus.store import Document
+from dsi.errors import DsiError
+
+WIDTH, MARGIN, GAP = 800, 16, 32
+"""The width of the picture, its margin, and the space between columns, in pixels."""
+HEADING, TOP = 28, 46
+"""The base line of the headings, and the top of the first row."""
+BOX, SPACE = 42, 10
+"""The height of a branch, and the space to the next."""
+QUERY, STEP, DOCUMENT = 116, 190, 216
+"""The widths of the first column, of the others at most, and of the last at least."""
+LINE = 17
+"""The height of a line."""
+TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
+STYLE = """
+rect.kept { fill: var(--page); stroke: var(--line); }
+rect.dropped { fill: var(--page); stroke: var(--faint); stroke-dasharray: 3 3; }
+rect.way { fill: var(--tint); stroke: var(--blue); stroke-width: 2; }
+path { fill: none; }
+path.kept { stroke: var(--line); }
+path.dropped { stroke: var(--faint); stroke-dasharray: 3 3; }
+path.way { stroke: var(--blue); }
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("index", type=Path, help="folder of a run or of a saved index")
+    parser.add_argument("query")
+    parser.add_argument("doc_id", help="id of the document to walk to")
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FILE", help="SVG file to write")
+    parser.add_argument("--beam", type=int, default=4, help="branches that the beam keeps on a level (default: 4)")
+    parser.add_argument("--dropped", type=int, default=2, help="branches a level shown that it drops (default: 2)")
+    options = parser.parse_args()
+    try:
+        index = dsi.load(options.index, prior="none", ranking="path")
+        all_ways = ways(index, options.query)
+        leaf = index.searcher.searcher.docids.trie.leaf_of[index.corpus.doc_index(options.doc_id)]
+        search = walk(all_ways, leaf, options.beam, options.dropped)
+        svg = drawn(options.query, index.documents[options.doc_id], search, Labels(index), options.beam)
+    except (DsiError, KeyError) as error:
+        sys.exit(f"draw_walk: {error.args[0]}")
+    options.out.write_text(svg, encoding="utf-8")
+
+
+def drawn(query: str, document: Document, found: Walk, labels: Labels, beam: int) -> str:
+    """The SVG of the walk from a query to a document by a beam of this width."""
+    picture, steps = Picture(WIDTH), len(found.way)
+    picture.text("query", MARGIN + QUERY / 2, HEADING, "soft middle")
+    bottom = add_box(picture, "way", MARGIN, TOP, QUERY, [(line, "strong") for line in wrapped(query, QUERY, 5)])
+    starts = {0: (MARGIN + QUERY + 0.0, TOP + BOX / 2)}  # of the lines from each node
+    free = WIDTH - 2 * MARGIN - QUERY - GAP * steps
+    inner = min(STEP, (free - DOCUMENT) / max(steps - 1, 1))
+    for number, level in enumerate(found.levels, start=1):
+        is_last = number == steps
+        x, width = MARGIN + QUERY + GAP + (number - 1) * (inner + GAP), free - inner * (steps - 1) if is_last else inner
+        picture.text(
+            f"step {number}: documents" if is_last else f"step {number}", x + width / 2, HEADING, "soft middle"
+        )
+        y = float(TOP)
+        for branch in level:
+            state = "way" if branch in found.way else "kept" if branch.node in found.kept else "dropped"
+            probability = math.exp(branch.log_prob)
+            documents, words = labels(branch.node)
+            beside, texts = "" if is_last else f"{documents:,} documents", wrapped(", ".join(words), width, 1)
+            lines = [(percent(probability), "strong"), *((text.rstrip(","), "soft") for text in texts)]
+            if is_last and state == "way":
+                beside = TIMES.join(percent(each.probability) for each in found.way)
+                texts = wrapped(document.text, width, 3)
+                lines[1:] = [(document.doc_id, "strong"), *((text, "soft") for text in texts)]
+            add_line(picture, state, *starts[branch.parent], x, y + BOX / 2, max(1, 7 * probability))
+            starts[branch.node] = x + width, y + BOX / 2
+            y = add_box(picture, state, x, y, width, lines, beside)
+            bottom = max(bottom, y)
+            y += SPACE
+    add_legend(picture, bottom + 30, beam)
+    way = "; ".join(f"{', '.join(labels(branch.node)[1])}: {percent(branch.probability)}" for branch in found.way)
+    return picture.svg(
+        bottom + 46,
+        f"The query “{query}” walks through the docid tree to {document.doc_id}",
+        f"Each step chooses a branch of a tree of documents: {way}.",
+        STYLE,
+    )
+
+
+def wrapped(text: str, width: float, lines: int) -> list[str]:
+    """The first lines of a text in a box of this width; a single one shows no cut."""
+    return textwrap.wrap(text, int(width / LETTER) - 3, max_lines=lines, placeholder=" ..." if lines > 1 else "")
+
+
+def percent(probability: float) -> str:
+    """A probability in per cent.
+
+    >>> percent(0.494), percent(0.0042)
+    ('49 %', '0.4 %')
+    """
+    return f"{100 * probability:.0f} %" if probability >= 0.01 else f"{100 * probability:.1g} %"
+
+
+def add_box(
+    picture: Picture, state: str, x: float, y: float, width: float, lines: list[tuple[str, str]], beside: str = ""
+) -> float:
+    """Add a box of lines, each with its class, and a text beside the first; returns the lower side of the box."""
+    height = max(BOX, LINE * len(lines) + 8)
+    picture.add("rect", state, x=x, y=y, width=width, height=height, rx=6)
+    first = y + (height - LINE * len(lines)) / 2 + LINE - 4.5
+    picture.text(beside, x + width - 9, first, "soft right")
+    for number, (text, kind) in enumerate(lines):
+        picture.text(text, x + 9, first + LINE * number, kind)
+    return y + height
+
+
+def add_line(picture: Picture, state: str, x: float, y: float, to_x: float, to_y: float, width: float) -> None:
+    """Add a line from a node to one below it."""
+    middle = (x + to_x) / 2
+    path = f"M{x:g} {y:g}C{middle:g} {y:g} {middle:g} {to_y:g} {to_x:g} {to_y:g}"
+    picture.add("path", state, d=path, stroke_width=width)
+
+
+def add_legend(picture: Picture, y: float, beam: int) -> None:
+    """Add what the lines and the numbers mean."""
+    x = float(MARGIN)
+    for state, width, meaning in (
+        ("way", 4, "to the document"),
+        ("kept", 1.5, f"kept by a beam of {beam}"),
+        ("dropped", 1.5, "dropped"),
+    ):
+        add_line(picture, state, x, y - 4, x + 28, y - 4, width)
+        picture.text(meaning, x + 36, y, "soft")
+        x += 36 + LETTER * len(meaning) + 20
+    picture.text("per cent: probability of the way so far", WIDTH - MARGIN, y, "soft right")
+
+
+if __name__ == "__main__":
+    main()

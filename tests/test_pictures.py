@@ -1,0 +1,124 @@
+"""The pictures of the README: that they show what a search does and what is stored."""
+
+import json
+import math
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from conftest import Stages
+from test_explain import asked, make_run
+from test_readme import RECORDED
+
+import dsi
+from dsi.errors import DsiError
+from dsi.index.index import Index
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+
+
+@pytest.fixture(scope="module")
+def tree(tiny: Stages, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """An index of the tiny corpus with a tree of docids, which has learnt nothing."""
+    return dsi.load(make_run(tmp_path_factory.mktemp("tree"), tiny, "semantic"), prior="none")
+
+
+def texts(picture: ET.Element) -> list[str]:
+    return [element.text or "" for element in picture.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("beam", [1, 2, 4])
+def test_a_walk_is_what_a_search_with_its_beam_does(tree: Index, beam: int) -> None:
+    from docid_walk import walk, ways
+
+    found, leaf_of = ways(tree, asked(tree)), tree.searcher.searcher.docids.trie.leaf_of
+    hits = tree.search(asked(tree), k=beam, beam=beam)
+    leaves = {int(leaf_of[tree.corpus.doc_index(hit.doc_id)]): hit for hit in hits}
+    for leaf, hit in leaves.items():
+        walked = walk(found, leaf, beam, dropped=2)
+        assert walked.way[-1].log_prob == pytest.approx(hit.score, abs=1e-5)
+        assert math.prod(branch.probability for branch in walked.way) == pytest.approx(math.exp(hit.score))
+        assert walked.kept & {way[-1].node for way in found} == leaves.keys()
+        for branch, level in zip(walked.way, walked.levels, strict=True):
+            assert level[0] == branch
+            assert len(level) <= beam + 2
+    [other, *_] = {int(leaf) for leaf in leaf_of} - leaves.keys()
+    with pytest.raises(DsiError, match=f"a beam of {beam} does not find this document"):
+        walk(found, other, beam, dropped=2)
+
+
+def test_the_picture_of_a_walk(tree: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import draw_walk
+
+    query = f"{asked(tree)} <script>\x1b"
+    hit = tree.search(query, k=1, beam=3)[0]
+    written = []
+    for name in ("a.svg", "b.svg"):
+        arguments = [str(tree._parts.folder), query, hit.doc_id, "-o", str(tmp_path / name), "--beam", "3"]
+        monkeypatch.setattr(sys, "argv", ["draw_walk.py", *arguments])
+        draw_walk.main()
+        written.append((tmp_path / name).read_text())
+    assert written[0] == written[1]
+    picture = ET.fromstring(written[0])
+    assert {element.tag.removeprefix(SVG) for element in picture.iter()} == {
+        *("svg", "title", "desc", "style", "rect", "path", "text")
+    }
+    assert hit.doc_id in texts(picture)
+    assert draw_walk.percent(math.exp(hit.score)) in texts(picture)
+    assert "prefers-color-scheme: dark" in written[0]
+    steps = tree.explain(query, hit.doc_id).steps
+    shares = [draw_walk.percent(step.probability) for step in steps]
+    assert draw_walk.TIMES.join(shares) in texts(picture)
+    for step in steps[:-1]:
+        assert f"{step.documents:,} documents" in texts(picture)
+
+
+def test_what_cannot_be_walked(tree: Index, tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import draw_walk
+
+    atomic = make_run(tmp_path, tiny, "atomic")
+    for folder, doc_id, fault in (
+        (tree._parts.folder, "nowhere", "nowhere"),
+        (atomic, tree.corpus[0].doc_id, "atomic docids are no tree"),
+        (tmp_path / "none", "D1", "none"),
+    ):
+        monkeypatch.setattr(
+            sys, "argv", ["draw_walk.py", str(folder), "a query", doc_id, "-o", str(tmp_path / "x.svg")]
+        )
+        with pytest.raises(SystemExit, match=f"draw_walk: .*{fault}"):
+            draw_walk.main()
+    assert not (tmp_path / "x.svg").exists()
+
+
+def test_the_picture_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import draw_results
+
+    twice = {**RECORDED, "demo-teacher": {"0": RECORDED["demo"]["0"]}, "own": {"0": {**RECORDED["demo"]["0"]}}}
+    twice["own"]["0"]["documents"] = 900
+    (tmp_path / "cpu.json").write_text(json.dumps(twice))
+    (tmp_path / "results.yaml").touch()
+    arguments = ["--recorded", str(tmp_path / "cpu.json"), "--by-hand", str(tmp_path / "results.yaml")]
+    monkeypatch.setattr(sys, "argv", ["draw_results.py", "-o", str(tmp_path / "results.svg"), *arguments])
+    draw_results.main()
+    picture = ET.parse(tmp_path / "results.svg").getroot()
+    shown = texts(picture)
+    places = [shown.index(text) for text in ("own", "Python's docs", "100,000", "8,841,823")]
+    assert places == sorted(places)
+    kinds = [element.get("class", "") for element in picture.iter(f"{SVG}polygon")]
+    legend = 4 + 3
+    assert len(kinds) == legend + 2 * 2 + 3 * 3  # two corpora, in one of which two runs agree; three of the paper's
+    assert kinds[legend:].count("mark blue half") == 2
+    assert kinds[legend:].count("mark ink open") == 3
+    [interval, *_] = (element for element in picture.iter(f"{SVG}line") if element.get("class") == "mark ink")
+    zero, one = (
+        next(float(element.get("y", 0)) - 4 for element in picture.iter(f"{SVG}text") if element.text == text)
+        for text in ("0.0", "1.0")
+    )
+    ends = [(zero - float(interval.get(end, 0))) / (zero - one) for end in ("y1", "y2")]
+    assert ends == pytest.approx([0.548, 0.595], abs=1e-4)
