@@ -1,4 +1,6 @@
+import io
 import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -12,9 +14,10 @@ from dsi.config import ReportConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.errors import DsiError
 from dsi.report.published import published
-from dsi.report.quantities import count, decimal, duration, large, size
-from dsi.report.report import headline, report
-from dsi.report.tables import markdown_table, text_table
+from dsi.report.quantities import UNKNOWN, count, decimal, difference, duration, large, size
+from dsi.report.report import report
+from dsi.report.summary import headline
+from dsi.report.tables import Table, text_table
 from dsi.search.run_files import write_run
 
 QUERIES = {"q1": "what is <b>bold</b>?", "q2": "second query"}
@@ -154,7 +157,7 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
         "| bm25 | **0.820** | 0.970 |",
         "| dsi | 0.322 | 0.310 to 0.330 | -0.499 (-0.600 to -0.400) | 0.0300 | <0.0001 | <0.0001 |",
         "| dsi | 0.322 | **0.987** |",
-        "dsi / bm25 on RR@10: 0.39  ",
+        "dsi / bm25 on RR@10: 0.39",
         "| dsi | 18.1M | 5 min 0 s | 2.5T | - | - | - | 12.0M | - | 8.1 | 9.2 | 123.4 |",
         "| bm25 | - | - | - | 3.4 MB | 995 MB | 95.0 MB | - | 93 B | 1.8 | 4.2 | - |",
         "On RR@10, dsi is better than bm25 for 120 queries, worse for 980, level for 490.",
@@ -214,7 +217,7 @@ def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
 
 def test_published_figures_are_marked_as_such(tmp_path: Path) -> None:
     for setting in get_args(get_args(ReportConfig.model_fields["published"].annotation)[0]):
-        assert "not measured here" in published(setting)
+        assert "not measured here" in str(published(setting)[-1])
     _, text = make_report(tmp_path, report=ReportConfig(published="msmarco-100k"), **make_stages(tmp_path, COUNTS))
     assert "| 6b D2Q only | 0.803 | 0.787 | 0.785 |" in text.splitlines()
     assert "| BM25 | 0.653 | 0.653 | 0.653 |" in text.splitlines()
@@ -306,7 +309,69 @@ def test_tables_line_up() -> None:
         text_table(["a", "b"], [["long name", "1"], ["x", "22.5"]])
         == "a             b\nlong name     1\nx          22.5\n"
     )
-    assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |\n"
+    assert Table("t", "", ["a", "b"], [["x|y", "1"]]).markdown() == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n"
+
+
+SPECIAL = r"a_b & 50% of {x} $1 #2 ~ ^ \ < > | [c]"
+
+
+def special_table() -> Table:
+    rows = [
+        [SPECIAL, duration(234.1), size(3_397_679), difference(-0.5, -0.75, 0.25), decimal(0.25)],
+        ["*b", UNKNOWN, size(12), UNKNOWN, decimal(0.125)],
+    ]
+    return Table(
+        "t", "100% of a_b", ["system", "time", "bytes a document", "against a", "RR@10"], rows, marks_best=True
+    )
+
+
+def test_a_table_in_csv_has_its_numbers() -> None:
+    assert special_table().csv().splitlines() == [
+        "system,time (s),bytes a document,against a,against a low,against a high,RR@10",
+        f"{SPECIAL},234.1,3397679,-0.5,-0.75,0.25,0.25",
+        "*b,,12,,,,0.125",
+    ]
+    read = pytest.importorskip("pandas").read_csv(io.StringIO(special_table().csv()))
+    assert [str(kind) for kind in read.dtypes[1:]] == ["float64", "int64", *["float64"] * 4]
+    assert read["system"][0] == SPECIAL
+
+
+def test_a_table_in_latex_is_escaped() -> None:
+    text = special_table().latex()
+    lines = text.splitlines()
+    assert r"% \caption{100\% of a\_b}" in lines
+    assert r"\begin{tabular}{lrrrr}" in lines
+    escaped = (
+        r"a\_b \& 50\% of \{x\} \$1 \#2 \textasciitilde{} \textasciicircum{} \textbackslash{} \textless{}"
+        r" \textgreater{} \textbar{} {[}c]"
+    )
+    numbers = r"\textbf{3 min 54 s} & \textbf{3.4 MB} & \textbf{$-$0.500 ($-$0.750 to +0.250)} & \textbf{0.250} \\"
+    assert lines[-4:-2] == [f"{escaped} & {numbers}", r"{*}b & - & 12 B & - & 0.125 \\"]
+    assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert re.findall(r"\\(begin|end)\{(\w+)\}", text) == [("begin", "tabular"), ("end", "tabular")]
+    cells = [len(re.findall(r"(?<!\\)&", line)) for line in lines if line.endswith(r"\\")]
+    assert cells == [4, 4, 4]
+
+
+def test_every_table_of_the_report_is_a_file(tmp_path: Path) -> None:
+    folders = make_stages(tmp_path, COUNTS)
+    curve = "step\tseconds\tloss\tRR@10\n0\t1.5\tnan\t0.1\n1\t60\t2.5\t0.2\n"
+    (folders["model"] / "dev_curve.tsv").write_text(curve)
+    _, text = make_report(tmp_path, **folders)
+    read = pytest.importorskip("pandas").read_csv
+    tables = {path.stem: read(path) for path in sorted((tmp_path / "tables").glob("*.csv"))}
+    assert {path.stem for path in (tmp_path / "tables").glob("*.tex")} == set(tables)
+    assert len(tables) == text.count("\n| --- ")
+    assert tables["results"]["RR@10"].tolist() == [0.3216, 0.8202]
+    assert tables["cost"]["training (s)"][0] == 300
+    assert tables["cost"]["index (bytes)"][1] == 3397679
+    assert tables["significance"]["against bm25 low"][0] == -0.6
+    assert tables["significance"]["Holm"][0] == 0.00004
+    assert tables["dev-curve"]["loss"].isna().tolist() == [True, False]
+    for path in (tmp_path / "report.md", *(tmp_path / "tables").iterdir()):
+        assert not re.search(r"\b(nan|None|inf)\b", path.read_text())
 
 
 class Links(HTMLParser):

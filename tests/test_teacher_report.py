@@ -81,7 +81,7 @@ def test_what_learnt_from_a_teacher_is_marked_wherever_it_is_shown(finished: Pat
     rows = re.findall(r"^\| ((?:dsi|teacher|dual_encoder)\b.*?) \|", report.partition("## Building")[0], re.MULTILINE)
     assert rows == [*systems, *systems, *systems]  # means, significance, cost
     assert "| against teacher |" in report
-    kinds = re.findall(r"^\|  \| queries \| (.*) \|$", report, re.MULTILINE)
+    kinds = re.findall(r"^\| kind \| queries \| (.*) \|$", report, re.MULTILINE)
     assert kinds == [" | ".join(systems)] * len(kinds) != []
     [sentence] = [line for line in report.splitlines() if "learnt from the labels" in line]
     both = "dsi (distilled) and dual_encoder (distilled)"

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from dsi.report.blocks import Block
 from dsi.report.quantities import count, decimal
-from dsi.report.tables import markdown_table
+from dsi.report.tables import Table
 from dsi.search.run_files import DSI
 
 TITLES = {
@@ -14,20 +15,23 @@ TITLES = {
 }
 
 
-def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[str]:
-    """The queries won and lost against the baseline, and one table per breakdown, as lines of Markdown. `name_of` gives
+def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[Block]:
+    """The queries won and lost against the baseline, and one table per breakdown. `name_of` gives
     a system's name in tables."""
-    systems, lines = list(metrics["systems"]), []
+    systems, blocks = list(metrics["systems"]), list[Block]()
     main, measure, against = metrics["main"], next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
     if metrics["baseline"] != main:
-        lines += [
+        blocks += [
             f"On {measure}, {main} is better than {metrics['baseline']} for {count(against['won'])} queries, worse for"
-            f" {count(against['lost'])}, level for {count(against['level'])}.",
-            "",
+            f" {count(against['lost'])}, level for {count(against['level'])}."
         ]
     for name, rows in metrics["breakdowns"].items():
         cells = [
             [kind, count(row["queries"]), *(decimal(row[system]) for system in systems)] for kind, row in rows.items()
         ]
-        lines += [f"{TITLES[name]}, {measure}:", "", markdown_table(["", "queries", *map(name_of, systems)], cells)]
-    return lines
+        title = f"{TITLES[name]}, {measure}"
+        blocks += [
+            f"{title}:",
+            Table(f"queries-by-{name}", f"{title}.", ["kind", "queries", *map(name_of, systems)], cells),
+        ]
+    return blocks

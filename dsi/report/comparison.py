@@ -15,10 +15,12 @@ import numpy as np
 from dsi.artifacts import read_manifest
 from dsi.config import STATED_OF_TEACHER
 from dsi.evaluation.significance import compare_all, interval
+from dsi.report.blocks import Block, markdown, save_tables
 from dsi.report.cost import Cost, cost_table, costs
 from dsi.report.distilled import shown, teachers
+from dsi.report.quantities import UNKNOWN, Quantity
 from dsi.report.significance import significance
-from dsi.report.tables import markdown_table
+from dsi.report.tables import Table
 from dsi.runtime.tsv import read_tsv, write_tsv
 from dsi.search.run_files import DSI
 
@@ -71,8 +73,8 @@ def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str)
 
 
 def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Result]) -> None:
-    """Write `sweep.tsv` (one row per result), `sweep.md` (tables) and three plots of the measure: by the axis, by FLOPs
-    per query and by training time."""
+    """Write `sweep.tsv` (one row per result), `sweep.md`, its tables as files, and three plots of the measure: by the
+    axis, by FLOPs per query and by training time."""
     folder.mkdir(parents=True, exist_ok=True)
     series, columns = _series(results), list(dict.fromkeys(result.x for result in results))
     named = [(name, result) for name, by_x in series.items() for same_x in by_x.values() for result in same_x]
@@ -83,20 +85,18 @@ def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Re
     )
     write_tsv(folder / "sweep.tsv", [axis, "system", measure, "low", "high", *COSTS], rows)
     table = [[name, *(_cell(by_x.get(x, [])) for x in columns)] for name, by_x in series.items()]
-    lines = [
+    blocks: list[Block] = [
         f"# {folder.name}",
-        "",
-        markdown_table([axis, *columns], table),
+        Table("means", f"Means of {measure} by {axis}.", [axis, *columns], table),
         f"Means of {measure}; in brackets the smallest and largest where there are several seeds.",
-        "",
         f"![{measure} by {axis}](sweep.svg)",
-        "",
         f"![{measure} by FLOPs a query](flops.svg) ![{measure} by training time](training.svg)",
     ]
     for x in columns:
         with_x = {name: by_x[x] for name, by_x in series.items() if x in by_x}
-        lines += ["", f"## {axis} = {x}", "", *_side_by_side(measure, with_x)]
-    (folder / "sweep.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        blocks += [f"## {axis} = {x}", *_side_by_side(measure, with_x, f"-{x.replace('/', '-')}")]
+    (folder / "sweep.md").write_text(markdown(blocks), encoding="utf-8")
+    save_tables(folder, blocks)
     plots: dict[str, tuple[str, Callable[[Axes], None]]] = {
         "sweep": (axis, partial(_lines, columns=columns, series=series, intervals=intervals)),
         "flops": ("FLOPs a query", partial(_points, series=series, key="flops_per_query")),
@@ -125,8 +125,9 @@ def _series(results: Sequence[Result]) -> Series:
     return series
 
 
-def _side_by_side(measure: str, with_x: dict[str, list[Result]]) -> list[str]:
-    """Significance and cost of the systems of one x, over the queries that all answer; seeds are averaged by query."""
+def _side_by_side(measure: str, with_x: dict[str, list[Result]], suffix: str) -> list[Block]:
+    """Significance and cost of the systems of one x, over the queries that all answer; seeds are averaged by query. The
+    names of the tables end with `suffix`."""
     answered = [result.values.keys() for results in with_x.values() for result in results]
     queries = [query for query in answered[0] if all(query in other for other in answered)]
     if not queries:
@@ -144,16 +145,21 @@ def _side_by_side(measure: str, with_x: dict[str, list[Result]]) -> list[str]:
         "baseline": baseline,
     }
     cost_of = {name: results[0].cost for name, results in with_x.items()}
-    return [*significance(metrics), *(line for each in teachers(cost_of) for line in (each, "")), cost_table(cost_of)]
+    return [
+        *significance(metrics, table=f"significance{suffix}"),
+        *teachers(cost_of),
+        *cost_table(cost_of, f"cost{suffix}"),
+    ]
 
 
-def _cell(results: Sequence[Result]) -> str:
+def _cell(results: Sequence[Result]) -> Quantity:
     """The mean over the seeds, and its range where they differ; a dash without a result."""
     means = sorted({result.mean for result in results})
     if not means:
-        return "-"
+        return UNKNOWN
+    mean = float(np.mean([result.mean for result in results]))
     spread = f" ({means[0]:.3f} to {means[-1]:.3f})" if len(means) > 1 else ""
-    return f"{np.mean([result.mean for result in results]):.3f}{spread}"
+    return Quantity(f"{mean:.3f}{spread}", {"": mean, "smallest": means[0], "largest": means[-1]})
 
 
 def _save(path: Path, x: str, y: str, draw: Callable[[Axes], None]) -> None:
