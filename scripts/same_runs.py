@@ -21,7 +21,7 @@ COLUMNS = {"seconds", "milliseconds", "examples_per_second", "tokens_per_second"
 KEYS = {
     *("seconds", "training_seconds", "seconds_index", "examples_per_second", "queries_per_second", "latency_ms"),
     *("seconds_per_million_queries", "peak_memory_bytes", "resident_bytes", "anonymous_bytes"),
-    *("files", "digest"),
+    *("date", "files", "digest"),
 }
 """The keys of manifests that are left out; files are compared themselves, and the digest covers the other keys."""
 FOLDERS = {"tables"}

@@ -16,7 +16,7 @@ from dsi.errors import DsiError
 from dsi.report.published import published
 from dsi.report.quantities import UNKNOWN, count, decimal, difference, duration, large, size
 from dsi.report.report import report
-from dsi.report.summary import headline
+from dsi.report.summary import cost, headline, measured_on
 from dsi.report.tables import Table, text_table
 from dsi.search.run_files import write_run
 
@@ -131,8 +131,7 @@ def test_the_first_line_answers(tmp_path: Path) -> None:
     lines = (tmp_path / "summary.txt").read_text().splitlines()
     assert lines[1:] == [
         answer,
-        "msmarco, 36,594 documents; 1,590 dev queries; atomic docids; 1,463,760 synthetic queries; 18.1M parameters,"
-        " trained in 5 min 0 s",
+        "msmarco, 36,594 documents; 1,590 dev queries; atomic docids; 1,463,760 synthetic queries; 18.1M parameters",
         "",
         "system   RR@10   R@100",
         "dsi      0.322  0.987*",
@@ -142,8 +141,24 @@ def test_the_first_line_answers(tmp_path: Path) -> None:
         "dsi less bm25 on RR@10: -0.499 (-0.600 to -0.400), p < 0.0001 (95% interval; paired randomisation",
         "test, Holm).",
         "",
-        "Measured on a machine that is not recorded.",
+        "Cost: dsi trained in 5 min 0 s, 8.1 ms a query (p50); bm25 index of 3.4 MB, 1.8 ms a query (p50).",
+        "",
+        "Measured with Python 3.11.9, torch 2.13.0, on a machine that is not recorded.",
     ]
+
+
+def test_the_summary_is_dated_and_counts_the_teacher() -> None:
+    packages = {"dsi-retrieval": "1.0", "python": "3.11.9", "torch": "2.13.0", "transformers": "5.0", "numpy": "2.4"}
+    machine = {"gpu": "H100", "cpu": "EPYC", "instruction_set": "AVX512", "threads": 1024}
+    assert measured_on({"search": {"date": "2026-01-31", "packages": packages, "machine": machine}}) == (
+        "Measured on 2026-01-31 with dsi 1.0, Python 3.11.9, torch 2.13.0, transformers 5.0, on H100, EPYC, AVX512,"
+        " 1,024 threads."
+    )
+    taught = {"training_seconds": 75.0, "teacher_seconds": 3725.0, "index_bytes": 512, "latency_ms": {}}
+    assert cost({"dsi (distilled)": taught, "rrf": {"training_seconds": None}}) == [
+        "Cost: dsi (distilled) trained in 1 min 15 s, its teacher's labels made in 1 h 2 min, index of 512 B."
+    ]
+    assert cost({"rrf": {}}) == []
 
 
 def test_the_report_has_every_number(tmp_path: Path) -> None:
@@ -210,7 +225,7 @@ def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
     counts, text = make_report(tmp_path, **make_stages(tmp_path, bare, metrics))
     assert counts["ratio"] == {}
     assert text.startswith("# dsi: RR@10 0.322; there is no baseline to compare it with.\n")
-    assert "- docids; - synthetic queries; - parameters, trained in -." in text
+    assert "- docids; - synthetic queries; - parameters." in text
     assert "| dsi | - | - | - | - | - | - | - | - |" in text
     assert "There is no dev curve." in text
 

@@ -1,7 +1,7 @@
 """The stage `report`: who wins, by how much, at what cost; for a terminal, in Markdown, as a page and as tables."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from dsi.report.published import published
 from dsi.report.quantities import decimal
 from dsi.report.results import notes, results
 from dsi.report.significance import fusions, significance, verdict
-from dsi.report.summary import context, headline, measured_on, ratios, simulated, summary
+from dsi.report.summary import context, cost, headline, measured_on, ratios, simulated, summary
 from dsi.report.systems import explained, searched
 from dsi.runtime.extras import install, lacking
 from dsi.runtime.progress import say
@@ -62,11 +62,17 @@ def report(
     curve = list(read_tsv(curve_file)) if curve_file.exists() else []
     cost_of = costs(manifests, list(metrics["systems"]), {"licence": licence, "trained_on": trained_on})
     names = {system: shown(system, cost) for system, cost in cost_of.items()}
-    said = [*verdict(metrics, names.__getitem__), measured_on(manifests), *simulated(manifests)]
+    compared = dict.fromkeys((metrics["main"], metrics["baseline"]))
+    said = [
+        *verdict(metrics, names.__getitem__),
+        *cost({names[system]: cost_of[system] for system in compared}),
+        measured_on(manifests),
+        *simulated(manifests),
+    ]
     answer = [headline(metrics), context(metrics, manifests)]
     table = results(metrics, names.__getitem__)
     (out_folder / "summary.txt").write_text(summary(answer, table, said), encoding="utf-8")
-    blocks = contents(metrics, manifests, cost_of, names, curve, report.published if report else None)
+    blocks = contents(metrics, manifests, cost_of, names, said, curve, report.published if report else None)
     text = markdown(blocks)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
     save_tables(out_folder, blocks)
@@ -82,17 +88,19 @@ def contents(
     manifests: Manifests,
     cost_of: Mapping[str, Cost],
     names: Mapping[str, str],
+    said: Sequence[str],
     curve: list[dict[str, str]],
     setting: str | None = None,
 ) -> list[Block]:
     """The whole report, with the figures published for `setting` if one is given. `names` has the name of each system
-    in tables."""
+    in tables, `said` are the sentences of the summary."""
     name_of, named = names.__getitem__, {names[system]: cost for system, cost in cost_of.items()}
     measure = next(iter(metrics["systems"][metrics["main"]]))
     return [
         f"# {headline(metrics)}",
         context(metrics, manifests) + ".",
         results(metrics, name_of),
+        *said,
         *significance(metrics, name_of),
         *fusions(metrics, name_of),
         *teachers(named),

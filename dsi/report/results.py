@@ -6,7 +6,7 @@ from typing import Any
 from dsi.config import DEV, cutoff_of
 from dsi.report.cost import Manifests
 from dsi.report.quantities import count, decimal
-from dsi.report.summary import asked, simulated
+from dsi.report.summary import asked
 from dsi.report.tables import Table
 from dsi.search.run_files import DSI
 
@@ -37,7 +37,6 @@ def notes(metrics: dict[str, Any], manifests: Manifests) -> list[str]:
         f"Metrics per system are means over {count(metrics['queries'])} {asked(metrics, manifests)}; a query without"
         " results counts as 0. The best value is in bold.",
         *([RECIPROCAL_RANK] if "RR@10" in metrics["systems"][DSI] else []),
-        *simulated(manifests),
         *([CHOSEN_ON_DEV] if metrics["split"] == DEV else []),
         *([WEIGHED_HERE] if metrics["split"] in _chosen_on(manifests) else []),
         *shallow(metrics, manifests),

@@ -1,14 +1,18 @@
-"""The answer to a run in a few sentences: who wins, by how much, of what, on which machine."""
+"""The answer to a run in a few sentences: who wins, by how much, at what cost, when and on which machine."""
 
+from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
-from dsi.report.cost import Manifests
-from dsi.report.quantities import count, decimal, duration, large
+from dsi.report.cost import Cost, Manifests
+from dsi.report.quantities import UNKNOWN, count, decimal, duration, large, milliseconds, size
 from dsi.report.tables import Table
 
 WIDTH = 100
 """The width of sentences in the summary, in characters."""
+
+VERSIONS = {"dsi-retrieval": "dsi", "python": "Python", "torch": "torch", "transformers": "transformers"}
+"""What the packages are called whose versions are told."""
 
 SIMULATED = (
     "The corpus came without queries: these are known-item queries, words drawn from a document each as those that dsi"
@@ -53,21 +57,43 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
         (f"{name}, " if name != "documents" else "") + f"{count(metrics['documents'])} documents;"
         f" {count(metrics['queries'])} {asked(metrics, manifests)}; {counts['docids'].get('kind', '-')} docids;"
         + (f" {count(counts['doc2query'].get('queries'))} synthetic queries;" if uses_queries else "")
-        + f" {large(counts['model'].get('parameters'))} parameters,"
-        f" trained in {duration(counts['model'].get('training_seconds'))}"
+        + f" {large(counts['model'].get('parameters'))} parameters"
         + (f" from {checkpoint}" if checkpoint else "")
         + (f", distilled from {counts['model']['distilled']['teacher']}" if "distilled" in counts["model"] else "")
-        + (", which did not better its warm start" if counts["model"].get("best_step") == 0 else "")
+        + (", whose training did not better the warm start" if counts["model"].get("best_step") == 0 else "")
     )
 
 
+def cost(cost_of: Mapping[str, Cost]) -> list[str]:
+    """What these systems cost, by their names in tables, in a sentence; none if nothing is known."""
+    said = [f"{name} {', '.join(facts)}" for name, cost in cost_of.items() if (facts := _known(cost))]
+    return [f"Cost: {'; '.join(said)}."] if said else []
+
+
+def _known(cost: Cost) -> list[str]:
+    """What is known of the cost of a system, in words."""
+    facts = {
+        "trained in {}": duration(cost.get("training_seconds")),
+        "its teacher's labels made in {}": duration(cost.get("teacher_seconds")),
+        "index of {}": size(cost.get("index_bytes")),
+        "{} ms a query (p50)": milliseconds(cost.get("latency_ms", {}).get("p50")),
+    }
+    return [words.format(quantity) for words, quantity in facts.items() if quantity is not UNKNOWN]
+
+
 def measured_on(manifests: Manifests) -> str:
-    """The machine that searched, and the version of dsi, in a sentence."""
-    machine, packages = (manifests["search"].get(key, {}) for key in ("machine", "packages"))
+    """When, with which versions and on which machine the index was searched, in a sentence."""
+    search = manifests["search"]
+    machine, packages = search.get("machine", {}), search.get("packages", {})
     named = [str(machine[key]) for key in ("gpu", "cpu", "instruction_set") if machine.get(key)]
     threads = [f"{count(machine['threads'])} threads"] if machine.get("threads") else []
-    version = f" with dsi {packages['dsi-retrieval']}" if "dsi-retrieval" in packages else ""
-    return f"Measured{version} on {', '.join([*named, *threads]) or 'a machine that is not recorded'}."
+    versions = [f"{called} {packages[package]}" for package, called in VERSIONS.items() if package in packages]
+    return (
+        "Measured"
+        + (f" on {search['date']}" if "date" in search else "")
+        + (f" with {', '.join(versions)}," if versions else "")
+        + f" on {', '.join([*named, *threads]) or 'a machine that is not recorded'}."
+    )
 
 
 def simulated(manifests: Manifests) -> list[str]:
