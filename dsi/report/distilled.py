@@ -6,6 +6,9 @@ from dsi.model.card import distillation
 from dsi.report.cost import TRAINED_IN, Cost, Manifests
 from dsi.report.quantities import decimal
 
+DISTILLED = " (distilled)"
+"""What marks the name of a system that learnt from a teacher."""
+
 
 def shown(name: str, cost: Cost) -> str:
     """The name of a system in tables; one that learnt from a teacher is marked.
@@ -13,7 +16,7 @@ def shown(name: str, cost: Cost) -> str:
     >>> shown("dsi", {"distilled": {"teacher": "A"}}), shown("dsi", {})
     ('dsi (distilled)', 'dsi')
     """
-    return f"{name} (distilled)" if "distilled" in cost else name
+    return f"{name}{DISTILLED}" if "distilled" in cost else name
 
 
 def teachers(cost_of: Mapping[str, Cost]) -> list[str]:

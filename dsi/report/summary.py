@@ -86,7 +86,8 @@ def measured_on(manifests: Manifests) -> str:
     search = manifests["search"]
     machine, packages = search.get("machine", {}), search.get("packages", {})
     named = [str(machine[key]) for key in ("gpu", "cpu", "instruction_set") if machine.get(key)]
-    threads = [f"{count(machine['threads'])} threads"] if machine.get("threads") else []
+    number = machine.get("threads")
+    threads = [f"{count(number)} thread{'s' if number > 1 else ''}"] if number else []
     versions = [f"{called} {packages[package]}" for package, called in VERSIONS.items() if package in packages]
     return (
         "Measured"
