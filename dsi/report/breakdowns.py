@@ -11,6 +11,8 @@ TITLES = {
     "training": "By whether a training query has one of its documents",
     "words": "By its number of words",
     "similarity": "By its similarity to the closest synthetic query of its documents",
+    "overlap": "By the share of its words that a relevant document has",
+    "position": "By the quarter of that document which has most of them",
 }
 
 
