@@ -1,8 +1,9 @@
 """The part of the report on kinds of queries: the first measure of every system for each kind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from dsi.report.figures import Figure
 from dsi.report.quantities import count, decimal
 from dsi.report.tables import markdown_table
 from dsi.search.run_files import DSI
@@ -16,9 +17,9 @@ TITLES = {
 }
 
 
-def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[str]:
-    """The queries won and lost against the baseline, and one table per breakdown, as lines of Markdown. `name_of` gives
-    a system's name in tables."""
+def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str], figures: Mapping[str, Figure]) -> list[str]:
+    """The queries won and lost against the baseline, and one table per breakdown with its figure, as lines of Markdown.
+    `figures` are those of the report by name, `name_of` gives a system's name in tables."""
     systems, lines = list(metrics["systems"]), []
     main, measure, against = metrics["main"], next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
     if metrics["baseline"] != main:
@@ -32,4 +33,5 @@ def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> 
             [kind, count(row["queries"]), *(decimal(row[system]) for system in systems)] for kind, row in rows.items()
         ]
         lines += [f"{TITLES[name]}, {measure}:", "", markdown_table(["", "queries", *map(name_of, systems)], cells)]
+        lines += [figures[figure].markdown(), ""] if (figure := f"queries-by-{name}") in figures else []
     return lines

@@ -11,12 +11,18 @@ import yaml
 
 from dsi.artifacts import read_manifest
 from dsi.config import DEV, ReportConfig, cutoff_of
+from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
 from dsi.evaluation.breakdown import bucket_names
 from dsi.report.breakdowns import breakdowns
+from dsi.report.browser import browser
 from dsi.report.cost import Cost, cost_table, costs
+from dsi.report.differences import largest_differences
 from dsi.report.distilled import labels, shown, teachers
+from dsi.report.figures import FIGURES, Figure
 from dsi.report.page import write_page
+from dsi.report.per_query import read_per_query
+from dsi.report.plots import plots
 from dsi.report.published import published
 from dsi.report.quantities import count, decimal, duration, large, size
 from dsi.report.significance import fusions, significance, verdict
@@ -89,12 +95,19 @@ def report(
     summary = f"\n{headline(metrics)}\n{context(metrics, manifests)}\n\n{table}\n"
     summary += "".join(f"\n{fill(sentence, WIDTH)}\n" for sentence in said)
     (out_folder / "summary.txt").write_text(summary, encoding="utf-8")
-    text = markdown(metrics, manifests, cost_of, names, curve, report.published if report else None)
+    queries, corpus = read_per_query(metrics, folders), Corpus(folders["corpus"])
+    figures = {} if lacking(PAGE) else plots(metrics, queries, cost_of, names, curve)
+    for figure in figures.values():
+        figure.save(out_folder / FIGURES)
+    differ = largest_differences(queries, metrics["main"], metrics["baseline"], corpus, names)
+    setting = report.published if report else None
+    text = markdown(metrics, manifests, cost_of, names, curve, differ, figures, setting)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
     if packages := lacking(PAGE):
         say(f"dsi: report.html is not written; it needs {' and '.join(packages)}: {install(PAGE)}")
     else:
-        write_page(out_folder / "report.html", text, curve, metrics, folders, _configuration(manifests), names)
+        part = browser(metrics, queries, corpus, names)
+        write_page(out_folder / "report.html", text, part, _configuration(manifests))
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 
 
@@ -202,10 +215,12 @@ def markdown(
     cost_of: Mapping[str, Cost],
     names: Mapping[str, str],
     curve: list[dict[str, str]],
+    differ: list[str],
+    figures: Mapping[str, Figure],
     setting: str | None = None,
 ) -> str:
     """The whole report in Markdown, with the figures published for `setting` if one is given. `names` has the name of
-    each system in tables."""
+    each system in tables, `differ` the lines on the queries that differ most, `figures` what is drawn, by name."""
     measures = list(metrics["systems"][DSI])
     name_of, named = names.__getitem__, {names[system]: cost for system, cost in cost_of.items()}
     lines = [
@@ -216,6 +231,7 @@ def markdown(
         markdown_table(*results(metrics, name_of, mark="**{}**")),
         *significance(metrics, name_of),
         *fusions(metrics, name_of),
+        *_images(figures, "forest", "recall"),
         f"Metrics per system are means over {count(metrics['queries'])} {_asked(metrics, manifests)}; a query without"
         " results counts as 0. The best value is in bold.",
         *teachers(named),
@@ -234,16 +250,24 @@ def markdown(
     ]
     if setting is not None:
         lines += ["", "## Published figures", "", published(setting)]
-    lines += ["", "## Kinds of queries", "", *breakdowns(metrics, name_of)]
-    lines += ["", "## Cost", "", cost_table(named), *explained(manifests)]
+    lines += ["", "## Kinds of queries", "", *breakdowns(metrics, name_of, figures)]
+    if differ:
+        lines += ["", "## Where the systems differ most", "", *_images(figures, "differences"), *differ]
+    lines += ["", "## Cost", "", cost_table(named), *explained(manifests), *_images(figures, "latency", "training")]
     for system, counts in manifests["search"]["counts"]["systems"].items():
         lines += _search(names[system], counts)
     lines += ["", "## Synthetic queries", "", *_synthetic_queries(manifests["doc2query"]["counts"])]
     lines += ["", "## Building", "", _stages(manifests)]
     lines += ["Peak memory is that of the process up to the end of the stage, earlier stages it ran included."]
     lines += ["", "## Training", "", *labels(manifests), _curve(curve)]
+    lines += _images(figures, "dev-curve")
     lines += ["", "## Versions", "", _versions(manifests)]
     return "\n".join(lines) + "\n"
+
+
+def _images(figures: Mapping[str, Figure], *names: str) -> list[str]:
+    """The figures with these names that are drawn, as lines of Markdown."""
+    return [line for name in names if name in figures for line in ("", figures[name].markdown(), "")]
 
 
 def _asked(metrics: dict[str, Any], manifests: Manifests) -> str:
