@@ -1,7 +1,6 @@
-"""A figure of a report: what it shows in words, its numbers, and the files that it becomes, all drawn in one style.
+"""A figure of a report: what it shows in words, its numbers, and the files that it becomes.
 
-The style is made for paper and for screens, light and dark: text and axes have the colour of the text around them, and
-every system has a colour that stands out from white and from black, a marker and a kind of line.
+Figures are made for paper and for screens, light and dark: text and axes have the colour of the text around them.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsi.report.markdown_text import escaped
+from dsi.report.styles import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,13 +26,6 @@ WIDTH = 5.2
 """The width of a figure in inches: that of a column of text, and little enough for a telephone."""
 LEGEND = 64
 """The number of letters that fit into a line of a legend."""
-INK = "#010203"
-"""The colour of text and axes, black to the eye; in SVG it is the colour of the text around the figure."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a7a00", "#6f6fd0", INK)
-"""Colours that the colour-blind tell apart (Okabe and Ito 2008, but for two), each at least 3:1 on white and on black;
-systems take them from the front, baselines from the back."""
-OURS, BASELINES = ("oDsPX", "-"), ("^vd<>", "--")
-"""The markers and the line of systems, filled, and of baselines, hollow."""
 RC = {
     "font.size": 10,
     "text.parse_math": False,
@@ -56,9 +49,6 @@ FILES: dict[str, dict[str, Any]] = {
 """How the file with each ending is saved, without a date, so that equal numbers make equal files."""
 STYLE_SHEET = "<style>svg:root { color-scheme: light dark; color: CanvasText }</style>"
 """What gives an SVG that is shown by itself, rather than in a page, the colours of the reader's screen."""
-
-Style = dict[str, Any]
-"""The arguments of matplotlib for the points and the line of a system."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +104,3 @@ class Figure:
             f'{start.replace("<svg", f"<svg {described}", 1)}>\n <title id="{self.name}-title">{escape(self.title)}'
             f'</title>\n <desc id="{self.name}-description">{escape(self.alternative)}</desc>\n {STYLE_SHEET}{rest}'
         )
-
-
-def styles(systems: Sequence[str], baselines: Sequence[str] = ()) -> dict[str, Style]:
-    """The style of each system; those of a system and of a baseline depend on its place among its like only."""
-    ours = [system for system in systems if system not in baselines]
-    known = {system: _style(place, COLOURS, *OURS) for place, system in enumerate(ours)}
-    return known | {system: _style(place, COLOURS[::-1], *BASELINES) for place, system in enumerate(baselines)}
-
-
-def _style(place: int, colours: Sequence[str], markers: str, line: str) -> Style:
-    colour = colours[place % len(colours)]
-    fill = colour if line == OURS[1] else "none"
-    return {"color": colour, "marker": markers[place % len(markers)], "linestyle": line, "markerfacecolor": fill}
