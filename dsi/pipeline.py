@@ -305,7 +305,7 @@ _TABLE = (
         "measure every system",
         sections=("evaluation",),
         inputs=("corpus", "doc2query", "search", "baselines"),
-        version=5,
+        version=6,
     ),
     Stage(
         "report",

@@ -24,7 +24,7 @@ KEYS = {
     *("date", "files", "digest"),
 }
 """The keys of manifests that are left out; files are compared themselves, and the digest covers the other keys."""
-FOLDERS = {"tables"}
+FOLDERS = {"figures", "tables"}
 """Folders in reports, of whose files only the names are compared."""
 LUCENE = {"bm25", "bm25_doc2query"}
 """Systems whose index_bytes are left out: Lucene's threads divide the documents among segments as they come."""

@@ -390,14 +390,18 @@ def test_every_table_of_the_report_is_a_file(tmp_path: Path) -> None:
 
 
 class Links(HTMLParser):
-    """What a page would fetch."""
+    """What a page would fetch, and its ids, each of which it has once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.ids: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found += [f"{tag} {name}={value}" for name, value in attrs if name in ("src", "href")]
+        for value in (value for name, value in attrs if name == "id" and value):
+            assert value not in self.ids
+            self.ids.add(value)
 
 
 def test_the_page_holds_everything(tmp_path: Path) -> None:
@@ -407,7 +411,10 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     links = Links()
     links.feed(page)
-    assert links.found == []
+    files = [f"a href=figures/dev-curve.{ending}" for ending in ("png", "pdf", "csv")]
+    assert {link for link in links.found if "href=#" not in link} >= {*files}
+    assert all(re.fullmatch(r"a href=(#[\w-]+|figures/[\w-]+\.\w+)", link) for link in links.found)
+    assert {link.partition("#")[2] for link in links.found if "#" in link} <= links.ids
     assert "{{" not in page
     assert "<table>" in page
     assert "minutes of training" in page
@@ -428,4 +435,5 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
     dom = subprocess.run([*command, url], check=True, capture_output=True, text=True, timeout=60).stdout
     assert "2 queries</small>" in dom
     assert '<li class="relevant"><small>D1 </small>text 1' in dom
-    assert "<b>what is &lt;b&gt;bold&lt;/b&gt;?</b>" in dom
+    assert "<h3>what is &lt;b&gt;bold&lt;/b&gt;?</h3>" in dom
+    assert '<li id="query-0" role="option" aria-selected="true">' in dom

@@ -1,25 +1,24 @@
-"""A report as a list of blocks: paragraphs and headings in Markdown, and tables, of which each is a file too."""
+"""A report as a list of blocks: text in Markdown, and tables and figures, of which each has files of its own."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from dsi.report.tables import Table
+from dsi.report.figures import FIGURES, Figure
+from dsi.report.tables import TABLES, Table
 
-Block = str | Table
-TABLES = "tables"
-"""The folder of the tables, below that of a report."""
+Block = str | Table | Figure
 
 
 def markdown(blocks: Iterable[Block]) -> str:
     """The blocks in Markdown, with a blank line between them."""
-    texts = (block if isinstance(block, str) else block.markdown().rstrip("\n") for block in blocks)
-    return "\n\n".join(texts) + "\n"
+    texts = (block if isinstance(block, str) else block.markdown() for block in blocks)
+    return "\n\n".join(text.rstrip("\n") for text in texts) + "\n"
 
 
-def save_tables(folder: Path, blocks: Iterable[Block]) -> None:
-    """Write every table among the blocks as `tables/NAME.csv` and `tables/NAME.tex` below a folder."""
-    (folder / TABLES).mkdir(exist_ok=True)
+def save(folder: Path, blocks: Iterable[Block]) -> None:
+    """Write the files of every table and figure among the blocks into the folders of their kind below this one."""
     for block in blocks:
         if isinstance(block, Table):
-            (folder / TABLES / f"{block.name}.csv").write_text(block.csv(), encoding="utf-8")
-            (folder / TABLES / f"{block.name}.tex").write_text(block.latex(), encoding="utf-8")
+            block.save(folder / TABLES)
+        elif isinstance(block, Figure):
+            block.save(folder / FIGURES)

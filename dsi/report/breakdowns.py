@@ -1,9 +1,10 @@
 """The part of the report on kinds of queries: the first measure of every system for each kind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dsi.report.blocks import Block
+from dsi.report.figures import Figure
 from dsi.report.quantities import count, decimal
 from dsi.report.tables import Table
 from dsi.search.run_files import DSI
@@ -12,12 +13,14 @@ TITLES = {
     "training": "By whether a training query has one of its documents",
     "words": "By its number of words",
     "similarity": "By its similarity to the closest synthetic query of its documents",
+    "overlap": "By the share of its words that a relevant document has",
+    "position": "By the quarter of that document which has most of them",
 }
 
 
-def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[Block]:
-    """The queries won and lost against the baseline, and one table per breakdown. `name_of` gives
-    a system's name in tables."""
+def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str], figures: Mapping[str, Figure]) -> list[Block]:
+    """The queries won and lost against the baseline, and one table per breakdown with its figure. `figures` are those
+    of the report by name, `name_of` gives a system's name in tables."""
     systems, blocks = list(metrics["systems"]), list[Block]()
     main, measure, against = metrics["main"], next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
     if metrics["baseline"] != main:
@@ -29,9 +32,7 @@ def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> 
         cells = [
             [kind, count(row["queries"]), *(decimal(row[system]) for system in systems)] for kind, row in rows.items()
         ]
-        title = f"{TITLES[name]}, {measure}"
-        blocks += [
-            f"{title}:",
-            Table(f"queries-by-{name}", f"{title}.", ["kind", "queries", *map(name_of, systems)], cells),
-        ]
+        title, file = f"{TITLES[name]}, {measure}", f"queries-by-{name}"
+        blocks += [f"{title}:", Table(file, f"{title}.", ["kind", "queries", *map(name_of, systems)], cells)]
+        blocks += [figures[file]] if file in figures else []
     return blocks

@@ -10,13 +10,19 @@ import yaml
 
 from dsi.artifacts import read_manifest
 from dsi.config import ReportConfig
+from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
-from dsi.report.blocks import Block, markdown, save_tables
+from dsi.report.blocks import Block, markdown, save
 from dsi.report.breakdowns import breakdowns
+from dsi.report.browser import browser
 from dsi.report.building import dev_curve, stages, synthetic_queries, versions
 from dsi.report.cost import Cost, Manifests, cost_table, costs
+from dsi.report.differences import largest_differences
 from dsi.report.distilled import labels, shown, teachers
+from dsi.report.figures import Figure
 from dsi.report.page import write_page
+from dsi.report.per_query import read_per_query
+from dsi.report.plots import plots
 from dsi.report.published import published
 from dsi.report.quantities import decimal
 from dsi.report.results import notes, results
@@ -72,14 +78,19 @@ def report(
     answer = [headline(metrics), context(metrics, manifests)]
     table = results(metrics, names.__getitem__)
     (out_folder / "summary.txt").write_text(summary(answer, table, said), encoding="utf-8")
-    blocks = contents(metrics, manifests, cost_of, names, said, curve, report.published if report else None)
+    queries, corpus = read_per_query(metrics, folders), Corpus(folders["corpus"])
+    figures = {} if lacking(PAGE) else plots(metrics, queries, cost_of, names, curve)
+    differ = largest_differences(queries, metrics["main"], metrics["baseline"], corpus, names)
+    setting = report.published if report else None
+    blocks = contents(metrics, manifests, cost_of, names, said, curve, differ, figures, setting)
     text = markdown(blocks)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
-    save_tables(out_folder, blocks)
+    save(out_folder, blocks)
     if packages := lacking(PAGE):
         say(f"dsi: report.html is not written; it needs {' and '.join(packages)}: {install(PAGE)}")
     else:
-        write_page(out_folder / "report.html", text, curve, metrics, folders, _configuration(manifests), names)
+        part = browser(metrics, queries, corpus, names)
+        write_page(out_folder / "report.html", text, part, _configuration(manifests))
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 
 
@@ -90,10 +101,17 @@ def contents(
     names: Mapping[str, str],
     said: Sequence[str],
     curve: list[dict[str, str]],
+    differ: list[str],
+    figures: Mapping[str, Figure],
     setting: str | None = None,
 ) -> list[Block]:
     """The whole report, with the figures published for `setting` if one is given. `names` has the name of each system
-    in tables, `said` are the sentences of the summary."""
+    in tables, `said` are the sentences of the summary, `differ` the lines on the queries that differ most, `figures`
+    what is drawn, by name."""
+
+    def drawn(*names: str) -> list[Block]:
+        return [figures[name] for name in names if name in figures]
+
     name_of, named = names.__getitem__, {names[system]: cost for system, cost in cost_of.items()}
     measure = next(iter(metrics["systems"][metrics["main"]]))
     return [
@@ -103,15 +121,18 @@ def contents(
         *said,
         *significance(metrics, name_of),
         *fusions(metrics, name_of),
+        *drawn("forest", "recall"),
         *teachers(named),
         *notes(metrics, manifests),
         *(f"{metrics['main']} / {name} on {measure}: {decimal(ratio, 2)}" for name, ratio in ratios(metrics).items()),
         *(["## Published figures", *published(setting)] if setting is not None else []),
         "## Kinds of queries",
-        *breakdowns(metrics, name_of),
+        *breakdowns(metrics, name_of, figures),
+        *(["## Where the systems differ most", *drawn("differences"), "\n".join(differ)] if differ else []),
         "## Cost",
         *cost_table(named),
         *explained(manifests),
+        *drawn("latency", "training"),
         *(
             block
             for system, counts in manifests["search"]["counts"]["systems"].items()
@@ -125,6 +146,7 @@ def contents(
         "## Training",
         *labels(manifests),
         *dev_curve(curve),
+        *drawn("dev-curve"),
         "## Versions",
         versions(manifests),
     ]

@@ -7,11 +7,12 @@ from typing import Any
 
 from dsi.artifacts import write_json
 from dsi.errors import DsiError
-from dsi.report.blocks import TABLES, Block, markdown, save_tables
+from dsi.report.blocks import Block, markdown, save
 from dsi.report.comparison import Result, compared, names_of, queries_of_all, read_results, series_of, side_by_side
 from dsi.report.finished_runs import FinishedRun, comparable, differing, open_runs, runs_table
 from dsi.report.quantities import decimal
 from dsi.report.summary import measured_on
+from dsi.report.tables import TABLES
 
 MARK = "runs.json"
 """The file that tells the folder of such a report from others; it has the folders of the runs."""
@@ -44,7 +45,7 @@ def report_runs(run_folders: Sequence[Path], out_folder: Path, baseline: str | N
     shutil.rmtree(out_folder / TABLES, ignore_errors=True)
     write_json(out_folder / MARK, {"runs": [str(folder) for folder in run_folders], "baseline": baseline})
     (out_folder / "report.md").write_text(text, encoding="utf-8")
-    save_tables(out_folder, blocks)
+    save(out_folder, blocks)
     return text
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsi.evaluation.significance import interval
-from dsi.report.blocks import Block, markdown, save_tables
+from dsi.report.blocks import Block, markdown, save
 from dsi.report.comparison import Result, Series, compared, queries_of_all, series_of, side_by_side
 from dsi.report.quantities import UNKNOWN, Quantity
 from dsi.report.tables import Table
@@ -52,7 +52,7 @@ def write_sweep(folder: Path, axis: str, measure: str, results: Sequence[Result]
         else:
             blocks += ["The systems have no query in common."]
     (folder / "sweep.md").write_text(markdown(blocks), encoding="utf-8")
-    save_tables(folder, blocks)
+    save(folder, blocks)
     plots: dict[str, tuple[str, Callable[[Axes], None]]] = {
         "sweep": (axis, partial(_lines, columns=columns, series=series, intervals=intervals)),
         "flops": ("FLOPs a query", partial(_points, series=series, key="flops_per_query")),

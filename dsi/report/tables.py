@@ -9,9 +9,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 
 from dsi.report.quantities import Quantity
 
+TABLES = "tables"
+"""The folder of the tables, below that of a report."""
 Row = Sequence[str]
 
 IN_LATEX = str.maketrans(
@@ -81,6 +84,12 @@ class Table:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
         return text.getvalue()
+
+    def save(self, folder: Path) -> None:
+        """Write `NAME.csv` and `NAME.tex` into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.csv").write_text(self.csv(), encoding="utf-8")
+        (folder / f"{self.name}.tex").write_text(self.latex(), encoding="utf-8")
 
     def _marked(self, mark: str, shown: Sequence[Row]) -> list[Row]:
         """The cells as they are `shown`, the best value of each column in `mark`, e.g. `{}*`."""
