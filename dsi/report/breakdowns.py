@@ -14,7 +14,7 @@ TITLES = {
     "words": "By its number of words",
     "similarity": "By its similarity to the closest synthetic query of its documents",
     "overlap": "By the share of its words that a relevant document has",
-    "position": "By the quarter of that document which has most of them",
+    "position": "By the quarter of its relevant document that has most of its words",
 }
 
 

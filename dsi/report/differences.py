@@ -37,11 +37,11 @@ def _table(
     query_ids: Sequence[str], queries: PerQuery, loser: str, corpus: Corpus, names: Mapping[str, str]
 ) -> list[str]:
     """A row for each query: its text, the measure of every system, what is relevant, what the loser found first."""
-    shown = [
-        (query_id, queries.relevant[query_id][0], next(iter(queries.found[loser].get(query_id, [])), None))
+    first = {
+        query_id: [next(iter(of.get(query_id, [])), None) for of in (queries.relevant, queries.found[loser])]
         for query_id in query_ids
-    ]
-    numbers = corpus.doc_indexes({doc_id for _, *doc_ids in shown for doc_id in doc_ids if doc_id is not None})
+    }
+    numbers = corpus.doc_indexes({doc_id for doc_ids in first.values() for doc_id in doc_ids if doc_id is not None})
     texts = {doc_id: beginning(corpus[number].content(), LENGTH) for doc_id, number in numbers.items()}
     header = [
         "query",
@@ -53,10 +53,9 @@ def _table(
         [
             beginning(queries.texts[query_id], LENGTH),
             *(decimal(values[query_id], 2) for values in queries.values.values()),
-            texts[relevant],
-            "nothing" if first is None else texts.get(first, escaped(first)),
+            *("none" if doc_id is None else texts[doc_id] for doc_id in first[query_id]),
         ]
-        for query_id, relevant, first in shown
+        for query_id in query_ids
     ]
     rule = [":---", *["---:"] * len(queries.values), ":---", ":---"]
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)] + [""]

@@ -175,22 +175,20 @@ def _by_cost(
         from matplotlib.ticker import LogLocator
 
         axes.set_xscale("log")
-        for place, (system, cost) in enumerate(sorted(known.items(), key=lambda item: (item[1], means[item[0]]))):
+        for place, system in enumerate(sorted(known, key=means.__getitem__)):
             low, high = intervals[system]
-            axes.vlines(cost, low, high, colors=systems.styles[system]["color"])
-            axes.plot(cost, means[system], **systems.styles[system])
-            above = place % 2 == 1  # neighbours have their labels on different sides
-            axes.annotate(
+            axes.vlines(known[system], low, high, colors=systems.styles[system]["color"])
+            axes.plot(known[system], means[system], **systems.styles[system])
+            axes.annotate(  # beside the plot, where no two can overlap
                 systems.name(system),
-                (cost, high if above else low),
-                (0, 4 if above else -4),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if above else "top",
+                (known[system], means[system]),
+                (1.04, (place + 0.5) / len(known)),
+                textcoords="axes fraction",
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": INK, "alpha": 0.3},
             )
-        axes.margins(y=0.2)
         least, most = min(known.values()), max(known.values())
-        beside = max(1.6, (most / least) ** 0.15)  # room for labels
+        beside = max(1.6, (most / least) ** 0.1)  # so that there is a tick, however little the costs differ
         axes.set_xlim(least / beside, most * beside)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 100 * least else (1,)))
         axes.xaxis.set_major_formatter(lambda value, _: shown(value))
