@@ -56,7 +56,7 @@ def test_a_sweep_runs_every_combination_once(project: Path, capsys: pytest.Captu
     text = (project / "runs/grid/sweep.md").read_text()
     assert "| corpus.size | 20 | 60 |" in text
     for plot in ("sweep", "flops", "training"):
-        assert "</svg>" in (project / f"runs/grid/{plot}.svg").read_text()
+        assert "</svg>" in (project / f"runs/grid/figures/{plot}.svg").read_text()
     compared = text.partition("## corpus.size = 60")[2].splitlines()
     assert [line.split("|")[1].strip() for line in compared if line.startswith("| dsi")] == [
         "dsi atomic", "dsi tree", "dsi atomic", "dsi tree",  # significance, then cost

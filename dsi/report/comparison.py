@@ -117,6 +117,7 @@ def compared(
         "systems": {name: {measure: float(means.mean())} for name, means in values.items()},
         "intervals": {name: {measure: interval(means)} for name, means in values.items()},
         "comparisons": {measure: compare_all(values, baseline)},
+        "main": next((name for name, results in by_name.items() if not results[0].is_baseline), baseline),
         "baseline": baseline,
         "baselines": [name for name, results in by_name.items() if results[0].is_baseline],
     }

@@ -12,7 +12,7 @@ from dsi.artifacts import read_manifest
 from dsi.config import ReportConfig
 from dsi.corpus.store import Corpus
 from dsi.errors import DsiError
-from dsi.report.blocks import Block, markdown, save
+from dsi.report.blocks import Block, draws, write
 from dsi.report.breakdowns import breakdowns
 from dsi.report.browser import browser
 from dsi.report.building import dev_curve, stages, synthetic_queries, versions
@@ -20,7 +20,6 @@ from dsi.report.cost import Cost, Manifests, cost_table, costs
 from dsi.report.differences import largest_differences
 from dsi.report.distilled import labels, shown, teachers
 from dsi.report.figures import Figure
-from dsi.report.page import write_page
 from dsi.report.per_query import read_per_query
 from dsi.report.plots import plots
 from dsi.report.published import published
@@ -29,12 +28,7 @@ from dsi.report.results import notes, results
 from dsi.report.significance import fusions, significance, verdict
 from dsi.report.summary import context, cost, headline, measured_on, ratios, simulated, summary
 from dsi.report.systems import explained, searched
-from dsi.runtime.extras import install, lacking
-from dsi.runtime.progress import say
 from dsi.runtime.tsv import read_tsv
-
-PAGE = "report"
-"""The extra whose packages make the page."""
 
 
 def report(
@@ -79,18 +73,11 @@ def report(
     table = results(metrics, names.__getitem__)
     (out_folder / "summary.txt").write_text(summary(answer, table, said), encoding="utf-8")
     queries, corpus = read_per_query(metrics, folders), Corpus(folders["corpus"])
-    figures = {} if lacking(PAGE) else plots(metrics, queries, cost_of, names, curve)
+    figures = plots(metrics, queries, cost_of, names, curve) if draws() else {}
     differ = largest_differences(queries, metrics["main"], metrics["baseline"], corpus, names)
     setting = report.published if report else None
     blocks = contents(metrics, manifests, cost_of, names, said, curve, differ, figures, setting)
-    text = markdown(blocks)
-    (out_folder / "report.md").write_text(text, encoding="utf-8")
-    save(out_folder, blocks)
-    if packages := lacking(PAGE):
-        say(f"dsi: report.html is not written; it needs {' and '.join(packages)}: {install(PAGE)}")
-    else:
-        part = browser(metrics, queries, corpus, names)
-        write_page(out_folder / "report.html", text, part, _configuration(manifests))
+    write(out_folder, "report", blocks, browser(metrics, queries, corpus, names), _configuration(manifests))
     return {"headline": headline(metrics), "ratio": ratios(metrics)}
 
 

@@ -2,15 +2,21 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dsi.artifacts import write_json
 from dsi.errors import DsiError
-from dsi.report.blocks import Block, markdown, save
+from dsi.report.blocks import Block, draws, write
 from dsi.report.comparison import Result, compared, names_of, queries_of_all, read_results, series_of, side_by_side
+from dsi.report.figures import FIGURES, Figure
 from dsi.report.finished_runs import FinishedRun, comparable, differing, open_runs, runs_table
+from dsi.report.per_query import PerQuery, read_per_query
+from dsi.report.plots import by_latency, by_training, forest
 from dsi.report.quantities import decimal
+from dsi.report.query_plots import recall
+from dsi.report.styles import systems_of
 from dsi.report.summary import measured_on
 from dsi.report.tables import TABLES
 
@@ -21,14 +27,32 @@ ONE_COST = (
     " say something only where all was measured on the same machine."
 )
 
-ByName = Mapping[str, Sequence[Result]]
-"""The results of each system, by its name in tables."""
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that can be compared, and how well their systems do."""
+
+    runs: Sequence[FinishedRun]
+    measure: str
+    """The first measure that all have."""
+    by_name: Mapping[str, Sequence[Result]]
+    """The one result of each system, by its name in tables, which has the run's label in it."""
+
+    @property
+    def name(self) -> str:
+        """The names of its runs."""
+        return ", ".join(run.name for run in self.runs)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the names of systems have of the names of their runs: nothing where there is one run."""
+        return [run.name for run in self.runs] if len(self.runs) > 1 else [""]
 
 
 def report_runs(run_folders: Sequence[Path], out_folder: Path, baseline: str | None = None) -> str:
-    """Write `report.md` and its tables on the runs in these folders; return the text of `report.md`. Runs that answer
-    the same queries over the same documents are compared with `baseline`, the name of a system, by default that of the
-    first run.
+    """Write `report.md`, its tables and figures, and `report.html` on the runs in these folders; return the text of
+    `report.md`. Runs that answer the same queries over the same documents are compared with `baseline`, the name of a
+    system, by default that of the first run.
 
     An earlier report in `out_folder` is replaced.
 
@@ -38,53 +62,74 @@ def report_runs(run_folders: Sequence[Path], out_folder: Path, baseline: str | N
     """
     if out_folder.is_dir() and any(out_folder.iterdir()) and not (out_folder / MARK).is_file():
         raise DsiError(f"{out_folder}: there is something else than a report of several runs; name a folder with -o")
-    groups = comparable(open_runs(run_folders))
-    blocks = contents(groups, baseline)
-    text = markdown(blocks)
-    out_folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out_folder / TABLES, ignore_errors=True)
+    groups = [_measured(runs) for runs in comparable(open_runs(run_folders))]
+    blocks = contents(groups, _baselines(groups, baseline))
+    for kind in (TABLES, FIGURES):
+        shutil.rmtree(out_folder / kind, ignore_errors=True)
+    text = write(out_folder, "report", blocks)
     write_json(out_folder / MARK, {"runs": [str(folder) for folder in run_folders], "baseline": baseline})
-    (out_folder / "report.md").write_text(text, encoding="utf-8")
-    save(out_folder, blocks)
     return text
 
 
-def contents(groups: Sequence[Sequence[FinishedRun]], baseline: str | None) -> list[Block]:
-    """The report on these groups of runs that can be compared, with `baseline` where they have it.
-
-    Raises:
-        DsiError: no run has the baseline, or the runs of a group have no measure in common.
-    """
-    runs = [run for group in groups for run in group]
-    measures = [_measure(group) for group in groups]
-    systems = [_systems(group, measure) for group, measure in zip(groups, measures, strict=True)]
-    baselines = _baselines(systems, baseline)
+def contents(groups: Sequence[Group], baselines: Sequence[str | None]) -> list[Block]:
+    """The report on these groups of runs, each compared with its baseline, by default that of its first run."""
+    runs = [run for group in groups for run in group.runs]
     blocks: list[Block] = [f"# {', '.join(run.name for run in runs)}", runs_table(runs)]
     if len(groups) > 1:
-        first = groups[0]
+        first, *others = groups
         blocks += [
             "Not all of these runs answer the same queries over the same documents. Those that do not are shown apart,"
             " and are not to be compared:",
-            *(f"- {_names(group)}: other {differing(first[0], group[0])} than {_names(first)}" for group in groups[1:]),
+            *(f"- {each.name}: other {differing(first.runs[0], each.runs[0])} than {first.name}" for each in others),
         ]
-    for number, (group, measure, by_name, chosen) in enumerate(zip(groups, measures, systems, baselines, strict=True)):
-        metrics = compared(measure, by_name, queries_of_all(by_name), chosen)
-        cost_of = {name: results[0].cost for name, results in by_name.items()}
+    for number, (group, baseline) in enumerate(zip(groups, baselines, strict=True), start=1):
+        suffix = f"-{number}" if number > 1 else ""
+        metrics = compared(group.measure, group.by_name, queries_of_all(group.by_name), baseline)
+        cost_of = {name: results[0].cost for name, results in group.by_name.items()}
         blocks += [
-            f"## {_names(group)}",
-            _best(metrics, measure),
-            *side_by_side(metrics, cost_of, f"-{number + 1}" if number else ""),
-            *([ONE_COST] if len(group) > 1 else []),
+            f"## {group.name}",
+            _best(metrics, group.measure),
+            *side_by_side(metrics, cost_of, suffix),
+            *([ONE_COST] if len(group.runs) > 1 else []),
+            *_figures(group, metrics, suffix),
         ]
     return [*blocks, "## Machines", *_machines(runs)]
 
 
+def _figures(group: Group, metrics: Mapping[str, Any], suffix: str) -> list[Figure]:
+    """The figures of a group, whose `metrics` are as in `metrics.json`; their names end with `suffix`."""
+    if not draws():
+        return []
+    systems = systems_of(metrics, {name: name for name in group.by_name})
+    cost_of = {name: results[0].cost for name, results in group.by_name.items()}
+    drawn = [
+        *forest(metrics, systems),
+        *recall(_queries(group), systems),
+        *by_latency(metrics, systems, cost_of),
+        *by_training(metrics, systems, cost_of),
+    ]
+    return [replace(figure, name=f"{figure.name}{suffix}") for figure in drawn]
+
+
+def _queries(group: Group) -> PerQuery:
+    """What the systems of a group have found, by their names in tables."""
+    of_run = {
+        label: read_per_query(run.metrics, {stage: run.folder / stage for stage in run.manifests})
+        for label, run in zip(group.labels, group.runs, strict=True)
+    }
+    first = next(iter(of_run.values()))
+    results = {name: results[0] for name, results in group.by_name.items()}
+    values = {name: result.values for name, result in results.items()}
+    found = {name: of_run[result.label].found[result.system] for name, result in results.items()}
+    return replace(first, measure=group.measure, values=values, found=found)
+
+
 def _machines(runs: Sequence[FinishedRun]) -> list[str]:
     """On which machine and when each run was measured, in a sentence for all those that were measured alike."""
-    measured: dict[str, list[FinishedRun]] = {}
+    measured: dict[str, list[str]] = {}
     for run in runs:
-        measured.setdefault(measured_on(run.manifests), []).append(run)
-    return [f"{_names(alike)}: {sentence}" for sentence, alike in measured.items()]
+        measured.setdefault(measured_on(run.manifests), []).append(run.name)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in measured.items()]
 
 
 def _best(metrics: Mapping[str, Any], measure: str) -> str:
@@ -94,37 +139,29 @@ def _best(metrics: Mapping[str, Any], measure: str) -> str:
     return f"The best {measure} is that of {best}: {decimal(means[best])}."
 
 
-def _names(group: Sequence[FinishedRun]) -> str:
-    return ", ".join(run.name for run in group)
-
-
-def _measure(group: Sequence[FinishedRun]) -> str:
-    """The first measure that all runs of a group have."""
-    for measure in group[0].measures:
-        if all(measure in run.measures for run in group):
-            return measure
-    raise DsiError(f"{_names(group)}: these runs have no measure in common; see evaluation.measures")
-
-
-def _systems(group: Sequence[FinishedRun], measure: str) -> ByName:
-    """The results of the systems of a group, which have the run's name in theirs if there are several runs."""
-    labels = [run.name if len(group) > 1 else "" for run in group]
+def _measured(runs: Sequence[FinishedRun]) -> Group:
+    """These runs, which can be compared, with the results of their systems."""
+    shared = [measure for measure in runs[0].measures if all(measure in run.measures for run in runs)]
+    group = Group(runs, next(iter(shared), ""), {})
+    if not shared:
+        raise DsiError(f"{group.name}: these runs have no measure in common; see evaluation.measures")
     results = [
         result
-        for run, label in zip(group, labels, strict=True)
-        for result in read_results(run.folder, measure, x="", label=label, seeds="")
+        for run, label in zip(runs, group.labels, strict=True)
+        for result in read_results(run.folder, group.measure, x="", label=label, seeds="")
     ]
-    return {name: by_x[""] for name, by_x in series_of(results).items()}
+    return replace(group, by_name={name: by_x[""] for name, by_x in series_of(results).items()})
 
 
-def _baselines(systems: Sequence[ByName], baseline: str | None) -> list[str | None]:
-    """The name of the baseline in each group; None for that of the first run, where there is no such system."""
+def _baselines(groups: Sequence[Group], baseline: str | None) -> list[str | None]:
+    """The name in tables of the baseline of each group; None where no other than its own is asked for, or there is no
+    such system."""
     if baseline is None:
-        return [None] * len(systems)
-    found = [names_of(baseline, by_name) for by_name in systems]
+        return [None] * len(groups)
+    found = [names_of(baseline, group.by_name) for group in groups]
     if ambiguous := next((names for names in found if len(names) > 1), None):
         raise DsiError(f"--baseline {baseline}: runs differ in it; name one of: {', '.join(ambiguous)}")
     if not any(found):
-        known = dict.fromkeys(name for by_name in systems for name in by_name)
+        known = dict.fromkeys(name for group in groups for name in group.by_name)
         raise DsiError(f"--baseline {baseline}: no run has this system; there are: {', '.join(known)}")
     return [next(iter(names), None) for names in found]
