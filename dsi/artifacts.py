@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,7 @@ class Store:
                     "counts": counts,
                     "seconds": round(before + time.monotonic() - start, 2),
                     "peak_memory_bytes": process_peak(),
+                    "date": datetime.now(UTC).date().isoformat(),
                     "machine": machine(),
                     "packages": _package_versions(),
                     "inputs": inputs,

@@ -14,7 +14,7 @@ import shtab
 
 from dsi import __version__
 from dsi.artifacts import check_files
-from dsi.config import configuration, describe, json_schema, load_config
+from dsi.config import CONFIG, configuration, describe, json_schema, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
 from dsi.runtime.file_faults import file_fault
@@ -101,16 +101,25 @@ def _parser() -> argparse.ArgumentParser:
         _folder(sub, "--runs", "folder of all runs (default: runs)", default=Path("runs"))
         sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
 
-    def experiment(sub: argparse.ArgumentParser) -> None:
-        _file(sub, "config", "YAML file of the experiment, or the name of one of ours, e.g. demo")
+    def experiment(sub: argparse.ArgumentParser, or_runs: str = "", **options: Any) -> None:
+        _file(sub, "config", f"YAML file of the experiment, or the name of one of ours, e.g. demo{or_runs}", **options)
         sub.add_argument("--name", help="name of the run (default: the file's name)")
         runs_and_keys(sub)
+
+    def several_runs(sub: argparse.ArgumentParser) -> None:
+        sub.set_defaults(command=_report)
+        experiment(sub, "; or two finished runs or more to compare, folders or names below --runs", nargs="+")
+        _folder(sub, "-o", "of several runs: folder to write (default: comparison, below --runs)", dest="folder")
+        sub.add_argument("--baseline", metavar="SYSTEM", help="of several runs: compare with it (default: their own)")
 
     experiment(command("run", _run, "run every stage that is not built yet"))
     for stage in STAGES.values():
         sub = command(stage.command, _stage, f"stage {stage.name}: {stage.help}")
         sub.set_defaults(stage=stage)
-        experiment(sub)
+        if stage.name == "report":
+            several_runs(sub)
+        else:
+            experiment(sub)
     check = command("check", _check, "find what would fail, and estimate time, memory and disk of every stage")
     experiment(check)
     check.add_argument("--documents", type=_positive, help="number of documents, where the configuration does not say")
@@ -227,6 +236,26 @@ def _stage(options: argparse.Namespace) -> None:
     run.check([options.stage.name])
     run.plan()
     run.build(options.stage)
+
+
+def _report(options: argparse.Namespace) -> None:
+    """The stage of an experiment, or the report of several finished runs, of which each is a folder or a name."""
+    first, *others = options.config
+    if not others and not (Path(first) / CONFIG).is_file():
+        if options.folder or options.baseline:
+            raise DsiError("-o and --baseline are for a report of several runs; name two finished runs or more")
+        options.config = first
+        _stage(options)
+        return
+    if options.set or options.name:
+        raise DsiError("--set and --name are for an experiment; several runs are compared as they are")
+    if is_first_process():
+        from dsi.report.finished_runs import find_run
+        from dsi.report.runs_report import report_runs
+
+        folder = options.folder or options.runs / "comparison"
+        print(report_runs([find_run(each, options.runs) for each in options.config], folder, options.baseline))
+        print(f"report: {folder / 'report.md'}")
 
 
 def _sweep(options: argparse.Namespace) -> None:

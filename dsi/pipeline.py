@@ -305,7 +305,7 @@ _TABLE = (
         "measure every system",
         sections=("evaluation",),
         inputs=("corpus", "doc2query", "search", "baselines"),
-        version=5,
+        version=6,
     ),
     Stage(
         "report",
@@ -320,7 +320,7 @@ _TABLE = (
         ),
         only_if={f"teacher.{key}": _has_teacher for key in STATED_OF_TEACHER},
         outside=lambda config: "without report.html" if lacking("report") else None,  # until its packages are there
-        version=10,
+        version=11,
     ),
 )
 STAGES = {stage.name: stage for stage in _TABLE}

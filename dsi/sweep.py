@@ -25,7 +25,8 @@ from pydantic import Field, model_validator
 from dsi.config import Config, FilePath, Override, Section, load_config, overlaps, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
-from dsi.report.comparison import Result, read_results, write_comparison
+from dsi.report.comparison import Result, read_results
+from dsi.report.sweep_report import write_sweep
 from dsi.runtime.extras import require
 from dsi.runtime.processes import is_first_process
 
@@ -126,5 +127,5 @@ def sweep(path: Path, overrides: list[str], runs_folder: Path) -> Path:
             results += read_results(run.folder, config.measure, x, " ".join(labels), " ".join(seeds))
     folder = runs_folder / path.stem
     if is_first_process():
-        write_comparison(folder, config.x, config.measure, results)
+        write_sweep(folder, config.x, config.measure, results)
     return folder

@@ -21,9 +21,11 @@ COLUMNS = {"seconds", "milliseconds", "examples_per_second", "tokens_per_second"
 KEYS = {
     *("seconds", "training_seconds", "seconds_index", "examples_per_second", "queries_per_second", "latency_ms"),
     *("seconds_per_million_queries", "peak_memory_bytes", "resident_bytes", "anonymous_bytes"),
-    *("files", "digest"),
+    *("date", "files", "digest"),
 }
 """The keys of manifests that are left out; files are compared themselves, and the digest covers the other keys."""
+FOLDERS = {"figures", "tables"}
+"""Folders in reports, of whose files only the names are compared."""
 LUCENE = {"bm25", "bm25_doc2query"}
 """Systems whose index_bytes are left out: Lucene's threads divide the documents among segments as they come."""
 
@@ -46,7 +48,7 @@ def compared(path: Path) -> Any:
     """What is compared of a file, a link or a folder."""
     if path.is_symlink():
         return os.readlink(path)
-    if path.is_dir() or path.name in FILES:
+    if path.is_dir() or path.name in FILES or path.parent.name in FOLDERS:
         return None
     if path.name == MANIFEST:
         return without_costs(json.loads(path.read_text(encoding="utf-8")))

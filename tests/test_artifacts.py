@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def test_the_time_of_a_stage_is_that_of_all_its_starts(tmp_path: Path) -> None:
     manifest = read_manifest(store.build("corpus", {"a": 1}, make))
     assert manifest is not None
     assert 0.55 <= manifest["seconds"] < 60
+    assert abs(date.fromisoformat(manifest["date"]) - datetime.now(UTC).date()) <= timedelta(days=1)
 
 
 def test_links_are_replaced(tmp_path: Path) -> None:

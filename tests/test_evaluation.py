@@ -137,6 +137,8 @@ def test_evaluate_writes_means_and_every_query(tmp_path: Path, corpus_folder: Pa
     assert metrics["breakdowns"] == {
         "words": {"1 to 3": {"queries": 3, "dsi": pytest.approx(1 / 3), "bm25": 0.5}},
         "similarity": {"0.0 to 0.2": {"queries": 3, "dsi": pytest.approx(1 / 3), "bm25": 0.5}},
+        "overlap": {"all": {"queries": 3, "dsi": pytest.approx(1 / 3), "bm25": 0.5}},
+        "position": {"1 of 4": {"queries": 3, "dsi": pytest.approx(1 / 3), "bm25": 0.5}},
     }
     lines = (tmp_path / "per_query.tsv").read_text().splitlines()
     assert lines[:3] == ["query_id\tsystem\tRR@10\tSuccess@1", "q1\tdsi\t1.0\t1.0", "q1\tbm25\t0.5\t0.0"]
@@ -154,6 +156,8 @@ def test_kinds_of_queries(tmp_path: Path, corpus_folder: Path) -> None:
         "training": {"q1": "no document seen", "q2": "a document seen", "q3": "no document seen"},
         "words": {"q1": "4 to 6", "q2": "10 and more", "q3": "1 to 3"},
         "similarity": {"q1": "0.4 to 0.6", "q2": "0.8 to 1.0", "q3": "0.0 to 0.2"},
+        "overlap": dict.fromkeys(["q1", "q2", "q3"], "0.0 to 0.2"),
+        "position": dict.fromkeys(["q1", "q2", "q3"], "no match"),
     }
     table = by_kind(found["words"], {"dsi": {"q1": 0.5, "q2": 1.0, "q3": 0.0}})
     assert list(table.items()) == [
@@ -161,6 +165,30 @@ def test_kinds_of_queries(tmp_path: Path, corpus_folder: Path) -> None:
         ("4 to 6", {"queries": 1, "dsi": 0.5}),
         ("10 and more", {"queries": 1, "dsi": 1.0}),
     ]
+
+
+def test_where_the_words_of_a_query_are(tmp_path: Path, corpus_folder: Path) -> None:
+    texts = {
+        "a": "one two three four five six seven eight",
+        "b": "four",
+        "c": "x x x x x x two two two one two one",  # in the third quarter more often, in the last more of them
+        "d": "我們去上海坐火車",
+        "e": "nothing",
+    }
+    asked = {"q1": "ONE nine nine eight", "q2": "four one two", "q3": "去上海", "q4": "?"}
+    qrels = [("q1", "a"), ("q2", "b"), ("q2", "c"), ("q3", "d"), ("q4", "e")]
+    write_rows(corpus_folder / "documents.arrow", Document, [Document(name, "", text) for name, text in texts.items()])
+    write_rows(corpus_folder / "queries.dev.arrow", Query, [Query(*query) for query in asked.items()])
+    write_rows(corpus_folder / "qrels.dev.arrow", Qrel, [Qrel(*pair, 1) for pair in qrels])
+    write_shard(tmp_path / "shard-00000.parquet", 0, [[]] * len(texts))
+    found = kinds(Corpus(corpus_folder), "dev", tmp_path)
+    assert found["overlap"] == {"q1": "0.6 to 0.8", "q2": "0.6 to 0.8", "q3": "all", "q4": "0.0 to 0.2"}
+    assert found["position"] == {"q1": "1 of 4", "q2": "4 of 4", "q3": "2 of 4", "q4": "no match"}
+
+
+def test_kinds_with_a_number_come_first_in_its_order() -> None:
+    kind_of = {"a": "all", "b": "0.2 to 0.4", "c": "0.0 to 0.2"}
+    assert list(by_kind(kind_of, {"dsi": dict.fromkeys(kind_of, 1.0)})) == ["0.0 to 0.2", "0.2 to 0.4", "all"]
 
 
 def test_a_baseline_that_was_not_run_is_an_error(tmp_path: Path, corpus_folder: Path) -> None:

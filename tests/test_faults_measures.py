@@ -14,7 +14,7 @@ from dsi.corpus.store import Corpus, Qrel
 from dsi.errors import DsiError
 from dsi.evaluation.measures import check_judgements, parse_measures, score_queries, score_run
 from dsi.pipeline import STAGES, Run
-from dsi.report.report import identical, without_relevant
+from dsi.report.results import identical, without_relevant
 from dsi.search.answering import Hits, Questions
 
 MEASURES = ["RR@10", "Success@1", "R@100", "nDCG@10", "AP"]

@@ -1,4 +1,6 @@
+import io
 import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -12,9 +14,10 @@ from dsi.config import ReportConfig
 from dsi.corpus.store import Document, Qrel, Query, write_rows
 from dsi.errors import DsiError
 from dsi.report.published import published
-from dsi.report.quantities import count, decimal, duration, large, size
-from dsi.report.report import headline, report
-from dsi.report.tables import markdown_table, text_table
+from dsi.report.quantities import UNKNOWN, count, decimal, difference, duration, large, size
+from dsi.report.report import report
+from dsi.report.summary import cost, headline, measured_on
+from dsi.report.tables import Table, text_table
 from dsi.search.run_files import write_run
 
 QUERIES = {"q1": "what is <b>bold</b>?", "q2": "second query"}
@@ -128,8 +131,7 @@ def test_the_first_line_answers(tmp_path: Path) -> None:
     lines = (tmp_path / "summary.txt").read_text().splitlines()
     assert lines[1:] == [
         answer,
-        "msmarco, 36,594 documents; 1,590 dev queries; atomic docids; 1,463,760 synthetic queries; 18.1M parameters,"
-        " trained in 5 min 0 s",
+        "msmarco, 36,594 documents; 1,590 dev queries; atomic docids; 1,463,760 synthetic queries; 18.1M parameters",
         "",
         "system   RR@10   R@100",
         "dsi      0.322  0.987*",
@@ -139,8 +141,24 @@ def test_the_first_line_answers(tmp_path: Path) -> None:
         "dsi less bm25 on RR@10: -0.499 (-0.600 to -0.400), p < 0.0001 (95% interval; paired randomisation",
         "test, Holm).",
         "",
-        "Measured on a machine that is not recorded.",
+        "Cost: dsi trained in 5 min 0 s, 8.1 ms a query (p50); bm25 index of 3.4 MB, 1.8 ms a query (p50).",
+        "",
+        "Measured with Python 3.11.9, torch 2.13.0, on a machine that is not recorded.",
     ]
+
+
+def test_the_summary_is_dated_and_counts_the_teacher() -> None:
+    packages = {"dsi-retrieval": "1.0", "python": "3.11.9", "torch": "2.13.0", "transformers": "5.0", "numpy": "2.4"}
+    machine = {"gpu": "H100", "cpu": "EPYC", "instruction_set": "AVX512", "threads": 1024}
+    assert measured_on({"search": {"date": "2026-01-31", "packages": packages, "machine": machine}}) == (
+        "Measured on 2026-01-31 with dsi 1.0, Python 3.11.9, torch 2.13.0, transformers 5.0, on H100, EPYC, AVX512,"
+        " 1,024 threads."
+    )
+    taught = {"training_seconds": 75.0, "teacher_seconds": 3725.0, "index_bytes": 512, "latency_ms": {}}
+    assert cost({"dsi (distilled)": taught, "rrf": {"training_seconds": None}}) == [
+        "Cost: dsi (distilled) trained in 1 min 15 s, its teacher's labels made in 1 h 2 min, index of 512 B."
+    ]
+    assert cost({"rrf": {}}) == []
 
 
 def test_the_report_has_every_number(tmp_path: Path) -> None:
@@ -154,7 +172,7 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
         "| bm25 | **0.820** | 0.970 |",
         "| dsi | 0.322 | 0.310 to 0.330 | -0.499 (-0.600 to -0.400) | 0.0300 | <0.0001 | <0.0001 |",
         "| dsi | 0.322 | **0.987** |",
-        "dsi / bm25 on RR@10: 0.39  ",
+        "dsi / bm25 on RR@10: 0.39",
         "| dsi | 18.1M | 5 min 0 s | 2.5T | - | - | - | 12.0M | - | 8.1 | 9.2 | 123.4 |",
         "| bm25 | - | - | - | 3.4 MB | 995 MB | 95.0 MB | - | 93 B | 1.8 | 4.2 | - |",
         "On RR@10, dsi is better than bm25 for 120 queries, worse for 980, level for 490.",
@@ -207,14 +225,14 @@ def test_what_is_optional_may_be_absent(tmp_path: Path) -> None:
     counts, text = make_report(tmp_path, **make_stages(tmp_path, bare, metrics))
     assert counts["ratio"] == {}
     assert text.startswith("# dsi: RR@10 0.322; there is no baseline to compare it with.\n")
-    assert "- docids; - synthetic queries; - parameters, trained in -." in text
+    assert "- docids; - synthetic queries; - parameters." in text
     assert "| dsi | - | - | - | - | - | - | - | - |" in text
     assert "There is no dev curve." in text
 
 
 def test_published_figures_are_marked_as_such(tmp_path: Path) -> None:
     for setting in get_args(get_args(ReportConfig.model_fields["published"].annotation)[0]):
-        assert "not measured here" in published(setting)
+        assert "not measured here" in str(published(setting)[-1])
     _, text = make_report(tmp_path, report=ReportConfig(published="msmarco-100k"), **make_stages(tmp_path, COUNTS))
     assert "| 6b D2Q only | 0.803 | 0.787 | 0.785 |" in text.splitlines()
     assert "| BM25 | 0.653 | 0.653 | 0.653 |" in text.splitlines()
@@ -306,18 +324,84 @@ def test_tables_line_up() -> None:
         text_table(["a", "b"], [["long name", "1"], ["x", "22.5"]])
         == "a             b\nlong name     1\nx          22.5\n"
     )
-    assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |\n"
+    assert Table("t", "", ["a", "b"], [["x|y", "1"]]).markdown() == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n"
+
+
+SPECIAL = r"a_b & 50% of {x} $1 #2 ~ ^ \ < > | [c]"
+
+
+def special_table() -> Table:
+    rows = [
+        [SPECIAL, duration(234.1), size(3_397_679), difference(-0.5, -0.75, 0.25), decimal(0.25)],
+        ["*b", UNKNOWN, size(12), UNKNOWN, decimal(0.125)],
+    ]
+    return Table(
+        "t", "100% of a_b", ["system", "time", "bytes a document", "against a", "RR@10"], rows, marks_best=True
+    )
+
+
+def test_a_table_in_csv_has_its_numbers() -> None:
+    assert special_table().csv().splitlines() == [
+        "system,time (s),bytes a document,against a,against a low,against a high,RR@10",
+        f"{SPECIAL},234.1,3397679,-0.5,-0.75,0.25,0.25",
+        "*b,,12,,,,0.125",
+    ]
+    read = pytest.importorskip("pandas").read_csv(io.StringIO(special_table().csv()))
+    assert [str(kind) for kind in read.dtypes[1:]] == ["float64", "int64", *["float64"] * 4]
+    assert read["system"][0] == SPECIAL
+
+
+def test_a_table_in_latex_is_escaped() -> None:
+    text = special_table().latex()
+    lines = text.splitlines()
+    assert r"% \caption{100\% of a\_b}" in lines
+    assert r"\begin{tabular}{lrrrr}" in lines
+    escaped = (
+        r"a\_b \& 50\% of \{x\} \$1 \#2 \textasciitilde{} \textasciicircum{} \textbackslash{} \textless{}"
+        r" \textgreater{} \textbar{} {[}c]"
+    )
+    numbers = r"\textbf{3 min 54 s} & \textbf{3.4 MB} & \textbf{$-$0.500 ($-$0.750 to +0.250)} & \textbf{0.250} \\"
+    assert lines[-4:-2] == [f"{escaped} & {numbers}", r"{*}b & - & 12 B & - & 0.125 \\"]
+    assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert re.findall(r"\\(begin|end)\{(\w+)\}", text) == [("begin", "tabular"), ("end", "tabular")]
+    cells = [len(re.findall(r"(?<!\\)&", line)) for line in lines if line.endswith(r"\\")]
+    assert cells == [4, 4, 4]
+
+
+def test_every_table_of_the_report_is_a_file(tmp_path: Path) -> None:
+    folders = make_stages(tmp_path, COUNTS)
+    curve = "step\tseconds\tloss\tRR@10\n0\t1.5\tnan\t0.1\n1\t60\t2.5\t0.2\n"
+    (folders["model"] / "dev_curve.tsv").write_text(curve)
+    _, text = make_report(tmp_path, **folders)
+    read = pytest.importorskip("pandas").read_csv
+    tables = {path.stem: read(path) for path in sorted((tmp_path / "tables").glob("*.csv"))}
+    assert {path.stem for path in (tmp_path / "tables").glob("*.tex")} == set(tables)
+    assert len(tables) == text.count("\n| --- ")
+    assert tables["results"]["RR@10"].tolist() == [0.3216, 0.8202]
+    assert tables["cost"]["training (s)"][0] == 300
+    assert tables["cost"]["index (bytes)"][1] == 3397679
+    assert tables["significance"]["against bm25 low"][0] == -0.6
+    assert tables["significance"]["Holm"][0] == 0.00004
+    assert tables["dev-curve"]["loss"].isna().tolist() == [True, False]
+    for path in (tmp_path / "report.md", *(tmp_path / "tables").iterdir()):
+        assert not re.search(r"\b(nan|None|inf)\b", path.read_text())
 
 
 class Links(HTMLParser):
-    """What a page would fetch."""
+    """What a page would fetch, and its ids, each of which it has once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.ids: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found += [f"{tag} {name}={value}" for name, value in attrs if name in ("src", "href")]
+        for value in (value for name, value in attrs if name == "id" and value):
+            assert value not in self.ids
+            self.ids.add(value)
 
 
 def test_the_page_holds_everything(tmp_path: Path) -> None:
@@ -327,7 +411,10 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     links = Links()
     links.feed(page)
-    assert links.found == []
+    files = [f"a href=figures/dev-curve.{ending}" for ending in ("png", "pdf", "csv")]
+    assert {link for link in links.found if "href=#" not in link} >= {*files}
+    assert all(re.fullmatch(r"a href=(#[\w-]+|figures/[\w-]+\.\w+)", link) for link in links.found)
+    assert {link.partition("#")[2] for link in links.found if "#" in link} <= links.ids
     assert "{{" not in page
     assert "<table>" in page
     assert "minutes of training" in page
@@ -348,4 +435,5 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
     dom = subprocess.run([*command, url], check=True, capture_output=True, text=True, timeout=60).stdout
     assert "2 queries</small>" in dom
     assert '<li class="relevant"><small>D1 </small>text 1' in dom
-    assert "<b>what is &lt;b&gt;bold&lt;/b&gt;?</b>" in dom
+    assert "<h3>what is &lt;b&gt;bold&lt;/b&gt;?</h3>" in dom
+    assert '<li id="query-0" role="option" aria-selected="true">' in dom

@@ -8,7 +8,8 @@ from conftest import write_msmarco_folder
 
 from dsi.cli import main
 from dsi.config import load_config, read_section
-from dsi.report.comparison import Result, write_comparison
+from dsi.report.comparison import Result
+from dsi.report.sweep_report import write_sweep
 from dsi.reproduce import Experiment, Record, Reproduction, compared, read_records
 from dsi.sweep import SweepConfig
 
@@ -56,7 +57,7 @@ def test_a_sweep_runs_every_combination_once(project: Path, capsys: pytest.Captu
     text = (project / "runs/grid/sweep.md").read_text()
     assert "| corpus.size | 20 | 60 |" in text
     for plot in ("sweep", "flops", "training"):
-        assert "</svg>" in (project / f"runs/grid/{plot}.svg").read_text()
+        assert "</svg>" in (project / f"runs/grid/figures/{plot}.svg").read_text()
     compared = text.partition("## corpus.size = 60")[2].splitlines()
     assert [line.split("|")[1].strip() for line in compared if line.startswith("| dsi")] == [
         "dsi atomic", "dsi tree", "dsi atomic", "dsi tree",  # significance, then cost
@@ -73,12 +74,12 @@ def test_a_sweep_runs_every_combination_once(project: Path, capsys: pytest.Captu
 
 def test_a_baseline_that_depends_on_an_axis_is_named_by_it(tmp_path: Path) -> None:
     results = [
-        Result("100", system, label, seed, {"q1": value, "q2": 0.5}, {}, "bm25")
+        Result("100", system, label, seed, {"q1": value, "q2": 0.5}, {}, "bm25", system != "dsi")
         for label, expanded in (("few", 0.25), ("many", 1.0))
         for seed, dsi in (("0", 0.2), ("1", 0.4))
         for system, value in (("dsi", dsi), ("bm25", 0.5), ("bm25_doc2query", expanded))
     ]
-    write_comparison(tmp_path, "corpus.size", "RR@10", results)
+    write_sweep(tmp_path, "corpus.size", "RR@10", results)
     rows = [line.split("\t")[1:3] for line in (tmp_path / "sweep.tsv").read_text().splitlines()[1:]]
     assert rows == [
         ["dsi few", "0.35"], ["dsi few", "0.45"], ["bm25", "0.5"], ["bm25_doc2query few", "0.375"],

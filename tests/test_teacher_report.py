@@ -24,8 +24,9 @@ from dsi.errors import DsiError
 from dsi.estimate import Scale, estimate
 from dsi.lexical.index_terms import Terms, index_terms
 from dsi.pipeline import STAGES, Run
-from dsi.report.comparison import Result, read_results, write_comparison
+from dsi.report.comparison import Result, read_results
 from dsi.report.distilled import teachers
+from dsi.report.sweep_report import write_sweep
 from dsi.search.run_files import read_run
 from dsi.teacher import bi_encoder, cross_encoder
 
@@ -81,7 +82,7 @@ def test_what_learnt_from_a_teacher_is_marked_wherever_it_is_shown(finished: Pat
     rows = re.findall(r"^\| ((?:dsi|teacher|dual_encoder)\b.*?) \|", report.partition("## Building")[0], re.MULTILINE)
     assert rows == [*systems, *systems, *systems]  # means, significance, cost
     assert "| against teacher |" in report
-    kinds = re.findall(r"^\|  \| queries \| (.*) \|$", report, re.MULTILINE)
+    kinds = re.findall(r"^\| kind \| queries \| (.*) \|$", report, re.MULTILINE)
     assert kinds == [" | ".join(systems)] * len(kinds) != []
     [sentence] = [line for line in report.splitlines() if "learnt from the labels" in line]
     both = "dsi (distilled) and dual_encoder (distilled)"
@@ -127,14 +128,14 @@ def test_a_comparison_marks_them_and_names_every_teacher_once(tmp_path: Path) ->
         return {"distilled": facts, "teacher_seconds": 75.0, "teacher_bytes": 2e9}
 
     results = [
-        Result("100", "dsi", label, "0", {"q1": value, "q2": 0.5}, cost, "bm25")
+        Result("100", "dsi", label, "0", {"q1": value, "q2": 0.5}, cost, "bm25", False)
         for label, value, cost in (("alone", 0.1, {}), ("a", 0.2, taught("A")), ("also a", 0.3, taught("A")))
     ]
     results += [
-        Result("100", "dsi", "b", "0", {"q1": 0.4, "q2": 0.5}, taught("B"), "bm25"),
-        Result("100", "bm25", "", "0", {"q1": 0.5, "q2": 0.5}, {}, "bm25"),
+        Result("100", "dsi", "b", "0", {"q1": 0.4, "q2": 0.5}, taught("B"), "bm25", False),
+        Result("100", "bm25", "", "0", {"q1": 0.5, "q2": 0.5}, {}, "bm25", True),
     ]
-    write_comparison(tmp_path, "corpus.size", "RR@10", results)
+    write_sweep(tmp_path, "corpus.size", "RR@10", results)
     text = (tmp_path / "sweep.md").read_text()
     names = ["dsi alone", "dsi a (distilled)", "dsi also a (distilled)", "dsi b (distilled)", "bm25"]
     rows = re.findall(r"^\| ((?:dsi|bm25)\b.*?) \|", text, re.MULTILINE)

@@ -3,18 +3,27 @@
 training     whether a query of the training split shares a document with it (DSI finds the others badly: GenRet)
 words        the number of its words
 similarity   to the closest synthetic query of its documents, Jaccard of sets of words (Pradeep et al. 2023, figure 1)
+overlap      the share of its distinct words that a relevant document has, the largest of its relevant documents
+position     the quarter of that document's words that has most of its distinct words, the first of several
+
+For overlap and position, words of a script without blanks are pairs of letters, as everywhere that words are counted.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dsi.config import TRAIN
-from dsi.corpus.store import Corpus
+from dsi.corpus.store import Corpus, Query
 from dsi.corpus.words import words_of
 from dsi.doc2query.quality import BUCKETS, bucket, max_jaccard
 
 LENGTHS = {10: "10 and more", 7: "7 to 9", 4: "4 to 6", 0: "1 to 3"}
 """The kinds of queries by length, by the fewest words of each, the longest first."""
+PARTS = 4
+"""The number of equal parts of a document in which the words of a query are looked for."""
+ALL, NONE = "all", "no match"
+"""The kinds of queries whose relevant document has all of their words, or none."""
 
 
 def kinds(corpus: Corpus, split: str, doc2query_folder: Path) -> dict[str, dict[str, str]]:
@@ -32,7 +41,43 @@ def kinds(corpus: Corpus, split: str, doc2query_folder: Path) -> dict[str, dict[
     }
     similarities = max_jaccard(corpus, doc2query_folder, split)
     breakdowns["similarity"] = {query_id: bucket_names()[bucket(value)] for query_id, value in similarities.items()}
+    matches = _best_matches(corpus, pairs)
+    breakdowns["overlap"] = {
+        query_id: ALL if share == 1 else bucket_names()[bucket(share)] for query_id, (share, _) in matches.items()
+    }
+    breakdowns["position"] = {
+        query_id: NONE if part is None else f"{part + 1} of {PARTS}" for query_id, (_, part) in matches.items()
+    }
     return breakdowns
+
+
+def match(query: str, document: str) -> tuple[float, int | None]:
+    """The share of the distinct words of a query that occur in a document, and which part of the document has most of
+    them, from 0; the first of several such parts, None if no word occurs.
+
+    >>> match("red fish", "a red fish in the sea is no red herring")
+    (1.0, 0)
+    >>> match("herring", "a red fish in the sea is no red herring"), match("cod", "a red fish")
+    ((1.0, 3), (0.0, None))
+    """
+    wanted, words = set(words_of(query, pairs=True)), words_of(document, pairs=True)
+    matched: list[set[str]] = [set() for _ in range(PARTS)]
+    for place, word in enumerate(words):
+        if word in wanted:
+            matched[place * PARTS // len(words)].add(word)
+    found = set().union(*matched)
+    fullest = max(range(PARTS), key=lambda part: len(matched[part])) if found else None
+    return len(found) / max(len(wanted), 1), fullest
+
+
+def _best_matches(corpus: Corpus, pairs: Iterable[tuple[Query, int]]) -> dict[str, tuple[float, int | None]]:
+    """By query_id, the match with the relevant document that has most of the query's words, the first of several."""
+    best: dict[str, tuple[float, int | None]] = {}
+    for query, number in pairs:
+        found = match(query.text, corpus[number].content())
+        if query.query_id not in best or found[0] > best[query.query_id][0]:
+            best[query.query_id] = found
+    return best
 
 
 def by_kind(kind_of: Mapping[str, str], values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -50,7 +95,7 @@ def by_kind(kind_of: Mapping[str, str], values: Mapping[str, Mapping[str, float]
 
 
 def bucket_names() -> list[str]:
-    """The names of the kinds of queries by similarity, the lowest first.
+    """The names of the kinds of queries by a share from 0 to 1, the lowest first.
 
     >>> bucket_names()[0]
     '0.0 to 0.2'
@@ -59,6 +104,6 @@ def bucket_names() -> list[str]:
 
 
 def _order(kind: str) -> tuple[float, str]:
-    """A key that sorts kinds which begin with a number by that number."""
+    """A key that sorts kinds which begin with a number by that number, before the others."""
     first = kind.partition(" ")[0]
-    return (float(first) if first[0].isdigit() else 0.0), kind
+    return (float(first) if first[0].isdigit() else math.inf), kind

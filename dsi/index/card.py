@@ -13,8 +13,8 @@ from dsi.config import CONFIG, STATED_OF_TEACHER, CorpusConfig, TeacherConfig, r
 from dsi.corpus.store import Corpus
 from dsi.index.parts import Parts
 from dsi.model.card import UNKNOWN, distillation
-from dsi.report.report import context, headline, results, simulated
-from dsi.report.tables import markdown_table
+from dsi.report.results import results
+from dsi.report.summary import context, headline, simulated
 
 STAGES = ("corpus", "doc2query", "docids", "model", "search", "baselines", "prior", "evaluation")
 HUB_LICENCES = re.compile(
@@ -119,8 +119,8 @@ def _measured(metrics_file: Path, manifests: Mapping[str, Any]) -> list[str]:
     if not metrics_file.is_file():
         return ["Nothing was measured: the run has no evaluation."]
     metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
-    table = markdown_table(*results(metrics, str, mark="**{}**"))
-    return [f"{headline(metrics)} {context(metrics, dict(manifests))}.", "", table, *simulated(manifests)]
+    measured = f"{headline(metrics)} {context(metrics, manifests)}."
+    return [measured, "", results(metrics).markdown(), *simulated(manifests)]
 
 
 def _distilled(parts: Parts) -> dict[str, str]:

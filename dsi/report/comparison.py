@@ -1,32 +1,25 @@
-"""Compares finished runs: their systems by the value of one configuration key, with significance and cost."""
+"""Compares the systems of several finished runs over the queries that all answer: significance and cost."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dsi.artifacts import read_manifest
 from dsi.config import STATED_OF_TEACHER
 from dsi.evaluation.significance import compare_all, interval
+from dsi.report.blocks import Block
 from dsi.report.cost import Cost, cost_table, costs
-from dsi.report.distilled import shown, teachers
+from dsi.report.distilled import DISTILLED, shown, teachers
 from dsi.report.significance import significance
-from dsi.report.tables import markdown_table
-from dsi.runtime.tsv import read_tsv, write_tsv
-from dsi.search.run_files import DSI
+from dsi.runtime.tsv import read_tsv
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-COSTS = ("training_seconds", "training_flops", "parameters", "index_bytes", "flops_per_query", "teacher_seconds")
-"""The costs that `sweep.tsv` has a column for."""
 STAGES = ("corpus", "teacher", "model", "search", "encoder", "baselines")
 """The stages whose manifests say what a system costs."""
 
@@ -36,7 +29,7 @@ class Result:
     """The result of one system in one run."""
 
     x: str
-    """The run's value of the axis."""
+    """The run's value of the axis of a sweep."""
     system: str
     label: str
     """What distinguishes the run from others of the same x, apart from its seeds."""
@@ -47,6 +40,8 @@ class Result:
     cost: Cost
     baseline: str
     """The system that the run compares others with."""
+    is_baseline: bool
+    """Whether the system is a baseline, rather than the index or a fusion with it."""
 
     @property
     def mean(self) -> float:
@@ -60,142 +55,79 @@ Series = dict[str, dict[str, list[Result]]]
 
 def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str) -> list[Result]:
     """The result of every system of a finished run, whose x, label and seeds are given."""
-    baseline = json.loads((run_folder / "evaluation/metrics.json").read_text(encoding="utf-8"))["baseline"]
+    metrics = json.loads((run_folder / "evaluation/metrics.json").read_text(encoding="utf-8"))
     values: dict[str, dict[str, float]] = defaultdict(dict)
     for row in read_tsv(run_folder / "evaluation/per_query.tsv"):
         values[row["system"]][row["query_id"]] = float(row[measure])
     manifests = {stage: read_manifest(run_folder / stage) or {"counts": {}} for stage in STAGES}
     reported = (read_manifest(run_folder / "report") or {"inputs": {}})["inputs"]
     cost_of = costs(manifests, list(values), {key: reported.get(f"teacher.{key}") for key in STATED_OF_TEACHER})
-    return [Result(x, system, label, seeds, each, cost_of[system], baseline) for system, each in values.items()]
-
-
-def write_comparison(folder: Path, axis: str, measure: str, results: Sequence[Result]) -> None:
-    """Write `sweep.tsv` (one row per result), `sweep.md` (tables) and three plots of the measure: by the axis, by FLOPs
-    per query and by training time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    series, columns = _series(results), list(dict.fromkeys(result.x for result in results))
-    named = [(name, result) for name, by_x in series.items() for same_x in by_x.values() for result in same_x]
-    intervals = {id(result): interval(np.array(list(result.values.values()))) for _, result in named}
-    rows = (
-        [result.x, name, result.mean, *intervals[id(result)], *(result.cost.get(key) or "" for key in COSTS)]
-        for name, result in named
-    )
-    write_tsv(folder / "sweep.tsv", [axis, "system", measure, "low", "high", *COSTS], rows)
-    table = [[name, *(_cell(by_x.get(x, [])) for x in columns)] for name, by_x in series.items()]
-    lines = [
-        f"# {folder.name}",
-        "",
-        markdown_table([axis, *columns], table),
-        f"Means of {measure}; in brackets the smallest and largest where there are several seeds.",
-        "",
-        f"![{measure} by {axis}](sweep.svg)",
-        "",
-        f"![{measure} by FLOPs a query](flops.svg) ![{measure} by training time](training.svg)",
+    return [
+        Result(x, system, label, seeds, each, cost_of[system], metrics["baseline"], system in metrics["baselines"])
+        for system, each in values.items()
     ]
-    for x in columns:
-        with_x = {name: by_x[x] for name, by_x in series.items() if x in by_x}
-        lines += ["", f"## {axis} = {x}", "", *_side_by_side(measure, with_x)]
-    (folder / "sweep.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    plots: dict[str, tuple[str, Callable[[Axes], None]]] = {
-        "sweep": (axis, partial(_lines, columns=columns, series=series, intervals=intervals)),
-        "flops": ("FLOPs a query", partial(_points, series=series, key="flops_per_query")),
-        "training": ("seconds of training", partial(_points, series=series, key="training_seconds")),
-    }
-    for name, (title, draw) in plots.items():
-        _save(folder / f"{name}.svg", title, measure, draw)
 
 
-def _series(results: Sequence[Result]) -> Series:
+def series_of(results: Sequence[Result]) -> Series:
     """The results by name, in the order of the runs.
 
     A baseline that answers alike in all runs of the same x and seeds is one system. If its answers differ, its name
-    gets the label, as that of dsi always does. What learnt from a teacher is marked.
+    gets the label, as that of the index always does. What learnt from a teacher is marked.
     """
     answers: dict[tuple[str, str, str], set[tuple[float, ...]]] = defaultdict(set)
     for result in results:
         answers[result.system, result.x, result.seeds].add(tuple(result.values.values()))
-    varying = {DSI, *(system for (system, _, _), different in answers.items() if len(different) > 1)}
+    varying = {*(result.system for result in results if not result.is_baseline)}
+    varying |= {system for (system, _, _), different in answers.items() if len(different) > 1}
     series: Series = defaultdict(lambda: defaultdict(list))
     for result in results:
         name = f"{result.system} {result.label}".strip() if result.system in varying else result.system
         same_x = series[shown(name, result.cost)][result.x]
-        if result.system == DSI or result.values not in [other.values for other in same_x]:  # a baseline counts once
+        if not result.is_baseline or result.values not in [other.values for other in same_x]:  # a baseline counts once
             same_x.append(result)
     return series
 
 
-def _side_by_side(measure: str, with_x: dict[str, list[Result]]) -> list[str]:
-    """Significance and cost of the systems of one x, over the queries that all answer; seeds are averaged by query."""
-    answered = [result.values.keys() for results in with_x.values() for result in results]
-    queries = [query for query in answered[0] if all(query in other for other in answered)]
-    if not queries:
-        return ["The systems have no query in common."]
+def names_of(system: str, by_name: Mapping[str, Sequence[Result]]) -> list[str]:
+    """The names in tables that a system has there; `system` may be one of them itself."""
+    if system in by_name:
+        return [system]
+    return [name for name, results in by_name.items() if system in (results[0].system, name.removesuffix(DISTILLED))]
+
+
+def queries_of_all(by_name: Mapping[str, Sequence[Result]]) -> list[str]:
+    """The query_id of every query that all systems answer."""
+    answered = [result.values.keys() for results in by_name.values() for result in results]
+    return [query for query in answered[0] if all(query in other for other in answered)]
+
+
+def compared(
+    measure: str, by_name: Mapping[str, Sequence[Result]], queries: Sequence[str], baseline: str | None = None
+) -> dict[str, Any]:
+    """The means of these systems over these queries, their intervals and their differences from a baseline, as in
+    `metrics.json`; seeds are averaged by query. `by_name` has the results of each system by its name in tables, which
+    `baseline` is too; without it, it is that of the first run."""
     values = {
         name: np.mean([[result.values[query] for query in queries] for result in results], axis=0)
-        for name, results in with_x.items()
+        for name, results in by_name.items()
     }
-    chosen = next(iter(with_x.values()))[0].baseline
-    baseline = next((name for name, results in with_x.items() if results[0].system == chosen), next(iter(with_x)))
-    metrics = {
+    own = names_of(next(iter(by_name.values()))[0].baseline, by_name)
+    baseline = baseline or next(iter(own), next(iter(by_name)))
+    return {
         "systems": {name: {measure: float(means.mean())} for name, means in values.items()},
         "intervals": {name: {measure: interval(means)} for name, means in values.items()},
         "comparisons": {measure: compare_all(values, baseline)},
+        "main": next((name for name, results in by_name.items() if not results[0].is_baseline), baseline),
         "baseline": baseline,
+        "baselines": [name for name, results in by_name.items() if results[0].is_baseline],
     }
-    cost_of = {name: results[0].cost for name, results in with_x.items()}
-    return [*significance(metrics), *(line for each in teachers(cost_of) for line in (each, "")), cost_table(cost_of)]
 
 
-def _cell(results: Sequence[Result]) -> str:
-    """The mean over the seeds, and its range where they differ; a dash without a result."""
-    means = sorted({result.mean for result in results})
-    if not means:
-        return "-"
-    spread = f" ({means[0]:.3f} to {means[-1]:.3f})" if len(means) > 1 else ""
-    return f"{np.mean([result.mean for result in results]):.3f}{spread}"
-
-
-def _save(path: Path, x: str, y: str, draw: Callable[[Axes], None]) -> None:
-    """Save a plot with the titles `x` and `y` of its axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    draw(axes)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
-    figure.savefig(path)
-
-
-def _lines(axes: Axes, columns: Sequence[str], series: Series, intervals: Mapping[int, tuple[float, float]]) -> None:
-    """Draw one line per system with its intervals, given by the `id` of a result; x is logarithmic if it is above 0."""
-    try:
-        places = [float(column) for column in columns]
-    except ValueError:
-        places = []
-    is_number = bool(places) and min(places) > 0
-    if is_number:
-        axes.set_xscale("log")
-        axes.set_xticks(places, columns)
-        axes.minorticks_off()
-    for name, by_x in series.items():
-        shown = [column for column in columns if column in by_x]
-        x: list[Any] = [places[columns.index(column)] for column in shown] if is_number else shown
-        mean = np.array([np.mean([result.mean for result in by_x[column]]) for column in shown])
-        bounds = [np.mean([intervals[id(result)] for result in by_x[column]], axis=0) for column in shown]
-        low, high = np.array(bounds).T
-        axes.errorbar(x, mean, [mean - low, high - mean], marker="o", capsize=3, label=name)
-
-
-def _points(axes: Axes, series: Series, key: str) -> None:
-    """Draw one point per result of which this cost is known; the cost is x."""
-    axes.set_xscale("log")
-    for name, by_x in series.items():
-        shown = [result for results in by_x.values() for result in results if result.cost.get(key)]
-        if shown:
-            axes.plot([result.cost[key] for result in shown], [result.mean for result in shown], "o", label=name)
+def side_by_side(metrics: dict[str, Any], cost_of: Mapping[str, Cost], suffix: str = "") -> list[Block]:
+    """Significance and cost of the systems in `metrics`, which `compared` returns. The names of the tables end with
+    `suffix`."""
+    return [
+        *significance(metrics, table=f"significance{suffix}"),
+        *teachers(cost_of),
+        *cost_table(cost_of, f"cost{suffix}"),
+    ]

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dsi.report.blocks import Block
 from dsi.report.quantities import decimal, duration, large, milliseconds, size
-from dsi.report.tables import markdown_table
+from dsi.report.tables import Table
 from dsi.search.run_files import DSI
 
+Manifests = Mapping[str, Mapping[str, Any]]
+"""The manifest of each stage by name, in the order of the stages."""
 Cost = Mapping[str, Any]
 """What is known of a system: parameters, training_seconds, training_flops, index_bytes, documents, resident_bytes,
 anonymous_bytes, flops_per_query, latency_ms (p50, p95), queries_per_second. Of one that learnt from a teacher also
@@ -24,9 +27,7 @@ TEACHER = (
 )
 
 
-def costs(
-    manifests: Mapping[str, Mapping[str, Any]], systems: Sequence[str], stated: Mapping[str, str | None]
-) -> dict[str, Cost]:
+def costs(manifests: Manifests, systems: Sequence[str], stated: Mapping[str, str | None]) -> dict[str, Cost]:
     """The cost of each system, from the manifests of the stages, and what the configuration states of its teacher."""
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
     own = {key: counts["model"].get(key) for key in ("parameters", "training_seconds", "training_flops")}
@@ -40,9 +41,7 @@ def costs(
     return cost_of
 
 
-def _of_teacher(
-    manifests: Mapping[str, Mapping[str, Any]], training: Mapping[str, Any], stated: Mapping[str, str | None]
-) -> Cost:
+def _of_teacher(manifests: Manifests, training: Mapping[str, Any], stated: Mapping[str, str | None]) -> Cost:
     """What is known of the teacher of a system whose training has these counts; nothing without one."""
     if "distilled" not in training:
         return {}
@@ -52,11 +51,11 @@ def _of_teacher(
     return {"distilled": distilled, "teacher_seconds": seconds, "teacher_bytes": memory}
 
 
-def cost_table(cost_of: Mapping[str, Cost]) -> str:
-    """The costs by the system's name in tables, as a Markdown table with an explanation of its columns."""
+def cost_table(cost_of: Mapping[str, Cost], name: str = "cost") -> list[Block]:
+    """The costs by the system's name in tables, as a table with this name and an explanation of its columns."""
     is_taught = any("distilled" in cost for cost in cost_of.values())
     rows = []
-    for name, cost in cost_of.items():
+    for system, cost in cost_of.items():
         latency = cost.get("latency_ms", {})
         cells = [
             large(cost.get("parameters")),
@@ -69,20 +68,21 @@ def cost_table(cost_of: Mapping[str, Cost]) -> str:
             *(milliseconds(latency.get(percentile)) for percentile in ("p50", "p95")),
             decimal(cost.get("queries_per_second"), 1),
         ]
-        rows.append([name, *cells])
+        rows.append([system, *cells])
     header = ["system", "parameters", "training", "training FLOPs"]
     header += ["teacher", "teacher memory"] if is_taught else []
     header += ["index", "resident", "anonymous", "FLOPs a query", "bytes a document", "p50 ms", "p95 ms"]
     header += ["queries a second"]
-    return (
-        f"{markdown_table(header, rows)}\nLatency is that of one query at a time, throughput that of many together. The"
+    return [
+        Table(name, "What the systems cost.", header, rows),
+        "Latency is that of one query at a time, throughput that of many together. The"
         " index is what must be kept to answer queries: the model and its docids, Lucene's files, postings, vectors;"
         " bytes a document are its size divided by the number of documents. Resident is the memory of a process that"
         " has opened the system and answered the queries whose latency is given, with Python, its libraries and Java;"
         " anonymous is the part of it that no file on the disk backs. The memory of a GPU is not counted. FLOPs are"
         " those of matrix products; training is counted without document states, a dsi query with every prefix that the"
-        " beam can hold, which is an upper bound." + (TEACHER if is_taught else "")
-    )
+        " beam can hold, which is an upper bound." + (TEACHER if is_taught else ""),
+    ]
 
 
 def _of_a_document(cost: Cost) -> float | None:

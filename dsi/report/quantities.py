@@ -1,61 +1,137 @@
-"""Quantities as people read them; None, which is not known, is a dash."""
+"""Quantities as people read them, which remember their numbers; None and nan, which are not known, are a dash."""
 
-UNKNOWN = "-"
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isnan
 
 
-def count(value: int | None) -> str:
+class Quantity(str):
+    """A quantity as text, with the numbers that the text stands for.
+
+    >>> duration(234.1), duration(234.1).numbers, duration(234.1).unit
+    ('3 min 54 s', {'': 234.1}, 's')
+    """
+
+    numbers: Mapping[str, float]
+    """The numbers by their names. That of the quantity itself is empty, others are e.g. low and high; none if it is not
+    known."""
+    unit: str
+    """The unit of the numbers; empty if they have none, or one that is named elsewhere."""
+
+    def __new__(cls, text: str, numbers: Mapping[str, float], unit: str = "") -> Quantity:
+        quantity = super().__new__(cls, text)
+        quantity.numbers, quantity.unit = numbers, unit
+        return quantity
+
+
+UNKNOWN = Quantity("-", {})
+
+
+def count(value: int | None) -> Quantity:
     """A whole number with its thousands separated.
 
     >>> count(1463760)
     '1,463,760'
     """
-    return UNKNOWN if value is None else f"{value:,}"
+    return _quantity(value, "{:,}".format)
 
 
-def decimal(value: float | None, digits: int = 3) -> str:
+def decimal(value: float | None, digits: int = 3) -> Quantity:
     """A number with so many digits after the point.
 
     >>> decimal(0.71949), decimal(None)
     ('0.719', '-')
     """
-    return UNKNOWN if value is None else f"{value:,.{digits}f}"
+    return _quantity(value, f"{{:,.{digits}f}}".format)
 
 
-def milliseconds(value: float | None) -> str:
+def percent(value: float | None) -> Quantity:
+    """A share of 1 as a percentage; its number is the share.
+
+    >>> percent(0.125), percent(0.125).numbers
+    ('12.5%', {'': 0.125})
+    """
+    return _quantity(value, "{:.1%}".format, "share")
+
+
+def bounds(low: float, high: float) -> Quantity:
+    """An interval by its lower and its upper bound.
+
+    >>> bounds(0.5216, 0.57)
+    '0.522 to 0.570'
+    """
+    return Quantity(f"{low:.3f} to {high:.3f}", {"low": low, "high": high})
+
+
+def difference(value: float, low: float, high: float) -> Quantity:
+    """A difference with its sign, and its interval in brackets.
+
+    >>> difference(-0.0259, -0.05, 0.001)
+    '-0.026 (-0.050 to +0.001)'
+    """
+    return Quantity(f"{value:+.3f} ({low:+.3f} to {high:+.3f})", {"": value, "low": low, "high": high})
+
+
+def p_value(value: float) -> Quantity:
+    """A p-value, to a ten-thousandth.
+
+    >>> p_value(0.03), p_value(0.00002)
+    ('0.0300', '<0.0001')
+    """
+    return Quantity(f"{value:.4f}" if value >= 0.0001 else "<0.0001", {"": value})
+
+
+def as_written(text: str) -> Quantity:
+    """A number of a file as it is written there.
+
+    >>> as_written("3.667744"), as_written("nan")
+    ('3.667744', '-')
+    """
+    return _quantity(float(text), lambda _: text)
+
+
+def milliseconds(value: float | None) -> Quantity:
     """A time in milliseconds, to a hundredth where it is short.
 
     >>> milliseconds(0.04), milliseconds(12.34)
     ('0.04', '12.3')
     """
-    return decimal(value, 1 if value is None or value >= 1 else 2)
+    return _quantity(value, lambda number: f"{number:,.{1 if number >= 1 else 2}f}", "ms")
 
 
-def large(value: float | None) -> str:
+def large(value: float | None) -> Quantity:
     """A large number in thousands (K), millions (M), billions (G) and so on.
 
     >>> large(8_130_000), large(223_000_000), large(950), large(6.8e12)
     ('8.1M', '223M', '950', '6.8T')
     """
-    return UNKNOWN if value is None else _scaled(value, ("", "K", "M", "G", "T", "P", "E"))
+    return _quantity(value, lambda number: _scaled(number, ("", "K", "M", "G", "T", "P", "E")))
 
 
-def size(value: float | None) -> str:
+def size(value: float | None) -> Quantity:
     """A number of bytes in decimal units.
 
     >>> size(3_397_679), size(512)
     ('3.4 MB', '512 B')
     """
-    return UNKNOWN if value is None else _scaled(value, (" B", " kB", " MB", " GB", " TB"))
+    return _quantity(value, lambda number: _scaled(number, (" B", " kB", " MB", " GB", " TB")), "bytes")
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> Quantity:
     """Seconds as seconds, minutes or hours.
 
     >>> duration(2.345), duration(75), duration(3 * 3600 + 125)
     ('2.3 s', '1 min 15 s', '3 h 2 min')
     """
-    if seconds is None:
-        return UNKNOWN
+    return _quantity(seconds, _time, "s")
+
+
+def _quantity(value: float | None, text: Callable[[float], str], unit: str = "") -> Quantity:
+    return UNKNOWN if value is None or isnan(value) else Quantity(text(value), {"": value}, unit)
+
+
+def _time(seconds: float) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -3,31 +3,33 @@
 from collections.abc import Callable
 from typing import Any
 
-from dsi.report.quantities import decimal
-from dsi.report.tables import markdown_table
+from dsi.report.blocks import Block
+from dsi.report.quantities import UNKNOWN, Quantity, bounds, decimal, difference, p_value
+from dsi.report.tables import Table
 
 TESTS = ("t_test", "randomisation", "holm")
 
 
-def significance(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> list[str]:
-    """The mean of every system on the first measure compared, its interval, and its difference from the baseline, as
-    lines of Markdown; no lines without a comparison. `name_of` gives a system's name in tables."""
+def significance(
+    metrics: dict[str, Any], name_of: Callable[[str], str] = str, table: str = "significance"
+) -> list[Block]:
+    """The mean of every system on the first measure compared, its interval, and its difference from the baseline, as a
+    table with this name and its explanation; nothing without a comparison. `name_of` gives a system's name in tables.
+    """
     if not metrics.get("comparisons"):
         return []
     measure, comparisons = next(iter(metrics["comparisons"].items()))
     rows = []
     for name, values in metrics["systems"].items():
-        low, high = metrics["intervals"][name][measure]
         compared = comparisons.get(name)
-        cells = [_difference(compared), *(_p(compared[test]) for test in TESTS)] if compared else ["-"] * 4
-        rows.append([name_of(name), decimal(values[measure]), f"{low:.3f} to {high:.3f}", *cells])
+        cells = [_difference(compared), *(p_value(compared[test]) for test in TESTS)] if compared else [UNKNOWN] * 4
+        rows.append([name_of(name), decimal(values[measure]), bounds(*metrics["intervals"][name][measure]), *cells])
     against = f"against {name_of(metrics['baseline'])}"
     header = ["system", measure, "95% interval", against, "t-test", "randomisation", "Holm"]
     return [
-        markdown_table(header, rows),
+        Table(table, f"Differences on {measure}.", header, rows),
         "Intervals, those of differences in brackets, are bootstraps over queries; p-values are of paired two-sided"
         " tests, Holm's after correction of the randomisation test for the number of systems.",
-        "",
     ]
 
 
@@ -48,19 +50,14 @@ def fusions(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> lis
     """What planning adds to each cheap fusion on the first measure, in a sentence a fusion; none without a prior."""
     return [
         f"{name_of(metrics['main'])} less {name_of(system)}: {-compared['difference']:+.3f} (randomisation test, Holm:"
-        f" {_p(compared['holm'])})."
+        f" {p_value(compared['holm'])})."
         for system, compared in metrics.get("fusions", {}).items()
     ]
 
 
-def _difference(compared: dict[str, Any]) -> str:
-    low, high = compared["interval"]
-    return f"{compared['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+def _difference(compared: dict[str, Any]) -> Quantity:
+    return difference(compared["difference"], *compared["interval"])
 
 
 def _sign(p: float) -> str:
-    return f"= {_p(p)}" if p >= 0.0001 else "< 0.0001"
-
-
-def _p(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
+    return f"= {p_value(p)}" if p >= 0.0001 else "< 0.0001"

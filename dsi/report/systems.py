@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dsi.report.quantities import count, decimal, duration, size
+from dsi.report.blocks import Block
+from dsi.report.cost import Manifests
+from dsi.report.quantities import count, decimal, duration, percent, size
+from dsi.report.tables import Table
 from dsi.search.prior import Mixture
 
 RANKS = {
@@ -19,7 +22,7 @@ CHOSEN = {"configured": "as configured", "default": "the default", "dev": "chose
 """How a weight may have been chosen."""
 
 
-def explained(manifests: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def explained(manifests: Manifests) -> Iterator[str]:
     """A line for the index with a prior, for each system of BM25 and for the teacher, where they answered."""
     for system, cost in manifests["search"]["counts"]["systems"].items():
         if "prior" in cost:
@@ -76,3 +79,28 @@ def _bm25(name: str, cost: Mapping[str, Any]) -> str:
         f" {cost.get('language')}; its index takes {size(cost.get('index_bytes'))} and"
         f" {duration(cost.get('seconds_index'))} to build."
     )
+
+
+def searched(name: str, counts: Mapping[str, Any]) -> Iterator[Block]:
+    """What the search of the system with this name says about itself: docids that do not exist, certificates, search
+    errors."""
+    wanted = "of the largest totals" if "prior" in counts else "that the model finds most probable"
+    if "invalid_docids" in counts:
+        yield (
+            f"The beam was not constrained: {counts['invalid_docids']:.1%} of its results, and"
+            f" {counts['invalid_first']:.1%} of the first ones, are docids that do not exist."
+        )
+    if "certified_ten" in counts:
+        yield (
+            f"For {counts['certified_ten']:.1%} of the queries the first ten documents of {name} are certified to be"
+            f" the ten {wanted}."
+        )
+    errors = counts.get("search_errors")
+    if errors is not None:
+        yield (
+            f"Search errors of {name}: what a beam misses of the documents {wanted}, over"
+            f" {errors['certified']:.1%} of {count(errors['queries'])} queries, for which exact search certifies them."
+        )
+        rows = [[beam, *map(percent, list(row.values())[1:])] for beam, row in errors["beams"].items()]
+        header = ["beam", "first document missed", "of the first ten missed", "first ten certified by itself"]
+        yield Table(f"search-errors-{name}", f"Search errors of {name} by beam.", header, rows)
