@@ -67,8 +67,8 @@ def report(
     trained_on: str | None = None,
     **stage_folders: Path,
 ) -> dict[str, Any]:
-    """Write `summary.txt`, `report.md` and `report.html` of a run, whose stages are each given as `STAGE_folder`; the
-    page only where its packages are installed, else a line says which are not.
+    """Write `summary.txt`, `report.md`, `report.html` and figures of a run, whose stages are each given as
+    `STAGE_folder`; the page and the figures only where their packages are installed, else a line says which are not.
 
     `licence` and `trained_on` are what the configuration says of a teacher.
 
@@ -104,7 +104,7 @@ def report(
     text = markdown(metrics, manifests, cost_of, names, curve, differ, figures, setting)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
     if packages := lacking(PAGE):
-        say(f"dsi: report.html is not written; it needs {' and '.join(packages)}: {install(PAGE)}")
+        say(f"dsi: report.html and figures are not written; they need {' and '.join(packages)}: {install(PAGE)}")
     else:
         part = browser(metrics, queries, corpus, names)
         write_page(out_folder / "report.html", text, part, _configuration(manifests))
