@@ -41,7 +41,7 @@ def write(folder: Path, name: str, blocks: Sequence[Block], browser: str = "", c
         elif isinstance(block, Figure):
             block.save(folder / FIGURES)
     if packages := lacking(EXTRA):
-        say(f"dsi: {name}.html is not written; it needs {' and '.join(packages)}: {install(EXTRA)}")
+        say(f"dsi: {name}.html and figures are not written; they need {' and '.join(packages)}: {install(EXTRA)}")
     else:
         write_page(folder / f"{name}.html", text, browser, config)
     return text

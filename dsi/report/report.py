@@ -39,8 +39,8 @@ def report(
     trained_on: str | None = None,
     **stage_folders: Path,
 ) -> dict[str, Any]:
-    """Write `summary.txt`, `report.md`, its tables and `report.html` of a run, whose stages are each given as
-    `STAGE_folder`; the page only where its packages are installed, else a line says which are not.
+    """Write `summary.txt`, `report.md`, its tables and figures, and `report.html` of a run, whose stages are each given
+    as `STAGE_folder`; page and figures only where their packages are installed, else a line says which are not.
 
     `licence` and `trained_on` are what the configuration says of a teacher.
 
