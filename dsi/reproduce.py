@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dsi.artifacts import read_manifest
+from dsi.artifacts import read_manifest, write_json
 from dsi.config import FilePath, Override, Rate, Section, load_config, overlaps, read_section
 from dsi.errors import DsiError
 from dsi.pipeline import Run
@@ -102,19 +102,19 @@ def reproduce(
             verdict = OFF
             run.run()
         except DsiError as error:
-            rows.append([name, "-", "-", "-", "-", "-", verdict])
+            rows.append([name, "-", "-", "-", "-", verdict])
             reasons += [f"{name}: {fault}" for fault in error.faults]
             continue
         if is_first_process():
             seed, found = str(run.config.training.seed), measured(run.folder)
             records = read_records(store)  # again: another process may have recorded a run
             stored = records.setdefault(name, {})
+            rows += compared(name, seed, found, stored, wanted)
             if record:
                 stored[seed] = found
-                store.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-            rows += compared(name, seed, found, stored, wanted)
+                write_json(store, records)
     if is_first_process():
-        print(text_table(["run", "system", "measure", "seed", "stored", "found", "verdict"], rows))
+        print(text_table(["run, system", "measure", "seed", "stored", "found", "verdict"], rows))
         counts = Counter(row[-1] for row in rows)
         print(*reasons, ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]), sep="\n")
     return all(row[-1] != OFF for row in rows)
@@ -192,7 +192,7 @@ def compared(name: str, seed: str, found: Record, stored: dict[str, Record], wan
             verdict = SAME
         else:
             verdict = CLOSE if distances and round(min(distances), 6) <= wanted.close else OFF
-        rows.append([name, system, measure, of, decimal(score), decimal(value), verdict])
+        rows.append([f"{name}, {system}", measure, of, decimal(score), decimal(value), verdict])
     return rows
 
 

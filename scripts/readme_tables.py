@@ -12,7 +12,7 @@ from markdown_text import line_of
 from readme_numbers import GENERATED
 from stored_results import MEASURE, SYSTEMS, Recorded, Results
 
-from dsi.report.tables import markdown_table
+from dsi.report.tables import Table
 
 NOTE = f"{MEASURE}, below it its 95 % interval; **bold** the best of a run, *italic* what learnt from a teacher."
 
@@ -51,7 +51,8 @@ def table(name: str, results: Results) -> str:
     if unknown := [run for run in runs if run not in results.runs]:
         raise KeyError(f"the stored results have no run {unknown[0]}")
     rows = [_row(run, results.runs[run]) for run in runs or results.runs]
-    return f"\n{markdown_table(['run', 'documents', 'queries', 'minutes', *SYSTEMS], rows)}\n{NOTE}\n\n"
+    table = Table("results", NOTE, ["run", "documents", "queries", "minutes", *SYSTEMS], rows)
+    return f"\n{table.markdown()}\n{NOTE}\n\n"
 
 
 def _row(run: str, recorded: Recorded) -> list[str]:

@@ -127,13 +127,14 @@ def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixtu
 
     def verdicts() -> dict[str, str]:
         lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-        return {line[1]: line[-1] for line in lines if line and line[0] == "one"}
+        return {line[1]: line[-1] for line in lines if line and line[0] == "one,"}
 
     assert main([*command, "--only", "o*"]) == 0
     assert set(verdicts().values()) == {"stored"}  # not stored
     assert not (project / "scores.json").exists()
     assert main([*command, "--record"]) == 0
     printed = capsys.readouterr().out
+    assert "not stored" in printed
     assert f"corpus.path: {project / 'nowhere'} does not exist" in printed
     records = read_records(project / "scores.json")
     assert records.keys() == {"one"}
@@ -151,8 +152,8 @@ def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixtu
     assert main(command) == 2
     output = capsys.readouterr()
     lines = [line.split() for line in output.out.splitlines()]
-    assert ["one", "dsi", "off"] in [[line[0], line[1], line[-1]] for line in lines if len(line) > 5]
-    assert ["one", "bm25", "RR@10", "0", "0.500", "-", "off"] in lines  # that baseline was not asked for
+    assert ["one,", "dsi", "off"] in [[line[0], line[1], line[-1]] for line in lines if len(line) > 5]
+    assert ["one,", "bm25", "RR@10", "0", "0.500", "-", "off"] in lines  # that baseline was not asked for
     assert "scores differ from those stored" in output.err
     (project / "scores.json").write_text("{")
     assert main(command) == 2
