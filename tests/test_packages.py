@@ -129,7 +129,10 @@ def test_a_report_without_the_page(
     say.cache_clear()
     report(tmp_path, **folders)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "dsi: report.html is not written; it needs matplotlib: pip install 'dsi-retrieval[report]'"
+    assert (
+        line
+        == "dsi: report.html and figures are not written; they need matplotlib: pip install 'dsi-retrieval[report]'"
+    )
     assert (tmp_path / "summary.txt").exists()
     assert (tmp_path / "report.md").exists()
     assert not (tmp_path / "report.html").exists()

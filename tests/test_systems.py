@@ -52,7 +52,9 @@ def test_a_plain_installation_without_fcntl_and_resource_builds_searches_and_pla
     assert done.returncode == 0, done.stderr[-3000:]
     assert "has no locks" in done.stderr
     assert "documents are ranked by log(P" in done.stderr
-    assert "report.html is not written; it needs matplotlib and markdown-it-py: pip install" in done.stderr
+    assert (
+        "report.html and figures are not written; they need matplotlib and markdown-it-py: pip install" in done.stderr
+    )
     report = tmp_path / "runs/a/report"
     assert {path.name for path in report.iterdir()} == {"manifest.json", "report.md", "summary.txt"}
     assert "| corpus | " in (report / "report.md").read_text()

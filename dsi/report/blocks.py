@@ -27,7 +27,7 @@ def markdown(blocks: Sequence[Block]) -> str:
 
 def write(folder: Path, name: str, blocks: Sequence[Block], browser: str = "", config: str = "") -> str:
     """Write the report `NAME.md`, the files of its tables and figures in folders beside it, and `NAME.html`, the page,
-    which has `browser` and `config` too (see `write_page`); a line says so where the packages of the page are missing.
+    which has `browser` and `config` too (see `write_page`); a line says so where the packages for it are missing.
 
     Returns:
         The text of `NAME.md`.
@@ -41,7 +41,7 @@ def write(folder: Path, name: str, blocks: Sequence[Block], browser: str = "", c
         elif isinstance(block, Figure):
             block.save(folder / FIGURES)
     if packages := lacking(EXTRA):
-        say(f"dsi: {name}.html is not written; it needs {' and '.join(packages)}: {install(EXTRA)}")
+        say(f"dsi: {name}.html and figures are not written; they need {' and '.join(packages)}: {install(EXTRA)}")
     else:
         write_page(folder / f"{name}.html", text, browser, config)
     return text

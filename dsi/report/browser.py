@@ -22,14 +22,14 @@ SNIPPET = 240
 def browser(metrics: Mapping[str, Any], queries: PerQuery, corpus: Corpus, names: Mapping[str, str]) -> str:
     """The part as HTML. `names` has the name of each system as it is shown."""
     answers, documents = browsable(metrics, queries, corpus, names)
+    main, baseline = names[metrics["main"]], names[metrics["baseline"]]
+    what = f"{queries.measure} of {main}" + (f" less that of {baseline}" if baseline != main else "")
     data = json.dumps({"queries": answers, "documents": documents}, ensure_ascii=False, separators=(",", ":"))
     return filled(
         TEMPLATE,
         shown=f"{len(answers):,}",
         queries=f"{metrics['queries']:,}",
-        measure=html.escape(queries.measure),
-        main=html.escape(names[metrics["main"]]),
-        baseline=html.escape(names[metrics["baseline"]]),
+        what=html.escape(what),
         data=data.replace("<", "\\u003c"),  # so that no text ends the script
     )
 
@@ -38,8 +38,9 @@ def browsable(
     metrics: Mapping[str, Any], queries: PerQuery, corpus: Corpus, names: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The queries on which the main system and the baseline differ most, with every system's answers, and the
-    beginning of each document that they need, by doc_id."""
-    difference = queries.difference(metrics["main"], metrics["baseline"])
+    beginning of each document that they need, by doc_id. Where the two are one, its measure is the difference."""
+    main, baseline = metrics["main"], metrics["baseline"]
+    difference = queries.difference(main, baseline) if main != baseline else queries.values[main]
     answers: list[dict[str, Any]] = []
     needed: set[str] = set()
     for query_id in sorted(difference, key=lambda query_id: -abs(difference[query_id]))[:MOST_QUERIES]:

@@ -26,7 +26,7 @@ def largest_differences(
         )
         if most:
             lines += [
-                f"The queries that {escaped(names[main])} {verb} by most:",
+                f"The queries that {escaped(names[main])} {verb} by most, {queries.measure}:",
                 "",
                 *_table(most[:SHOWN], queries, loser, corpus, names),
             ]
