@@ -118,6 +118,13 @@ def test_what_a_user_holds(saved: Path) -> None:
     assert "<img" not in evil._repr_html_()
 
 
+def test_the_report_that_is_saved_has_no_texts(saved: Path) -> None:
+    text = (saved / "report/report.md").read_text()
+    assert "## Cost" in text
+    assert "](figures/" not in text
+    assert not any(document.text[:20] in text for document in DOCUMENTS)
+
+
 def test_without_documents(saved: Path, tmp_path: Path) -> None:
     assert main(["export", str(saved), str(tmp_path / "ids"), "--without-documents"]) == 0
     ids, whole = dsi.load(tmp_path / "ids"), dsi.load(saved)

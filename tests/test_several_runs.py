@@ -1,5 +1,7 @@
 """The report of several finished runs: which are compared, how their systems are called, what is refused."""
 
+import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -52,6 +54,15 @@ def test_runs_with_the_same_queries_are_compared(
     assert sorted(path.name for path in (tmp_path / "out/tables").glob("*.csv")) == [
         "cost.csv", "runs.csv", "significance.csv",
     ]  # fmt: skip
+    assert {path.stem for path in (tmp_path / "out/figures").iterdir()} == {"forest", "recall", "training"}
+    assert (tmp_path / "out/report.html").read_text().count("<figure>") == 3
+    recalls = list(csv.DictReader((tmp_path / "out/figures/recall.csv").open()))
+    metrics = {
+        run: json.loads((runs / run / "evaluation/metrics.json").read_text())["systems"] for run in ("one", "two")
+    }
+    for name, measured in {"dsi one": metrics["one"]["dsi"], "dsi two": metrics["two"]["dsi"]}.items():
+        hundredth = next(row for row in recalls[::-1] if row["system"] == name)
+        assert float(hundredth["recall"]) == pytest.approx(measured["R@100"])
 
 
 def test_runs_over_other_documents_are_shown_apart(runs: Path, tmp_path: Path) -> None:
@@ -61,6 +72,7 @@ def test_runs_over_other_documents_are_shown_apart(runs: Path, tmp_path: Path) -
     assert "dsi one" in together
     assert "small" not in together
     assert "| dsi | " in alone
+    assert "(figures/forest-2.svg" in alone
     assert (tmp_path / "out/tables/significance-2.csv").exists()
 
 

@@ -1,5 +1,6 @@
 """Sweeps of tiny experiments through the command line."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -58,6 +59,10 @@ def test_a_sweep_runs_every_combination_once(project: Path, capsys: pytest.Captu
     assert "| corpus.size | 20 | 60 |" in text
     for plot in ("sweep", "flops", "training"):
         assert "</svg>" in (project / f"runs/grid/figures/{plot}.svg").read_text()
+    assert "</svg>" in (project / "runs/grid/sweep.html").read_text()
+    means = list(csv.DictReader((project / "runs/grid/tables/means.csv").open()))
+    assert [row["corpus.size"] for row in means] == ["dsi atomic", "dsi tree"]  # that column names the rows
+    assert all(float(row["20 smallest"]) <= float(row["20"]) <= float(row["20 largest"]) for row in means)
     compared = text.partition("## corpus.size = 60")[2].splitlines()
     assert [line.split("|")[1].strip() for line in compared if line.startswith("| dsi")] == [
         "dsi atomic", "dsi tree", "dsi atomic", "dsi tree",  # significance, then cost

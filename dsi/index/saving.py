@@ -14,6 +14,7 @@ from dsi.index.card import card, for_repository, licences_of, without_folders
 from dsi.index.growth import write_growth
 from dsi.index.parts import Parts
 from dsi.index.saved import CLASS, CONFIG_FILE, ENDINGS, FORMAT, README, files_of, is_saved, state_of
+from dsi.report.report import without_texts
 from dsi.runtime.new_folder import new_folder
 
 NEEDED = {"corpus": ("documents.arrow",), "model": ("config.json", "*.safetensors", "*.safetensors.index.json")}
@@ -96,10 +97,10 @@ def _folders(parts: Parts) -> dict[str, Path]:
 
 
 def _write_report(parts: Parts, folder: Path) -> None:
-    """Write the report of a run without the page, which has texts, and without what is in which folder here."""
+    """Write the report of a run without the page, figures and texts, and without what is in which folder here."""
     source = parts.folder / "report/report.md"
     if source.is_file():
-        text = source.read_text(encoding="utf-8")
+        text = without_texts(source.read_text(encoding="utf-8"))
         text = text if parts.saved else without_folders(text, parts.folder)
         folder.mkdir()
         (folder / source.name).write_text(text, encoding="utf-8")

@@ -27,7 +27,7 @@ def markdown(blocks: Sequence[Block]) -> str:
 
 def write(folder: Path, name: str, blocks: Sequence[Block], browser: str = "", config: str = "") -> str:
     """Write the report `NAME.md`, the files of its tables and figures in folders beside it, and `NAME.html`, the page,
-    which has `browser` and `config` too (see `write_page`); a line says so where the packages of the page are missing.
+    which has `browser` and `config` too (see `write_page`); a line says so where the packages for it are missing.
 
     Returns:
         The text of `NAME.md`.

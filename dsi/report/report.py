@@ -1,6 +1,7 @@
 """The stage `report`: who wins, by how much, at what cost; for a terminal, in Markdown, as a page and as tables."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -19,7 +20,7 @@ from dsi.report.building import dev_curve, stages, synthetic_queries, versions
 from dsi.report.cost import Cost, Manifests, cost_table, costs
 from dsi.report.differences import largest_differences
 from dsi.report.distilled import labels, shown, teachers
-from dsi.report.figures import Figure
+from dsi.report.figures import FIGURES, Figure
 from dsi.report.per_query import read_per_query
 from dsi.report.plots import plots
 from dsi.report.published import published
@@ -29,6 +30,9 @@ from dsi.report.significance import fusions, significance, verdict
 from dsi.report.summary import context, cost, headline, measured_on, ratios, simulated, summary
 from dsi.report.systems import explained, searched
 from dsi.runtime.tsv import read_tsv
+
+DIFFER = "## Where the systems differ most"
+"""The heading of the part that shows texts of queries and documents."""
 
 
 def report(
@@ -115,7 +119,7 @@ def contents(
         *(["## Published figures", *published(setting)] if setting is not None else []),
         "## Kinds of queries",
         *breakdowns(metrics, name_of, figures),
-        *(["## Where the systems differ most", *drawn("differences"), "\n".join(differ)] if differ else []),
+        *([DIFFER, *drawn("differences"), "\n".join(differ)] if differ else []),
         "## Cost",
         *cost_table(named),
         *explained(manifests),
@@ -137,6 +141,16 @@ def contents(
         "## Versions",
         versions(manifests),
     ]
+
+
+def without_texts(markdown: str) -> str:
+    r"""A `report.md` without the part that shows texts of queries and documents, and without figures, which are files.
+
+    >>> without_texts("# R\n\n![a](figures/a.svg)\n\n## Where the systems differ most\n\nD1\n\n## Cost\n")
+    '# R\n\n## Cost\n'
+    """
+    markdown = re.sub(rf"^{DIFFER}$.*?(?=^## )", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(rf"^!\[.*\]\({FIGURES}/.*\n\n", "", markdown, flags=re.MULTILINE)
 
 
 def _configuration(manifests: Manifests) -> str:
