@@ -51,7 +51,7 @@ def table(name: str, results: Results) -> str:
     if unknown := [run for run in runs if run not in results.runs]:
         raise KeyError(f"the stored results have no run {unknown[0]}")
     rows = [_row(run, results.runs[run]) for run in runs or results.runs]
-    table = Table("results", NOTE, ["run", "documents", "queries", "minutes", *SYSTEMS], rows)
+    table = Table("results", NOTE, ["run", "documents", "queries", *SYSTEMS], rows)
     return f"\n{table.markdown()}\n{NOTE}\n\n"
 
 
@@ -65,4 +65,4 @@ def _row(run: str, recorded: Recorded) -> list[str]:
         mark = "**" * (values[name] == max(values.values())) + "*" * recorded.systems[name].distilled
         score = recorded.scores(MEASURE)[name]
         cells.append(f"{mark}{values[name]}{mark}<br><sub>{score.low:.3f} to {score.high:.3f}</sub>")
-    return [f"`{run}`", f"{recorded.documents:,}", f"{recorded.queries:,}", f"{recorded.minutes:.0f}", *cells]
+    return [f"`{run}`", f"{recorded.documents:,}", f"{recorded.queries:,}", *cells]
