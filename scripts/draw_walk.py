@@ -1,6 +1,7 @@
 """Draw how a query walks through the docid tree of an index to a document.
 
-    .venv/bin/python scripts/draw_walk.py runs/tree "copy a directory tree" shutil.copytree -o docs/walk.svg
+    .venv/bin/python scripts/draw_walk.py runs/demo-tree "send an email message" smtplib.SMTP.send_message \\
+        -o docs/walk.svg
 
 The index is a run or a saved one whose docids are a tree. The picture is an SVG for light and dark pages, without
 scripts or fonts, and always the same for the same index.
