@@ -20,12 +20,13 @@ from dsi.errors import DsiError
 
 WIDTH, LEFT, RIGHT = 800, 48, 16
 """The width of the picture, and what is left free beside the corpora, in pixels."""
-TOP, BOTTOM, HEIGHT = 84, 356, 404
+TOP, BOTTOM, HEIGHT = 84, 436, 484
 """The heights of RR@10 1 and 0, and that of the picture."""
-SIZE, APART = 5.5, 17
+SIZE, APART = 4, 17
 """Half the width of a mark, and the largest space between the marks of a corpus."""
-CORPORA = {"demo": "Python's docs", "msmarco": "MS MARCO", "nfcorpus": "NFCorpus", "squad": "SQuAD"}
-"""The corpus of the runs whose names begin so, up to the first hyphen."""
+CORPORA = {"demo": "Python's docs", "msmarco-6k": "MS MARCO", "nfcorpus": "NFCorpus", "squad": "SQuAD"}
+"""The corpora of the runs that are drawn, all of atomic docids, and of those with `TAUGHT` behind their names."""
+TAUGHT = "-teacher"
 PUBLISHED = {"msmarco-100k": 100_000, "msmarco-1m": 1_000_000, "msmarco-full": 8_841_823}
 """The documents of the paper's settings."""
 ROWS = {"bm25": "BM25", "dsi": "6b D2Q only/atomic", "dual_encoder": "GTR-Base"}
@@ -79,18 +80,19 @@ def main() -> None:
 
 
 def marks(results: Results) -> dict[tuple[int, str], list[Mark]]:
-    """The scores of every corpus, by its number of documents and its name, in the order of both. A score that several
+    """The scores of every corpus that is drawn, by its number of documents and its name, in the order of both. A score that several
     runs on a corpus have in common, such as that of BM25, is one."""
     found = defaultdict[tuple[int, str], set[Mark]](set)
     for run, recorded in results.runs.items():
-        name = run.partition("-")[0]
+        if (name := run.removesuffix(TAUGHT)) not in CORPORA:
+            continue
         for system, score in recorded.scores(MEASURE).items():
             fill = "half" if recorded.systems[system].distilled else "full"
-            found[recorded.documents, CORPORA.get(name, name)].add(Mark(system, fill, score))
+            found[recorded.documents, CORPORA[name]].add(Mark(system, fill, score))
     for setting, documents in PUBLISHED.items():
         for system, row in ROWS.items():
             mean = results.numbers[f"published/{setting}/{row}"]
-            found[documents, CORPORA["msmarco"]].add(Mark(system, "open", Score(score=mean, low=mean, high=mean)))
+            found[documents, CORPORA["msmarco-6k"]].add(Mark(system, "open", Score(score=mean, low=mean, high=mean)))
     order = [*SHAPES]
     return {
         corpus: sorted(
@@ -104,7 +106,9 @@ def marks(results: Results) -> dict[tuple[int, str], list[Mark]]:
 def drawn(corpora: dict[tuple[int, str], list[Mark]]) -> str:
     """The SVG of the scores of each corpus."""
     picture = Picture(WIDTH)
-    picture.text(f"{MEASURE} with its 95 % interval, by corpus and number of documents", RIGHT, 26, "strong")
+    picture.text(
+        f"{MEASURE} with its 95 % interval, by corpus and number of documents; atomic docids", RIGHT, 26, "strong"
+    )
     for colour, _, _ in SHAPES.values():
         half = ET.SubElement(picture.add("defs"), "linearGradient", id=f"half-{colour}")
         for stop in (colour, "page"):

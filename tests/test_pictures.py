@@ -99,8 +99,9 @@ def test_what_cannot_be_walked(tree: Index, tiny: Stages, tmp_path: Path, monkey
 def test_the_picture_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import draw_results
 
-    twice = {**RECORDED, "demo-teacher": {"0": RECORDED["demo"]["0"]}, "own": {"0": {**RECORDED["demo"]["0"]}}}
-    twice["own"]["0"]["documents"] = 900
+    twice = {**RECORDED, "demo-teacher": {"0": RECORDED["demo"]["0"]}, "squad": {"0": {**RECORDED["demo"]["0"]}}}
+    twice["squad"]["0"]["documents"] = 900
+    twice["squad-tree"] = {"0": {**RECORDED["demo"]["0"], "documents": 800}}  # no atomic docids: not drawn
     (tmp_path / "cpu.json").write_text(json.dumps(twice))
     (tmp_path / "results.yaml").touch()
     arguments = ["--recorded", str(tmp_path / "cpu.json"), "--by-hand", str(tmp_path / "results.yaml")]
@@ -108,7 +109,7 @@ def test_the_picture_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     draw_results.main()
     picture = ET.parse(tmp_path / "results.svg").getroot()
     shown = texts(picture)
-    places = [shown.index(text) for text in ("own", "Python's docs", "100,000", "8,841,823")]
+    places = [shown.index(text) for text in ("SQuAD", "Python's docs", "100,000", "8,841,823")]
     assert places == sorted(places)
     kinds = [element.get("class", "") for element in picture.iter(f"{SVG}polygon")]
     legend = 4 + 3
