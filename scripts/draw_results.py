@@ -22,7 +22,7 @@ WIDTH, LEFT, RIGHT = 800, 48, 16
 """The width of the picture, and what is left free beside the corpora, in pixels."""
 TOP, BOTTOM, HEIGHT = 84, 436, 484
 """The heights of RR@10 1 and 0, and that of the picture."""
-SIZE, APART = 4, 17
+SIZE, APART = 4.5, 17
 """Half the width of a mark, and the largest space between the marks of a corpus."""
 CORPORA = {"demo": "Python's docs", "msmarco-6k": "MS MARCO", "nfcorpus": "NFCorpus", "squad": "SQuAD"}
 """The corpora of the runs that are drawn, all of atomic docids, and of those with `TAUGHT` behind their names."""
@@ -80,8 +80,8 @@ def main() -> None:
 
 
 def marks(results: Results) -> dict[tuple[int, str], list[Mark]]:
-    """The scores of every corpus that is drawn, by its number of documents and its name, in the order of both. A score that several
-    runs on a corpus have in common, such as that of BM25, is one."""
+    """The scores of every corpus that is drawn, by its number of documents and its name, in the order of both. A score
+    that several runs on a corpus have in common, such as that of BM25, is one."""
     found = defaultdict[tuple[int, str], set[Mark]](set)
     for run, recorded in results.runs.items():
         if (name := run.removesuffix(TAUGHT)) not in CORPORA:
