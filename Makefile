@@ -18,20 +18,24 @@ endif
 SET ?=
 SCORES ?= configs/reproduce/cpu.yaml
 # e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi": several processes where a stage can use them
-LAUNCH ?= $(VENV)/bin/dsi
+LAUNCH ?= $(BIN)/dsi
 
 PYTHON ?= python3
 VENV ?= .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+# The versions to install: constraints-oldest.txt are the lowest allowed, CONSTRAINTS= installs the newest. Give another
+# one a VENV of its own.
+CONSTRAINTS ?= constraints.txt
 RUN := runs/$(NAME)
 include scripts/stages.mk
 ifneq ($(wildcard $(VENV)/installed),)
-ifneq ($(shell $(VENV)/bin/pip --version >/dev/null 2>&1 && echo works),works)
+ifneq ($(shell $(BIN)/pip --version >/dev/null 2>&1 && echo works),works)
 ifeq ($(filter clean help,$(MAKECMDGOALS)),)
 $(error $(VENV) was made by a Python that has gone or changed, or moved, or has no pip; remove it (rm -r $(VENV)) and give the same command again)
 endif
 endif
 endif
-DSI := $(VENV)/bin/dsi
+DSI := $(BIN)/dsi
 EXPERIMENT = $(call quoted,$(CONFIG)) --name '$(NAME)' $(if $(SET),--set $(SET))
 MANIFESTS := $(STAGES:%=$(RUN)/%/manifest.json)
 .PRECIOUS: $(MANIFESTS)
@@ -51,23 +55,23 @@ $(PLANS): plan ;
 plan: $(VENV)/installed
 	@$(DSI) plan $(EXPERIMENT) --goals $(filter $(STAGES),$(MAKECMDGOALS))
 
-install: $(VENV)/installed  ## create the environment in .venv
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $$(test ! -e $(VENV)/pyvenv.cfg || $(VENV)/bin/pip --version >/dev/null 2>&1 || echo --clear) $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+install: $(VENV)/installed  ## create the environment VENV (default .venv) with the versions of CONSTRAINTS (default constraints.txt)
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $$(test ! -e $(VENV)/pyvenv.cfg || $(BIN)/pip --version >/dev/null 2>&1 || echo --clear) $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=-c %) -e '.[dev]'
 	touch $@
 
 test: install  ## run the tests
-	$(VENV)/bin/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: install  ## check style, types and the direction of imports
-	$(VENV)/bin/ruff check
-	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 stages: install  ## write scripts/stages.mk after a change of the table in dsi/pipeline.py
-	$(VENV)/bin/python -c 'from dsi.pipeline import make_rules; print(make_rules(), end="")' > scripts/stages.mk
+	$(BIN)/python -c 'from dsi.pipeline import make_rules; print(make_rules(), end="")' > scripts/stages.mk
 
 schema: install  ## write configs/schema.json after a change of a configuration key
 	$(DSI) config --schema > configs/schema.json
@@ -89,34 +93,34 @@ reproduce-36k: SCORES := configs/reproduce/36k.yaml  ## the same of the longer o
 reproduce-36k: reproduce
 
 bench-doc2query: $(RUN)/tokenizer/manifest.json  ## queries a second against Hugging Face generate, on CONFIG's passages
-	$(VENV)/bin/python scripts/bench_doc2query.py $(RUN)
+	$(BIN)/python scripts/bench_doc2query.py $(RUN)
 
 bench-search: install  ## constrained search against Hugging Face generate (about ten minutes)
-	$(VENV)/bin/python scripts/bench_search.py
+	$(BIN)/python scripts/bench_search.py
 
 bench-trie: install  ## build the trie of 8.8 million docids
-	$(VENV)/bin/python scripts/bench_trie.py
+	$(BIN)/python scripts/bench_trie.py
 
 bench-latency: $(RUN)/search/manifest.json  ## what a query costs from Python and from the command line, on CONFIG's index
-	$(VENV)/bin/python scripts/bench_latency.py $(RUN)
+	$(BIN)/python scripts/bench_latency.py $(RUN)
 
 bench-kmeans: install  ## hierarchical k-means against scikit-learn, and from disk
-	$(VENV)/bin/python scripts/bench_kmeans.py
+	$(BIN)/python scripts/bench_kmeans.py
 
 bench-terms: install  ## index the words of a million documents, against Lucene
-	$(VENV)/bin/python scripts/bench_terms.py
+	$(BIN)/python scripts/bench_terms.py
 
 bench-examples: install  ## write and read the example store
-	$(VENV)/bin/python scripts/bench_examples.py
+	$(BIN)/python scripts/bench_examples.py
 
 bench-train: $(RUN)/tokenizer/manifest.json  ## examples a second against the usual recipe, on CONFIG's queries
-	$(VENV)/bin/python scripts/bench_train.py $(RUN)
+	$(BIN)/python scripts/bench_train.py $(RUN)
 
 campaign-kill: install  ## kill a tiny experiment 100 times: is anything lost or wrong? (about six minutes)
-	$(VENV)/bin/python scripts/campaign_kill.py
+	$(BIN)/python scripts/campaign_kill.py
 
 campaign-input: install  ## give 2,000 mutated inputs to the commands that read them
-	$(VENV)/bin/python scripts/campaign_input.py
+	$(BIN)/python scripts/campaign_input.py
 
 clean:  ## remove every run and its artefacts (asks for CONFIRM=yes)
 	@test "$(CONFIRM)" = yes || { echo "make clean removes runs/ with all trained models; add CONFIRM=yes" >&2; exit 1; }

@@ -306,3 +306,20 @@ def test_environment_of_another_python(checkout: Path, broken: str) -> None:
     assert ".venv was made by a Python that has gone" in error
     assert len(error.splitlines()) == 1
     assert make(checkout, "help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ([], "bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e"),
+        (["CONSTRAINTS=old.txt"], "bin/pip install --quiet --disable-pip-version-check -c old.txt -e"),
+        (["CONSTRAINTS="], "bin/pip install --quiet --disable-pip-version-check  -e"),
+        (["OS=Windows_NT"], "Scripts/pip install --quiet --disable-pip-version-check -c constraints.txt -e"),
+    ],
+    ids=["tested", "given", "newest", "windows"],
+)
+def test_which_versions_are_installed_and_where(checkout: Path, arguments: list[str], command: str) -> None:
+    (checkout / "old.txt").touch()
+    status, out, error = make(checkout, "--dry-run", "install", "VENV=new", *arguments)
+    assert (status, error) == (0, "")
+    assert f"new/{command} '.[dev]'" in out

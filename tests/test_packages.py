@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from conftest import write_msmarco_folder
 from test_report import COUNTS, make_stages
 
@@ -220,9 +219,3 @@ def test_the_wheel_has_the_configurations(tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import dsi; assert 'installed' in dsi.__file__; {script}"]
     done = subprocess.run(command, cwd=tmp_path / "empty", env=environment, capture_output=True, text=True)
     assert done.stdout == "bm25\n", done.stderr
-
-
-def test_the_citation_is_of_this_version() -> None:
-    citation = yaml.safe_load((Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == dsi.__version__
-    assert citation["license"] == "Apache-2.0"

@@ -4,7 +4,7 @@
 | --- | --- |
 | 1,000 | half a minute: the words alone rank well, and the index adds to them (docstrings of 500 objects, RR@10 with |
 | | the prior: 0.783 after 100 steps, 0.791 after 200, BM25 0.784) |
-| 10,000 | the second round and its document states are worth more than as many steps (README, Warm start) |
+| 10,000 | the second round and its document states are worth more than as many steps (docs/guide.md, Warm start) |
 | 50,000 | each document is seen less often, and a step costs more: the output rows are most of it |
 | more | half the width, so that rows and their two moments fit into memory: 1.5 kB a document each |
 """
