@@ -26,6 +26,8 @@ PLOT = "docs/results.svg"
 """The plot of the stored results, relative to the README."""
 LONGEST = 250
 """The largest number of lines of the README."""
+OTHERS = ("SECURITY.md", "docs/architecture.md", "docs/guide.md", "docs/log.md")
+"""Texts that must name only what exists, too."""
 
 
 def main() -> int:
@@ -45,9 +47,13 @@ def main() -> int:
     if options.write:
         text = readme_tables.rewritten(readme_numbers.rewritten(text, results), results)
         options.readme.write_text(text, encoding="utf-8")
-    faults = found(text, options.readme.parent, results)
-    for line, fault in faults:
-        print(f"{options.readme.name}:{line}: {fault}", file=sys.stderr)
+    faults = [(options.readme.name, *fault) for fault in found(text, options.readme.parent, results)]
+    if options.readme.resolve() == ROOT / "README.md":
+        for path in map(ROOT.joinpath, OTHERS):
+            named = readme_names.faults(path.read_text(encoding="utf-8"), path.parent)
+            faults += [(path.name, *fault) for fault in named]
+    for name, line, fault in faults:
+        print(f"{name}:{line}: {fault}", file=sys.stderr)
     return 1 if faults else 0
 
 
