@@ -56,7 +56,7 @@ def test_a_plain_installation_without_fcntl_and_resource_builds_searches_and_pla
         "report.html and figures are not written; they need matplotlib and markdown-it-py: pip install" in done.stderr
     )
     report = tmp_path / "runs/a/report"
-    assert {path.name for path in report.iterdir()} == {"manifest.json", "report.md", "summary.txt"}
+    assert {path.name for path in report.iterdir()} == {"manifest.json", "report.md", "summary.txt", "tables"}
     assert "| corpus | " in (report / "report.md").read_text()
 
 
