@@ -250,11 +250,13 @@ def _report(options: argparse.Namespace) -> None:
     if options.set or options.name:
         raise DsiError("--set and --name are for an experiment; several runs are compared as they are")
     if is_first_process():
+        from dsi.report.figures import without_figures
         from dsi.report.finished_runs import find_run
         from dsi.report.runs_report import report_runs
 
         folder = options.folder or options.runs / "comparison"
-        print(report_runs([find_run(each, options.runs) for each in options.config], folder, options.baseline))
+        runs = [find_run(each, options.runs) for each in options.config]
+        print(without_figures(report_runs(runs, folder, options.baseline)))
         print(f"report: {folder / 'report.md'}")
 
 
@@ -263,7 +265,9 @@ def _sweep(options: argparse.Namespace) -> None:
 
     folder = sweep(configuration(options.sweep), options.set, options.runs)
     if is_first_process():
-        print((folder / "sweep.md").read_text(encoding="utf-8"))
+        from dsi.report.figures import without_figures
+
+        print(without_figures((folder / "sweep.md").read_text(encoding="utf-8")))
 
 
 def _build(options: argparse.Namespace) -> None:

@@ -104,3 +104,12 @@ class Figure:
             f'{start.replace("<svg", f"<svg {described}", 1)}>\n <title id="{self.name}-title">{escape(self.title)}'
             f'</title>\n <desc id="{self.name}-description">{escape(self.alternative)}</desc>\n {STYLE_SHEET}{rest}'
         )
+
+
+def without_figures(markdown: str) -> str:
+    r"""A report in Markdown without its figures, for a terminal or a place where their files are not.
+
+    >>> without_figures("# R\n\n![a](figures/a.svg)\n\n## Cost\n")
+    '# R\n\n## Cost\n'
+    """
+    return re.sub(rf"^!\[.*\]\({FIGURES}/.*\n\n?", "", markdown, flags=re.MULTILINE)

@@ -20,7 +20,7 @@ from dsi.report.building import dev_curve, stages, synthetic_queries, versions
 from dsi.report.cost import Cost, Manifests, cost_table, costs
 from dsi.report.differences import largest_differences
 from dsi.report.distilled import labels, shown, teachers
-from dsi.report.figures import FIGURES, Figure
+from dsi.report.figures import Figure, without_figures
 from dsi.report.per_query import read_per_query
 from dsi.report.plots import plots
 from dsi.report.published import published
@@ -149,8 +149,7 @@ def without_texts(markdown: str) -> str:
     >>> without_texts("# R\n\n![a](figures/a.svg)\n\n## Where the systems differ most\n\nD1\n\n## Cost\n")
     '# R\n\n## Cost\n'
     """
-    markdown = re.sub(rf"^{DIFFER}$.*?(?=^## )", "", markdown, flags=re.MULTILINE | re.DOTALL)
-    return re.sub(rf"^!\[.*\]\({FIGURES}/.*\n\n", "", markdown, flags=re.MULTILINE)
+    return without_figures(re.sub(rf"^{DIFFER}$.*?(?=^## )", "", markdown, flags=re.MULTILINE | re.DOTALL))
 
 
 def _configuration(manifests: Manifests) -> str:
