@@ -12,7 +12,6 @@ runs:
 import json
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,6 +109,11 @@ def reproduce(
             records = read_records(store)  # again: another process may have recorded a run
             stored = records.setdefault(name, {})
             rows += compared(name, seed, found, stored, wanted)
+            sizes = {known.get("documents", found["documents"]) for known in stored.values()}
+            if sizes - {found["documents"]}:
+                reasons.append(
+                    f"{name}: its corpus has {found['documents']:,} documents, that of the stored scores not"
+                )
             if record:
                 stored[seed] = found
                 write_json(store, records)
@@ -131,7 +135,7 @@ def read_records(store: Path) -> Records:
         for by_seed in records.values():
             for record in by_seed.values():
                 for values in record["systems"].values():
-                    float(_first(values)[1])
+                    float(values[_first(values)]["score"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError) as error:
         raise DsiError(f"{store} holds no stored scores ({error!r}); restore it, or remove it and --record") from None
     return records
@@ -149,7 +153,7 @@ def measured(run_folder: Path) -> Record:
     record: Record = {key: metrics[key] for key in ("documents", "queries", "split", "main", "baseline")}
     record["minutes"] = round(seconds / 60, 1)
     record["measured"] = {
-        "date": date.today().isoformat(),
+        "date": searched.get("date"),
         **searched["machine"],
         **{
             name: searched["packages"].get(package)
@@ -178,24 +182,27 @@ def _with_interval(value: float, interval: Sequence[float], name: str) -> dict[s
 
 def compared(name: str, seed: str, found: Record, stored: dict[str, Record], wanted: Reproduction) -> list[list[str]]:
     """The rows of the table of verdicts for run `name`: the first measure of every system, beside the score stored for
-    the same seed, else that of the first one stored. A stored system that was not found is off."""
+    the same seed, else that of the first one stored. A stored score that was not found is off."""
     systems = dict.fromkeys(system for record in (*stored.values(), found) for system in record["systems"])
     rows = []
     for system in systems:
-        known = {of: _first(record["systems"][system]) for of, record in stored.items() if system in record["systems"]}
-        measure, value = _first(found["systems"][system]) if system in found["systems"] else ("", None)
-        of, (measure, score) = next(((of, known[of]) for of in (seed, *known) if of in known), (seed, (measure, None)))
-        distances = [abs(value - other) for _, other in known.values()] if value is not None else []
+        records = {of: record["systems"][system] for of, record in stored.items() if system in record["systems"]}
+        values = found["systems"].get(system, {})
+        measure = _first(next(iter(records.values()), values))
+        value = values.get(measure, {}).get("score")
+        known = {of: record[measure]["score"] for of, record in records.items() if measure in record}
+        of = seed if seed in known else next(iter(known), seed)
+        distances = {each: round(abs(value - score), 6) for each, score in known.items() if value is not None}
         if not known:
             verdict = NEW
-        elif value is not None and seed in known and round(abs(value - known[seed][1]), 6) <= wanted.same:
+        elif distances.get(seed, 1.0) <= wanted.same:
             verdict = SAME
         else:
-            verdict = CLOSE if distances and round(min(distances), 6) <= wanted.close else OFF
-        rows.append([f"{name}, {system}", measure, of, decimal(score), decimal(value), verdict])
+            verdict = CLOSE if min(distances.values(), default=1.0) <= wanted.close else OFF
+        rows.append([f"{name}, {system}", measure, of, decimal(known.get(of)), decimal(value), verdict])
     return rows
 
 
-def _first(values: dict[str, Any]) -> tuple[str, float]:
-    """The first measure of a system, and its score."""
-    return next((name, value["score"]) for name, value in values.items() if name != "distilled")
+def _first(values: dict[str, Any]) -> str:
+    """The first measure of a system."""
+    return next(name for name in values if name != "distilled")
