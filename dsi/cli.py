@@ -48,12 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
         if options.together:
             meet()
         options.command(options)
+        sys.stdout.flush()  # a reader that has gone is found here, not at exit
     except DsiError as error:
         for fault in error.faults:
             print(f"dsi: error: {fault}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe, e.g. head, has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
         return 0
     except Exception as error:
         message = file_fault(error)

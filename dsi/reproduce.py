@@ -53,7 +53,7 @@ class Reproduction(Section):
 
 def planned(path: Path, overrides: list[str], runs_folder: Path, only: Sequence[str] = ()) -> dict[str, Run]:
     """The experiments of the file `path` by name, of which nothing is run; those alone whose name is like one of the
-    patterns `only`, where there are some.
+    patterns `only`, where there are some. Each is the run FILE/NAME, so that it is in no other run's way.
 
     Raises:
         DsiError: the file or a configuration is faulty, or a pattern fits no name; with all faults found, each once.
@@ -71,7 +71,7 @@ def planned(path: Path, overrides: list[str], runs_folder: Path, only: Sequence[
         settings: list[Override] = [*overrides, *experiment.set.items()]
         faults |= {f"--set {key}: runs.{name} of {path} sets it": None for key in overlaps(given, experiment.set)}
         try:
-            experiments[name] = Run(load_config(experiment.config, settings), name, runs_folder)
+            experiments[name] = Run(load_config(experiment.config, settings), f"{path.stem}/{name}", runs_folder)
         except DsiError as error:
             faults |= dict.fromkeys(error.faults)
     if faults:
@@ -86,9 +86,11 @@ def reproduce(
     the scores found are stored, run by run, in place of those with the same seed.
 
     Raises:
-        DsiError: the file, a configuration or the stored scores are faulty; nothing is run then. A corpus or a teacher
-            that is missing is a verdict, not an error.
+        DsiError: the file, a configuration or the stored scores are faulty, or scores of other settings than the file's
+            would be stored; nothing is run then. A corpus or a teacher that is missing is a verdict, not an error.
     """
+    if record and (others := [override for override in overrides if not override.startswith("training.seed=")]):
+        raise DsiError(*(f"--record stores scores of the file's own settings; leave out --set {key}" for key in others))
     wanted = read_section(path, Reproduction)
     experiments = planned(path, overrides, runs_folder, only)
     store = path.with_suffix(".json")

@@ -172,7 +172,7 @@ def test_a_name_that_is_none_is_told_those_that_are(
             (line,) = capsys.readouterr().err.splitlines()
             assert line.startswith(f"dsi: error: {name}: ")
             assert "demo, documents, msmarco-100k, " in line
-            assert "paper/row-7, reproduce/cpu, sweeps/corpus-size" in line
+            assert "paper/row-7, reproduce/36k, reproduce/cpu, squad, sweeps/corpus-size" in line
 
 
 def test_runs_sweeps_and_scores_by_name(

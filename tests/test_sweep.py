@@ -144,7 +144,7 @@ def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixtu
     records = read_records(project / "scores.json")
     assert records.keys() == {"one"}
     record = records["one"]["0"]
-    metrics = json.loads((project / "runs/one/evaluation/metrics.json").read_text())
+    metrics = json.loads((project / "runs/scores/one/evaluation/metrics.json").read_text())
     for system, values in metrics["systems"].items():
         stored = record["systems"][system]["RR@10"]
         assert stored["score"] == pytest.approx(values["RR@10"], abs=1e-6)
@@ -163,6 +163,8 @@ def test_scores_are_reproduced_or_not(project: Path, capsys: pytest.CaptureFixtu
     (project / "scores.json").write_text("{")
     assert main(command) == 2
     assert "holds no stored scores" in capsys.readouterr().err
+    assert main([*command, "--record", "--set", "search.beam=9", "training.seed=1"]) == 2
+    assert "leave out --set search.beam=9" in capsys.readouterr().err
     assert main([*command, "--only", "three"]) == 2
     assert "has no run like it; it has one, two" in capsys.readouterr().err
 
