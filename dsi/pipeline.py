@@ -320,7 +320,7 @@ _TABLE = (
         ),
         only_if={f"teacher.{key}": _has_teacher for key in STATED_OF_TEACHER},
         outside=lambda config: "without report.html" if lacking("report") else None,  # until its packages are there
-        version=11,
+        version=12,
     ),
 )
 STAGES = {stage.name: stage for stage in _TABLE}

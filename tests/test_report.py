@@ -247,19 +247,23 @@ def test_an_unfinished_stage_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dsi", "others", "answer"),
+    ("dsi", "others", "p", "answer"),
     [
-        (0.5, {"bm25": 0.4}, "dsi beats bm25: RR@10 0.500 against 0.400, dsi at 125% of bm25."),
-        (0.5, {"bm25": 0.4, "gtr": 0.8}, "gtr beats dsi: RR@10 0.800 against 0.500, dsi at 62% of gtr."),
-        (0.5, {"bm25": 0.5}, "dsi and bm25 are level: RR@10 0.500."),
-        (0.5, {"bm25": 0.0}, "dsi beats bm25: RR@10 0.500 against 0.000."),
-        (0.0, {"bm25": 0.0}, "dsi and bm25 are level: RR@10 0.000."),
+        (0.5, {"bm25": 0.4}, 0.01, "dsi beats bm25: RR@10 0.500 against 0.400, dsi at 125% of bm25."),
+        (0.5, {"bm25": 0.6}, 0.049, "bm25 beats dsi: RR@10 0.600 against 0.500, dsi at 83% of bm25."),
+        (0.5, {"bm25": 0.6}, 0.05, "dsi and bm25 are not told apart: RR@10 0.500 and 0.600 (p = 0.05)."),
+        # gtr is not what the test compares with
+        (0.5, {"bm25": 0.4, "gtr": 0.8}, 0.01, "gtr is ahead of dsi: RR@10 0.800 against 0.500, dsi at 62% of gtr."),
+        (0.5, {"bm25": 0.5}, 1.0, "dsi and bm25 are level: RR@10 0.500."),
+        (0.5, {"bm25": 0.0}, 0.01, "dsi beats bm25: RR@10 0.500 against 0.000."),
+        (0.0, {"bm25": 0.0}, 1.0, "dsi and bm25 are level: RR@10 0.000."),
     ],
 )
-def test_headline(dsi: float, others: dict[str, float], answer: str) -> None:
+def test_headline(dsi: float, others: dict[str, float], p: float, answer: str) -> None:
     systems = {"dsi": dsi, **others}
     means = {name: {"RR@10": value} for name, value in systems.items()}
-    assert headline({"systems": means, "main": "dsi", "baselines": list(others)}) == answer
+    tested = {"baseline": "bm25", "comparisons": {"RR@10": {"dsi": {"holm": p}}}}
+    assert headline({"systems": means, "main": "dsi", "baselines": list(others), **tested}) == answer
 
 
 def test_the_main_system_is_the_planned_one(tmp_path: Path) -> None:
@@ -287,7 +291,7 @@ def test_the_main_system_is_the_planned_one(tmp_path: Path) -> None:
         "prior": {**choice, "measure": "RR@10", "value": 0.63},
     }
     _, text = make_report(tmp_path, **make_stages(tmp_path, counts, metrics))
-    assert text.startswith("# dsi+bm25 beats bm25: RR@10 0.625 against 0.500, dsi+bm25 at 125% of bm25.\n")
+    assert text.startswith("# dsi+bm25 is ahead of bm25: RR@10 0.625 against 0.500, dsi+bm25 at 125% of bm25.\n")
     assert (
         "dsi+bm25 is planned: it ranks documents by log(P + 0.01) + 0.5 * prior. The prior is the score of bm25"
         " (k1=1.2, b=0.75) for the 1,000 best documents of a query; 3 queries have no term that occurs, and are"

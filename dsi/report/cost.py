@@ -1,6 +1,7 @@
 """The part of the report on what every system costs."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dsi.report.blocks import Block
@@ -12,12 +13,14 @@ Manifests = Mapping[str, Mapping[str, Any]]
 """The manifest of each stage by name, in the order of the stages."""
 Cost = Mapping[str, Any]
 """What is known of a system: parameters, training_seconds, training_flops, index_bytes, documents, resident_bytes,
-anonymous_bytes, flops_per_query, latency_ms (p50, p95), queries_per_second. Of one that learnt from a teacher also
-distilled (what is known of the teacher), teacher_seconds and teacher_bytes (of memory)."""
+anonymous_bytes, flops_per_query, latency_ms (p50, p95), queries_per_second. Of one that starts from a checkpoint also
+checkpoint (its name); of one that learnt from a teacher distilled (what is known of the teacher), teacher_seconds and
+teacher_bytes (of memory)."""
 
 TRAINED_IN = {DSI: "model", "dual_encoder": "encoder"}
 """The stage of each system that is trained here; the others that the stage `search` runs have the model of dsi."""
 
+CHECKPOINT = " The training of the checkpoint that a system starts from is not counted ({})."
 TEACHER = (
     " Teacher is the time of the stage that labelled the training queries, once for all systems that learnt from it,"
     " and beside their own training; teacher memory is the stage's peak memory, as under Building, where the stages"
@@ -31,6 +34,7 @@ def costs(manifests: Manifests, systems: Sequence[str], stated: Mapping[str, str
     """The cost of each system, from the manifests of the stages, and what the configuration states of its teacher."""
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
     own = {key: counts["model"].get(key) for key in ("parameters", "training_seconds", "training_flops")}
+    own |= {"checkpoint": checkpoint} if (checkpoint := started_from(manifests)) else {}
     documents = counts["corpus"].get("documents")
     searched = {system: {**cost, **own, "documents": documents} for system, cost in counts["search"]["systems"].items()}
     cost_of: dict[str, Cost] = {}
@@ -39,6 +43,12 @@ def costs(manifests: Manifests, systems: Sequence[str], stated: Mapping[str, str
         stage = TRAINED_IN.get(system, "" if system in counts["baselines"] else "model")
         cost_of[system] = {**known, **_of_teacher(manifests, counts.get(stage, {}), stated)}
     return cost_of
+
+
+def started_from(manifests: Manifests) -> str | None:
+    """The name of the checkpoint that the index starts from, of a folder its end; None without one."""
+    checkpoint = manifests["model"].get("paths", {}).get("model.checkpoint")
+    return "/".join(Path(checkpoint).parts[-3:]) if checkpoint else None
 
 
 def _of_teacher(manifests: Manifests, training: Mapping[str, Any], stated: Mapping[str, str | None]) -> Cost:
@@ -54,6 +64,7 @@ def _of_teacher(manifests: Manifests, training: Mapping[str, Any], stated: Mappi
 def cost_table(cost_of: Mapping[str, Cost], name: str = "cost") -> list[Block]:
     """The costs by the system's name in tables, as a table with this name and an explanation of its columns."""
     is_taught = any("distilled" in cost for cost in cost_of.values())
+    started = [f"{system}: {cost['checkpoint']}" for system, cost in cost_of.items() if "checkpoint" in cost]
     rows = []
     for system, cost in cost_of.items():
         latency = cost.get("latency_ms", {})
@@ -81,7 +92,9 @@ def cost_table(cost_of: Mapping[str, Cost], name: str = "cost") -> list[Block]:
         " has opened the system and answered the queries whose latency is given, with Python, its libraries and Java;"
         " anonymous is the part of it that no file on the disk backs. The memory of a GPU is not counted. FLOPs are"
         " those of matrix products; training is counted without document states, a dsi query with every prefix that the"
-        " beam can hold, which is an upper bound." + (TEACHER if is_taught else ""),
+        " beam can hold, which is an upper bound."
+        + (CHECKPOINT.format("; ".join(started)) if started else "")
+        + (TEACHER if is_taught else ""),
     ]
 
 

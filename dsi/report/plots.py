@@ -88,8 +88,11 @@ def by_latency(metrics: Mapping[str, Any], systems: Systems, cost_of: Mapping[st
 
 
 def by_training(metrics: Mapping[str, Any], systems: Systems, cost_of: Mapping[str, Cost]) -> list[Figure]:
-    """The first measure against the FLOPs of training."""
-    costs = {system: cost_of[system].get("training_flops") for system in systems.names}
+    """The first measure against the FLOPs of training; without systems that start from a checkpoint."""
+    costs = {
+        system: None if "checkpoint" in cost_of[system] else cost_of[system].get("training_flops")
+        for system in systems.names
+    }
     return _by_cost("training", "FLOPs of training", large, costs, metrics, systems)
 
 

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
-from dsi.report.cost import Cost, Manifests
+from dsi.report.cost import Cost, Manifests, started_from
 from dsi.report.quantities import UNKNOWN, count, decimal, duration, large, milliseconds, size
 from dsi.report.tables import Table
 
 WIDTH = 100
 """The width of sentences in the summary, in characters."""
 
+LEVEL = 0.05
+"""The corrected p-value below which one system beats another."""
 VERSIONS = {"dsi-retrieval": "dsi", "python": "Python", "torch": "torch", "transformers": "transformers"}
 """What the packages are called whose versions are told."""
 
@@ -27,7 +29,8 @@ def summary(answer: list[str], results: Table, sentences: list[str]) -> str:
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """Whether the main system or the best baseline wins by the first measure, and by how much, in one sentence."""
+    """Whether the main system or the best baseline wins by the first measure, and by how much, in one sentence. One
+    beats the other if the test says so, and is ahead where that pair was not tested."""
     main, (measure, ours, others) = metrics["main"], _first_measure(metrics)
     if not others:
         return f"{main}: {measure} {decimal(ours)}; there is no baseline to compare it with."
@@ -37,7 +40,10 @@ def headline(metrics: dict[str, Any]) -> str:
     winner, loser = (main, rival) if ours > theirs else (rival, main)
     values = f"{decimal(max(ours, theirs))} against {decimal(min(ours, theirs))}"
     share = f", {main} at {ours / theirs:.0%} of {rival}" if theirs else ""
-    return f"{winner} beats {loser}: {measure} {values}{share}."
+    p = metrics["comparisons"][measure].get(main, {}).get("holm") if rival == metrics["baseline"] else None
+    if p is not None and p >= LEVEL:
+        return f"{main} and {rival} are not told apart: {measure} {decimal(ours)} and {decimal(theirs)} (p = {p:.2g})."
+    return f"{winner} {'is ahead of' if p is None else 'beats'} {loser}: {measure} {values}{share}."
 
 
 def ratios(metrics: dict[str, Any]) -> dict[str, float | None]:
@@ -51,7 +57,7 @@ def context(metrics: dict[str, Any], manifests: Manifests) -> str:
     source = manifests["corpus"]["inputs"]["corpus"]
     counts = {stage: manifest["counts"] for stage, manifest in manifests.items()}
     uses_queries = manifests["model"]["inputs"]["training"]["tasks"]["d2q"] > 0
-    checkpoint = manifests["model"].get("paths", {}).get("model.checkpoint")
+    checkpoint = started_from(manifests)
     name = source.get("dataset") or source["source"]
     return (
         (f"{name}, " if name != "documents" else "") + f"{count(metrics['documents'])} documents;"
@@ -72,8 +78,9 @@ def cost(cost_of: Mapping[str, Cost]) -> list[str]:
 
 def _known(cost: Cost) -> list[str]:
     """What is known of the cost of a system, in words."""
+    start = f", after its checkpoint {cost['checkpoint']}" if "checkpoint" in cost else ""
     facts = {
-        "trained in {}": duration(cost.get("training_seconds")),
+        f"trained in {{}}{start}": duration(cost.get("training_seconds")),
         "its teacher's labels made in {}": duration(cost.get("teacher_seconds")),
         "index of {}": size(cost.get("index_bytes")),
         "{} ms a query (p50)": milliseconds(cost.get("latency_ms", {}).get("p50")),
