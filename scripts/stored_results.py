@@ -27,7 +27,7 @@ from dsi.report.published import COLUMNS
 ROOT = Path(__file__).parents[1]
 RECORDED, BY_HAND = ROOT / "configs/reproduce/cpu.json", ROOT / "docs/results.yaml"
 PUBLISHED = ROOT / "dsi/report/published.yaml"
-MEASURE, SYSTEMS = "RR@10", ("bm25", "dsi", "dsi+bm25", "dual_encoder")
+MEASURE, SYSTEMS = "RR@10", ("bm25", "dsi", "dsi+bm25", "dual_encoder", "teacher")
 """What tables and plots show of a run."""
 INNER = {"systems", "score", "values"}
 """The keys that are no part of a name."""

@@ -103,7 +103,6 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
     return run
 
 
-@pytest.mark.xfail(strict=True, reason="README.md is being rewritten; its numbers are tied then")
 def test_the_readme_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import check_readme
