@@ -209,6 +209,7 @@ def test_the_queries_that_differ_most(tmp_path: Path) -> None:
     texts = ["the *one* | and <b>all</b>\nof it", "[two](x) `three` \\", "word " * 100, "another"]
     write_rows(tmp_path / "documents.arrow", Document, [Document(f"d{n}", "", text) for n, text in enumerate(texts)])
     queries = of(
+        VALUES | {"rrf": dict.fromkeys(VALUES["dsi"], 0.75)},  # what neither wins nor loses is not shown
         texts={f"q{n}": text for n, text in enumerate(texts, 1)},
         relevant={f"q{n}": [f"d{n - 1}"] for n in range(1, 4)},  # q4 has none
         found={"dsi": {"q3": ["d0"]}, "bm25": {"q1": ["d1", "d0"]}},
@@ -218,7 +219,7 @@ def test_the_queries_that_differ_most(tmp_path: Path) -> None:
     cells = [[re.sub("<.*?>", "", cell) for cell in row.split("</td>")[:-1]] for row in page.split("<tr>")]
     one, two = "the *one* | and &lt;b&gt;all&lt;/b&gt; of it", "[two](x) `three` \\"
     words = "word " * 20 + "..."
-    won = [[one, "1.00", "0.00", one, two], ["another", "0.25", "0.00", "none", "none"]]
-    lost = [[words, "0.00", "1.00", words, one]]
+    won = [[one, one, two, "1.00", "0.00"], ["another", "none", "none", "0.25", "0.00"]]
+    lost = [[words, words, one, "0.00", "1.00"]]
     assert [[cell.strip() for cell in row] for row in cells if row] == [*won, *lost]
     assert largest_differences(queries, "dsi", "dsi", Corpus(tmp_path), NAMES) == []
