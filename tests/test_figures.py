@@ -2,6 +2,7 @@ import csv
 import random
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ from matplotlib.axes import Axes
 from dsi.corpus.store import Corpus, Document, Qrel, write_rows
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.report.differences import largest_differences
-from dsi.report.figures import Figure
+from dsi.report.figures import LEGEND_LINE, Figure
 from dsi.report.page import TEMPLATE, write_page
 from dsi.report.per_query import PerQuery
 from dsi.report.plots import by_kind, by_latency, dev_curve, forest, plots
@@ -76,6 +77,20 @@ def test_an_svg_says_what_it_shows_and_has_the_colour_of_the_text_around_it(tmp_
     assert "currentColor" in text
     assert INK not in text
     assert "#ffffff" not in text, "the background is transparent"
+
+
+def test_a_legend_makes_a_figure_higher_line_by_line(tmp_path: Path) -> None:
+    def drawn(lines: int) -> float:
+        def draw(axes: Axes) -> None:
+            for number in range(lines):
+                axes.plot([1, 2], label=f"a system with a name that takes a whole line of its own {number}")
+
+        replace(figure(f"lines-{lines}"), draw=draw).save(tmp_path)
+        svg = ElementTree.fromstring((tmp_path / f"lines-{lines}.svg").read_text())
+        return float((svg.get("height") or "").removesuffix("pt")) / 72
+
+    assert drawn(0) == 2.0
+    assert drawn(11) - drawn(1) == pytest.approx(10 * LEGEND_LINE)
 
 
 def test_colours_stand_out_from_the_page_light_and_dark() -> None:
@@ -194,6 +209,7 @@ def test_the_queries_that_differ_most(tmp_path: Path) -> None:
     texts = ["the *one* | and <b>all</b>\nof it", "[two](x) `three` \\", "word " * 100, "another"]
     write_rows(tmp_path / "documents.arrow", Document, [Document(f"d{n}", "", text) for n, text in enumerate(texts)])
     queries = of(
+        VALUES | {"rrf": dict.fromkeys(VALUES["dsi"], 0.75)},  # what neither wins nor loses is not shown
         texts={f"q{n}": text for n, text in enumerate(texts, 1)},
         relevant={f"q{n}": [f"d{n - 1}"] for n in range(1, 4)},  # q4 has none
         found={"dsi": {"q3": ["d0"]}, "bm25": {"q1": ["d1", "d0"]}},
@@ -203,7 +219,7 @@ def test_the_queries_that_differ_most(tmp_path: Path) -> None:
     cells = [[re.sub("<.*?>", "", cell) for cell in row.split("</td>")[:-1]] for row in page.split("<tr>")]
     one, two = "the *one* | and &lt;b&gt;all&lt;/b&gt; of it", "[two](x) `three` \\"
     words = "word " * 20 + "..."
-    won = [[one, "1.00", "0.00", one, two], ["another", "0.25", "0.00", "none", "none"]]
-    lost = [[words, "0.00", "1.00", words, one]]
+    won = [[one, one, two, "1.00", "0.00"], ["another", "none", "none", "0.25", "0.00"]]
+    lost = [[words, words, one, "0.00", "1.00"]]
     assert [[cell.strip() for cell in row] for row in cells if row] == [*won, *lost]
     assert largest_differences(queries, "dsi", "dsi", Corpus(tmp_path), NAMES) == []

@@ -331,6 +331,21 @@ def test_tables_line_up() -> None:
     assert Table("t", "", ["a", "b"], [["x|y", "1"]]).markdown() == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n"
 
 
+def test_values_that_read_like_the_best_are_marked_too() -> None:
+    rows = [
+        ["a", decimal(0.67241)],
+        ["b", decimal(0.67249)],
+        ["c", decimal(0.6719)],
+        ["d", decimal(0.6)],
+        ["e", UNKNOWN],
+    ]
+    table = Table("t", "", ["system", "nDCG@10"], rows, marks_best=True)
+    assert table.text().split()[3::2] == ["0.672*", "0.672*", "0.672*", "0.600", "-"]
+    assert table.markdown().count("**0.672**") == table.latex().count(r"\textbf{0.672}") == 3
+    unknown = Table("t", "", ["system", "nDCG@10"], rows[4:], marks_best=True)
+    assert "*" not in unknown.text() + unknown.markdown()
+
+
 SPECIAL = r"a_b & 50% of {x} $1 #2 ~ ^ \ < > | [c]"
 
 

@@ -28,34 +28,35 @@ def largest_differences(
             lines += [
                 f"The queries that {escaped(names[main])} {verb} by most, {queries.measure}:",
                 "",
-                *_table(most[:SHOWN], queries, loser, corpus, names),
+                *_table(most[:SHOWN], queries, [main, baseline], loser, corpus, names),
             ]
     return lines
 
 
 def _table(
-    query_ids: Sequence[str], queries: PerQuery, loser: str, corpus: Corpus, names: Mapping[str, str]
+    query_ids: Sequence[str],
+    queries: PerQuery,
+    systems: Sequence[str],
+    loser: str,
+    corpus: Corpus,
+    names: Mapping[str, str],
 ) -> list[str]:
-    """A row for each query: its text, the measure of every system, what is relevant, what the loser found first."""
+    """A row for each query: its text, what is relevant, what the loser found first, the measure of these systems."""
     first = {
         query_id: [next(iter(of.get(query_id, [])), None) for of in (queries.relevant, queries.found[loser])]
         for query_id in query_ids
     }
     numbers = corpus.doc_indexes({doc_id for doc_ids in first.values() for doc_id in doc_ids if doc_id is not None})
     texts = {doc_id: beginning(corpus[number].content(), LENGTH) for doc_id, number in numbers.items()}
-    header = [
-        "query",
-        *(escaped(names[system]) for system in queries.values),
-        "relevant",
-        f"first of {escaped(names[loser])}",
-    ]
+    named = [escaped(names[system]) for system in systems]
+    header = ["query", "relevant", f"first of {escaped(names[loser])}", *named]
     rows = [
         [
             beginning(queries.texts[query_id], LENGTH),
-            *(decimal(values[query_id], 2) for values in queries.values.values()),
             *("none" if doc_id is None else texts[doc_id] for doc_id in first[query_id]),
+            *(decimal(queries.values[system][query_id], 2) for system in systems),
         ]
         for query_id in query_ids
     ]
-    rule = [":---", *["---:"] * len(queries.values), ":---", ":---"]
+    rule = [":---"] * 3 + ["---:"] * len(systems)
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)] + [""]

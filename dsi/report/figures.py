@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ WIDTH = 5.2
 """The width of a figure in inches: that of a column of text, and little enough for a telephone."""
 LEGEND = 64
 """The number of letters that fit into a line of a legend."""
+LEGEND_LINE = 0.21
+"""The height of a line of a legend in inches."""
 RC = {
     "font.size": 10,
     "text.parse_math": False,
@@ -67,7 +70,7 @@ class Figure:
     draw: Callable[[Axes], None]
     """What draws it on these axes, their labels too; what has a label there gets into a legend above them."""
     height: float = 3.0
-    """The height in inches."""
+    """The height in inches, without the legend."""
 
     def markdown(self) -> str:
         """The figure as an image in Markdown, its alternative before and its title after the address."""
@@ -86,6 +89,7 @@ class Figure:
             handles, labels = axes.get_legend_handles_labels()
             if handles:
                 columns = max(LEGEND // (max(map(len, labels)) + 8), 1)  # a marker takes the room of 8 letters
+                canvas.set_figheight(self.height + LEGEND_LINE * math.ceil(len(handles) / columns))
                 canvas.legend(handles, labels, loc="outside upper left", ncols=columns)
             for ending, arguments in FILES.items():
                 canvas.savefig(folder / f"{self.name}.{ending}", **arguments)

@@ -125,7 +125,7 @@ def by_kind(metrics: Mapping[str, Any], systems: Systems, breakdown: str) -> lis
             ["kind", "queries", *map(systems.name, shown)],
             [[kind, row["queries"], *(row[system] for system in shown)] for kind, row in rows.items()],
             draw,
-            height=1.2 + max(ROW, 0.09 * len(shown) + 0.2) * len(rows),
+            height=0.5 + max(ROW, 0.09 * len(shown) + 0.2) * len(rows),
         )
     ]
 

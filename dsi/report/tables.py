@@ -50,7 +50,7 @@ class Table:
     rows: Sequence[Row]
     """The cells, (rows, columns). A cell that is a `Quantity` is plain numbers in CSV."""
     marks_best: bool = False
-    """Whether the largest value of a column is marked."""
+    """Whether the largest value of a column is marked, and what reads like it when rounded."""
 
     def text(self) -> str:
         """The table with aligned columns, the best values followed by a star."""
@@ -92,17 +92,16 @@ class Table:
         (folder / f"{self.name}.tex").write_text(self.latex(), encoding="utf-8")
 
     def _marked(self, mark: str, shown: Sequence[Row]) -> list[Row]:
-        """The cells as they are `shown`, the best value of each column in `mark`, e.g. `{}*`."""
+        """The cells as they are `shown`; the best of each column, and what reads like it, in `mark`, e.g. `{}*`."""
         if not self.marks_best:
             return list(shown)
-        numbers = [list(map(_number, row)) for row in self.rows]
-        best = [max(column) for column in zip(*numbers, strict=True)]
+        best = [max(column, key=_number) for column in zip(*self.rows, strict=True)]
         return [
             [
-                mark.format(cell) if value == most > -inf else cell
-                for cell, value, most in zip(cells, values, best, strict=True)
+                mark.format(cell) if text == most and _number(text) > -inf else cell
+                for cell, text, most in zip(cells, texts, best, strict=True)
             ]
-            for cells, values in zip(shown, numbers, strict=True)
+            for cells, texts in zip(shown, self.rows, strict=True)
         ]
 
 
