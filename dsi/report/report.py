@@ -73,7 +73,7 @@ def report(
         measured_on(manifests),
         *simulated(manifests),
     ]
-    answer = [headline(metrics), context(metrics, manifests)]
+    answer = [headline(metrics, names.__getitem__), context(metrics, manifests)]
     table = results(metrics, names.__getitem__)
     (out_folder / "summary.txt").write_text(summary(answer, table, said), encoding="utf-8")
     queries, corpus = read_per_query(metrics, folders), Corpus(folders["corpus"])
@@ -82,7 +82,7 @@ def report(
     setting = report.published if report else None
     blocks = contents(metrics, manifests, cost_of, names, said, curve, differ, figures, setting)
     write(out_folder, "report", blocks, browser(metrics, queries, corpus, names), _configuration(manifests))
-    return {"headline": headline(metrics), "ratio": ratios(metrics)}
+    return {"headline": answer[0], "ratio": ratios(metrics)}
 
 
 def contents(
@@ -106,7 +106,7 @@ def contents(
     name_of, named = names.__getitem__, {names[system]: cost for system, cost in cost_of.items()}
     measure = next(iter(metrics["systems"][metrics["main"]]))
     return [
-        f"# {headline(metrics)}",
+        f"# {headline(metrics, name_of)}",
         context(metrics, manifests) + ".",
         results(metrics, name_of),
         *said,

@@ -1,6 +1,6 @@
 """The answer to a run in a few sentences: who wins, by how much, at what cost, when and on which machine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from textwrap import fill
 from typing import Any
 
@@ -28,19 +28,21 @@ def summary(answer: list[str], results: Table, sentences: list[str]) -> str:
     return "\n".join(["", *answer, "", table, *(f"{fill(sentence, WIDTH)}\n" for sentence in sentences)])
 
 
-def headline(metrics: dict[str, Any]) -> str:
+def headline(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> str:
     """Whether the main system or the best baseline wins by the first measure, and by how much, in one sentence. One
-    beats the other if the test says so, and is ahead where that pair was not tested."""
-    main, (measure, ours, others) = metrics["main"], _first_measure(metrics)
+    beats the other if the test says so, and is ahead where that pair was not tested. `name_of` gives a system's name in
+    tables."""
+    main, (measure, ours, others) = name_of(metrics["main"]), _first_measure(metrics)
     if not others:
         return f"{main}: {measure} {decimal(ours)}; there is no baseline to compare it with."
-    rival, theirs = max(others.items(), key=lambda item: item[1])
+    best, theirs = max(others.items(), key=lambda item: item[1])
+    rival = name_of(best)
     if ours == theirs:
         return f"{main} and {rival} are level: {measure} {decimal(ours)}."
     winner, loser = (main, rival) if ours > theirs else (rival, main)
     values = f"{decimal(max(ours, theirs))} against {decimal(min(ours, theirs))}"
     share = f", {main} at {ours / theirs:.0%} of {rival}" if theirs else ""
-    p = metrics["comparisons"][measure].get(main, {}).get("holm") if rival == metrics["baseline"] else None
+    p = metrics["comparisons"][measure].get(metrics["main"], {}).get("holm") if best == metrics["baseline"] else None
     if p is not None and p >= LEVEL:
         return f"{main} and {rival} are not told apart: {measure} {decimal(ours)} and {decimal(theirs)} (p = {p:.2g})."
     return f"{winner} {'is ahead of' if p is None else 'beats'} {loser}: {measure} {values}{share}."
