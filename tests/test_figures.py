@@ -172,6 +172,14 @@ def test_a_system_of_unknown_cost_is_named() -> None:
     assert drawn.rows == [["dsi", 4.0, 0.4375, 0.1, 0.8], ["bm25", 2.0, 0.375, 0.0, 0.7]]
 
 
+def test_what_kinds_of_queries_are_told_apart_by() -> None:
+    (drawn,) = by_kind(METRICS, SYSTEMS, "words")
+    assert drawn.title == "RR@10 by the number of words of the query; in brackets the number of queries"
+    assert drawn.alternative == (
+        "RR@10 of dsi by the number of words of the query: 1 to 3 (3 queries) 0.500; 4 to 6 (1 query) 0.000."
+    )
+
+
 def test_every_figure_of_a_run_is_drawn_without_nan(tmp_path: Path) -> None:
     curve = [{"seconds": str(60 * n), "loss": "nan", "RR@10": str(0.1 * n)} for n in range(3)]
     costs = {name: {**cost, "training_flops": 10.0**place} for place, (name, cost) in enumerate(TWO.items(), 9)}

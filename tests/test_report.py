@@ -176,6 +176,7 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
         "| dsi | 18.1M | 5 min 0 s | 2.5T | - | - | - | 12.0M | - | 8.1 | 9.2 | 123.4 |",
         "| bm25 | - | - | - | 3.4 MB | 995 MB | 95.0 MB | - | 93 B | 1.8 | 4.2 | - |",
         "On RR@10, dsi is better than bm25 for 120 queries, worse for 980, level for 490.",
+        "RR@10 by the number of words of the query:",
         "| 1 to 3 | 90 | 0.250 | 0.500 |",
         "bm25 is Lucene with k1=0.9, b=0.4, and the analyzer for en; its index takes 3.4 MB and 6.5 s to build.",
         "| dev queries | 10 | 200 | 900 | 400 | 80 |",

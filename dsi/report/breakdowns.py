@@ -5,17 +5,18 @@ from typing import Any
 
 from dsi.report.blocks import Block
 from dsi.report.figures import Figure
-from dsi.report.quantities import count, decimal
+from dsi.report.quantities import count, counted, decimal
 from dsi.report.tables import Table
 from dsi.search.run_files import DSI
 
-TITLES = {
-    "training": "By whether a training query has one of its documents",
-    "words": "By its number of words",
-    "similarity": "By its similarity to the closest synthetic query of its documents",
-    "overlap": "By the share of its words that a relevant document has",
-    "position": "By the quarter of its relevant document that has most of its words",
+PROPERTIES = {
+    "training": "whether a training query has one of the query's documents",
+    "words": "the number of words of the query",
+    "similarity": "the similarity of the query to the closest synthetic query of its documents",
+    "overlap": "the share of the query's words that a relevant document has",
+    "position": "the quarter of the relevant document that has most of the query's words",
 }
+"""What each breakdown tells queries apart by."""
 
 
 def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str], figures: Mapping[str, Figure]) -> list[Block]:
@@ -25,14 +26,15 @@ def breakdowns(metrics: dict[str, Any], name_of: Callable[[str], str], figures: 
     main, measure, against = metrics["main"], next(iter(metrics["systems"][DSI])), metrics["against_baseline"]
     if metrics["baseline"] != main:
         blocks += [
-            f"On {measure}, {main} is better than {metrics['baseline']} for {count(against['won'])} queries, worse for"
-            f" {count(against['lost'])}, level for {count(against['level'])}."
+            f"On {measure}, {main} is better than {metrics['baseline']} for"
+            f" {counted(against['won'], 'query', 'queries')}, worse for {count(against['lost'])}, level for"
+            f" {count(against['level'])}."
         ]
     for name, rows in metrics["breakdowns"].items():
         cells = [
             [kind, count(row["queries"]), *(decimal(row[system]) for system in systems)] for kind, row in rows.items()
         ]
-        title, file = f"{TITLES[name]}, {measure}", f"queries-by-{name}"
+        title, file = f"{measure} by {PROPERTIES[name]}", f"queries-by-{name}"
         blocks += [f"{title}:", Table(file, f"{title}.", ["kind", "queries", *map(name_of, systems)], cells)]
         blocks += [figures[file]] if file in figures else []
     return blocks

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsi.report.breakdowns import TITLES
+from dsi.report.breakdowns import PROPERTIES
 from dsi.report.cost import Cost
 from dsi.report.figures import Figure
 from dsi.report.per_query import PerQuery
-from dsi.report.quantities import count, decimal, large, milliseconds
+from dsi.report.quantities import count, counted, decimal, large, milliseconds
 from dsi.report.query_plots import differences, recall
 from dsi.report.styles import COLOURS, INK, Systems, systems_of
 
@@ -113,15 +113,16 @@ def by_kind(metrics: Mapping[str, Any], systems: Systems, breakdown: str) -> lis
         _rows(axes, [f"{kind}\n({count(row['queries'])})" for kind, row in rows.items()])
         axes.set_xlabel(systems.measure)
 
-    main, title = systems.name(systems.main), TITLES[breakdown]
+    main, what = systems.name(systems.main), PROPERTIES[breakdown]
     values = "; ".join(
-        f"{kind} ({count(row['queries'])} queries) {decimal(row[systems.main])}" for kind, row in rows.items()
+        f"{kind} ({counted(row['queries'], 'query', 'queries')}) {decimal(row[systems.main])}"
+        for kind, row in rows.items()
     )
     return [
         Figure(
             f"queries-by-{breakdown}",
-            f"{title}, {measure}; in brackets the number of queries",
-            f"{title}, {measure} of {main}: {values}.",
+            f"{measure} by {what}; in brackets the number of queries",
+            f"{measure} of {main} by {what}: {values}.",
             ["kind", "queries", *map(systems.name, shown)],
             [[kind, row["queries"], *(row[system] for system in shown)] for kind, row in rows.items()],
             draw,

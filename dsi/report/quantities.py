@@ -37,6 +37,15 @@ def count(value: int | None) -> Quantity:
     return _quantity(value, "{:,}".format)
 
 
+def counted(number: int, singular: str, plural: str) -> str:
+    """A whole number with a noun.
+
+    >>> counted(1, "query", "queries"), counted(1219, "query", "queries")
+    ('1 query', '1,219 queries')
+    """
+    return f"{count(number)} {singular if number == 1 else plural}"
+
+
 def decimal(value: float | None, digits: int = 3) -> Quantity:
     """A number with so many digits after the point.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from dsi.config import DEV, cutoff_of
 from dsi.report.cost import Manifests
-from dsi.report.quantities import count, decimal
+from dsi.report.quantities import count, counted, decimal
 from dsi.report.summary import asked
 from dsi.report.tables import Table
 from dsi.search.run_files import DSI
@@ -27,7 +27,8 @@ def results(metrics: dict[str, Any], name_of: Callable[[str], str] = str) -> Tab
         [name_of(name), *(decimal(values[measure]) for measure in measures)]
         for name, values in metrics["systems"].items()
     ]
-    title = f"Means over {count(metrics['queries'])} {metrics['split']} queries."
+    split = metrics["split"]
+    title = f"Means over {counted(metrics['queries'], f'{split} query', f'{split} queries')}."
     return Table("results", title, ["system", *measures], rows, marks_best=True)
 
 
