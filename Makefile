@@ -77,11 +77,11 @@ schema: install  ## write configs/schema.json after a change of a configuration 
 	$(DSI) config --schema > configs/schema.json
 
 check-readme: install  ## check the numbers of README.md against the stored results, and all that it names
-	$(VENV)/bin/python scripts/check_readme.py
+	$(BIN)/python scripts/check_readme.py
 
 readme: install  ## write README.md's measured numbers, tables and plot anew from the stored results
-	$(VENV)/bin/python scripts/draw_results.py -o docs/results.svg
-	$(VENV)/bin/python scripts/check_readme.py --write
+	$(BIN)/python scripts/draw_results.py -o docs/results.svg
+	$(BIN)/python scripts/check_readme.py --write
 
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
 	$(DSI) sweep $(call quoted,$(SWEEP)) $(if $(SET),--set $(SET))
