@@ -136,7 +136,11 @@ def _best(metrics: Mapping[str, Any], measure: str) -> str:
     """Which system is the best, in a sentence."""
     means = {name: values[measure] for name, values in metrics["systems"].items()}
     best = max(means, key=means.__getitem__)
-    return f"The best {measure} is that of {best}: {decimal(means[best])}."
+    low, high = metrics["intervals"][best][measure]
+    return (
+        f"The best {measure} is that of {best}: {decimal(means[best])} ({low:.3f} to {high:.3f}). Differences are those"
+        f" from {metrics['baseline']}; --baseline NAME tests against another system of the table."
+    )
 
 
 def _measured(runs: Sequence[FinishedRun]) -> Group:
