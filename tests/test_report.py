@@ -349,7 +349,7 @@ SPECIAL = r"a_b & 50% of {x} $1 #2 ~ ^ \ < > | [c]"
 def special_table() -> Table:
     rows = [
         [SPECIAL, duration(234.1), size(3_397_679), difference(-0.5, -0.75, 0.25), decimal(0.25)],
-        ["*b", UNKNOWN, size(12), UNKNOWN, decimal(0.125)],
+        ["*b", duration(7.0), size(12), UNKNOWN, decimal(0.125)],
     ]
     return Table(
         "t", "100% of a_b", ["system", "time", "bytes a document", "against a", "RR@10"], rows, marks_best=True
@@ -360,7 +360,7 @@ def test_a_table_in_csv_has_its_numbers() -> None:
     assert special_table().csv().splitlines() == [
         "system,time (s),bytes a document,against a,against a low,against a high,RR@10",
         f"{SPECIAL},234.1,3397679,-0.5,-0.75,0.25,0.25",
-        "*b,,12,,,,0.125",
+        "*b,7,12,,,,0.125",
     ]
     read = pytest.importorskip("pandas").read_csv(io.StringIO(special_table().csv()))
     assert [str(kind) for kind in read.dtypes[1:]] == ["float64", "int64", *["float64"] * 4]
@@ -377,7 +377,7 @@ def test_a_table_in_latex_is_escaped() -> None:
         r" \textgreater{} \textbar{} {[}c]"
     )
     numbers = r"\textbf{3 min 54 s} & \textbf{3.4 MB} & \textbf{$-$0.500 ($-$0.750 to +0.250)} & \textbf{0.250} \\"
-    assert lines[-4:-2] == [f"{escaped} & {numbers}", r"{*}b & - & 12 B & - & 0.125 \\"]
+    assert lines[-4:-2] == [f"{escaped} & {numbers}", r"{*}b & 7.0 s & 12 B & - & 0.125 \\"]
     assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
