@@ -60,7 +60,7 @@ def test_a_figure_is_four_files_that_are_the_same_each_time(tmp_path: Path) -> N
     for path in files:
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
     with (tmp_path / "once/plot.csv").open() as file:
-        assert list(csv.reader(file)) == [["x", "y"], ["1", "0.30000000000000004"], ["2", "4.0"]]
+        assert list(csv.reader(file)) == [["x", "y"], ["1", "0.30000000000000004"], ["2", "4"]]
 
 
 def test_an_svg_says_what_it_shows_and_has_the_colour_of_the_text_around_it(tmp_path: Path) -> None:

@@ -170,9 +170,8 @@ def test_the_report_has_every_number(tmp_path: Path) -> None:
     _, text = make_report(tmp_path, **folders)
     for line in (
         "| bm25 | **0.820** | 0.970 |",
-        "| dsi | 0.322 | 0.310 to 0.330 | -0.499 (-0.600 to -0.400) | 0.0300 | <0.0001 | <0.0001 |",
+        "| dsi | 0.322 | 0.310 to 0.330 | -0.499 (-0.600 to -0.400) | <0.0001 | 0.0300 | <0.0001 |",
         "| dsi | 0.322 | **0.987** |",
-        "dsi / bm25 on RR@10: 0.39",
         "| dsi | 18.1M | 5 min 0 s | 2.5T | - | - | - | 12.0M | - | 8.1 | 9.2 | 123.4 |",
         "| bm25 | - | - | - | 3.4 MB | 995 MB | 95.0 MB | - | 93 B | 1.8 | 4.2 | - |",
         "On RR@10, dsi is better than bm25 for 120 queries, worse for 980, level for 490.",
@@ -353,7 +352,7 @@ SPECIAL = r"a_b & 50% of {x} $1 #2 ~ ^ \ < > | [c]"
 def special_table() -> Table:
     rows = [
         [SPECIAL, duration(234.1), size(3_397_679), difference(-0.5, -0.75, 0.25), decimal(0.25)],
-        ["*b", UNKNOWN, size(12), UNKNOWN, decimal(0.125)],
+        ["*b", duration(7.0), size(12), UNKNOWN, decimal(0.125)],
     ]
     return Table(
         "t", "100% of a_b", ["system", "time", "bytes a document", "against a", "RR@10"], rows, marks_best=True
@@ -364,7 +363,7 @@ def test_a_table_in_csv_has_its_numbers() -> None:
     assert special_table().csv().splitlines() == [
         "system,time (s),bytes a document,against a,against a low,against a high,RR@10",
         f"{SPECIAL},234.1,3397679,-0.5,-0.75,0.25,0.25",
-        "*b,,12,,,,0.125",
+        "*b,7,12,,,,0.125",
     ]
     read = pytest.importorskip("pandas").read_csv(io.StringIO(special_table().csv()))
     assert [str(kind) for kind in read.dtypes[1:]] == ["float64", "int64", *["float64"] * 4]
@@ -381,7 +380,7 @@ def test_a_table_in_latex_is_escaped() -> None:
         r" \textgreater{} \textbar{} {[}c]"
     )
     numbers = r"\textbf{3 min 54 s} & \textbf{3.4 MB} & \textbf{$-$0.500 ($-$0.750 to +0.250)} & \textbf{0.250} \\"
-    assert lines[-4:-2] == [f"{escaped} & {numbers}", r"{*}b & - & 12 B & - & 0.125 \\"]
+    assert lines[-4:-2] == [f"{escaped} & {numbers}", r"{*}b & 7.0 s & 12 B & - & 0.125 \\"]
     assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsi.report.markdown_text import escaped
+from dsi.report.quantities import plain
 from dsi.report.styles import INK
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Figure:
         svg = folder / f"{self.name}.svg"
         svg.write_text(self._within_a_page(svg.read_text(encoding="utf-8")), encoding="utf-8")
         table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows((self.header, *self.rows))
+        csv.writer(table, lineterminator="\n").writerows([self.header, *(map(plain, row) for row in self.rows)])
         (folder / f"{self.name}.csv").write_text(table.getvalue(), encoding="utf-8")
 
     def _within_a_page(self, svg: str) -> str:

@@ -136,6 +136,15 @@ def duration(seconds: float | None) -> Quantity:
     return _quantity(seconds, _time, "s")
 
 
+def plain(cell: object) -> object:
+    """A cell for CSV: a whole number has no point, as far as floating point tells whole numbers apart.
+
+    >>> plain(18536529395712.0), plain(0.5), plain(1e20), plain("a")
+    (18536529395712, 0.5, 1e+20, 'a')
+    """
+    return int(cell) if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53 else cell
+
+
 def _quantity(value: float | None, text: Callable[[float], str], unit: str = "") -> Quantity:
     return UNKNOWN if value is None or isnan(value) else Quantity(text(value), {"": value}, unit)
 

@@ -24,7 +24,6 @@ from dsi.report.figures import Figure, without_figures
 from dsi.report.per_query import read_per_query
 from dsi.report.plots import plots
 from dsi.report.published import published
-from dsi.report.quantities import decimal
 from dsi.report.results import notes, results
 from dsi.report.significance import fusions, significance, verdict
 from dsi.report.summary import context, cost, headline, measured_on, ratios, simulated, summary
@@ -104,7 +103,6 @@ def contents(
         return [figures[name] for name in names if name in figures]
 
     name_of, named = names.__getitem__, {names[system]: cost for system, cost in cost_of.items()}
-    measure = next(iter(metrics["systems"][metrics["main"]]))
     return [
         f"# {headline(metrics, name_of)}",
         context(metrics, manifests) + ".",
@@ -115,7 +113,6 @@ def contents(
         *drawn("forest", "recall"),
         *teachers(named),
         *notes(metrics, manifests),
-        *(f"{metrics['main']} / {name} on {measure}: {decimal(ratio, 2)}" for name, ratio in ratios(metrics).items()),
         *(["## Published figures", *published(setting)] if setting is not None else []),
         "## Kinds of queries",
         *breakdowns(metrics, name_of, figures),

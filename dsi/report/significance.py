@@ -7,7 +7,8 @@ from dsi.report.blocks import Block
 from dsi.report.quantities import UNKNOWN, Quantity, bounds, decimal, difference, p_value
 from dsi.report.tables import Table
 
-TESTS = ("t_test", "randomisation", "holm")
+TESTS = {"holm": "Holm", "t_test": "t-test", "randomisation": "randomisation"}
+"""The p-values of a comparison as they are called in tables; what counts, after correction, is the first."""
 
 
 def significance(
@@ -25,7 +26,7 @@ def significance(
         cells = [_difference(compared), *(p_value(compared[test]) for test in TESTS)] if compared else [UNKNOWN] * 4
         rows.append([name_of(name), decimal(values[measure]), bounds(*metrics["intervals"][name][measure]), *cells])
     against = f"against {name_of(metrics['baseline'])}"
-    header = ["system", measure, "95% interval", against, "t-test", "randomisation", "Holm"]
+    header = ["system", measure, "95% interval", against, *TESTS.values()]
     return [
         Table(table, f"Differences on {measure}.", header, rows),
         "Intervals, those of differences in brackets, are bootstraps over queries; p-values are of paired two-sided"

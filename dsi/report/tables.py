@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from dsi.report.quantities import Quantity
+from dsi.report.quantities import Quantity, plain
 
 TABLES = "tables"
 """The folder of the tables, below that of a report."""
@@ -137,6 +137,6 @@ def _in_csv(name: str, *cells: str) -> list[list[object]]:
     unit = next((f"({cell.unit})" for cell in quantities if cell.unit and cell.unit not in name.split()), "")
     parts = dict.fromkeys(part for cell in quantities for part in cell.numbers) or [""]
     return [
-        [" ".join(filter(None, (name, part, unit))), *(cell.numbers.get(part, "") for cell in quantities)]
+        [" ".join(filter(None, (name, part, unit))), *(plain(cell.numbers.get(part, "")) for cell in quantities)]
         for part in parts
     ]
