@@ -214,7 +214,8 @@ def test_a_page_has_its_figures_in_it(tmp_path: Path) -> None:
 
 
 def test_the_queries_that_differ_most(tmp_path: Path) -> None:
-    texts = ["the *one* | and <b>all</b>\nof it", "[two](x) `three` \\", "word " * 100, "another"]
+    directions = "".join(map(chr, (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+    texts = ["the *one* | and <b>all</b>\nof it", f"[two](x) {directions}`three` \\", "word " * 100, "another"]
     write_rows(tmp_path / "documents.arrow", Document, [Document(f"d{n}", "", text) for n, text in enumerate(texts)])
     queries = of(
         VALUES | {"rrf": dict.fromkeys(VALUES["dsi"], 0.75)},  # what neither wins nor loses is not shown
