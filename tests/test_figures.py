@@ -120,6 +120,17 @@ def test_a_system_has_one_style_and_a_baseline_differs_in_more_than_colour() -> 
     assert len(set(looks)) == 35
 
 
+def test_a_system_has_its_colour_in_every_run_and_a_run_its_marker() -> None:
+    runs = {f"{system} {run}": (system, run) for run in ("a", "b") for system in ("dsi", "dsi+bm25", "rrf")}
+    runs |= {"bm25": ("bm25", "a"), "dense a": ("dense", "a"), "dense b": ("dense", "b")}
+    known = styles(list(runs), ["bm25", "dense a", "dense b"], runs)
+    for name, (system, run) in runs.items():
+        for other, (same_system, same_run) in runs.items():
+            assert (known[name]["color"] == known[other]["color"]) == (system == same_system)
+            if known[name]["linestyle"] == known[other]["linestyle"]:
+                assert (known[name]["marker"] == known[other]["marker"]) == (run == same_run)
+
+
 def test_recall_is_that_of_ir_measures() -> None:
     generator = random.Random(0)
     documents = [f"d{number}" for number in range(300)]
