@@ -120,6 +120,17 @@ def test_a_system_has_one_style_and_a_baseline_differs_in_more_than_colour() -> 
     assert len(set(looks)) == 35
 
 
+def test_a_system_has_its_colour_in_every_run_and_a_run_its_marker() -> None:
+    runs = {f"{system} {run}": (system, run) for run in ("a", "b") for system in ("dsi", "dsi+bm25", "rrf")}
+    runs |= {"bm25": ("bm25", "a"), "dense a": ("dense", "a"), "dense b": ("dense", "b")}
+    known = styles(list(runs), ["bm25", "dense a", "dense b"], runs)
+    for name, (system, run) in runs.items():
+        for other, (same_system, same_run) in runs.items():
+            assert (known[name]["color"] == known[other]["color"]) == (system == same_system)
+            if known[name]["linestyle"] == known[other]["linestyle"]:
+                assert (known[name]["marker"] == known[other]["marker"]) == (run == same_run)
+
+
 def test_recall_is_that_of_ir_measures() -> None:
     generator = random.Random(0)
     documents = [f"d{number}" for number in range(300)]
@@ -214,7 +225,8 @@ def test_a_page_has_its_figures_in_it(tmp_path: Path) -> None:
 
 
 def test_the_queries_that_differ_most(tmp_path: Path) -> None:
-    texts = ["the *one* | and <b>all</b>\nof it", "[two](x) `three` \\", "word " * 100, "another"]
+    directions = "".join(map(chr, (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+    texts = ["the *one* | and <b>all</b>\nof it", f"[two](x) {directions}`three` \\", "word " * 100, "another"]
     write_rows(tmp_path / "documents.arrow", Document, [Document(f"d{n}", "", text) for n, text in enumerate(texts)])
     queries = of(
         VALUES | {"rrf": dict.fromkeys(VALUES["dsi"], 0.75)},  # what neither wins nor loses is not shown

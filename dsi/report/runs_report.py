@@ -100,7 +100,8 @@ def _figures(group: Group, metrics: Mapping[str, Any], suffix: str) -> list[Figu
     """The figures of a group, whose `metrics` are as in `metrics.json`; their names end with `suffix`."""
     if not draws():
         return []
-    systems = systems_of(metrics, {name: name for name in group.by_name})
+    runs = {name: (results[0].system, results[0].label) for name, results in group.by_name.items()}
+    systems = systems_of(metrics, {name: name for name in group.by_name}, runs if len(group.runs) > 1 else None)
     cost_of = {name: results[0].cost for name, results in group.by_name.items()}
     drawn = [
         *forest(metrics, systems),

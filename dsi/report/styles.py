@@ -33,20 +33,35 @@ class Systems:
         return self.names[system]
 
 
-def systems_of(metrics: Mapping[str, Any], names: Mapping[str, str]) -> Systems:
-    """The systems of `metrics.json`; `names` has the name of each in tables."""
+def systems_of(
+    metrics: Mapping[str, Any], names: Mapping[str, str], runs: Mapping[str, tuple[str, str]] | None = None
+) -> Systems:
+    """The systems of `metrics.json`; `names` has the name of each in tables, `runs` is as in `styles`."""
     measure = next(iter(metrics["systems"][metrics["main"]]))
-    return Systems(names, styles(list(names), metrics["baselines"]), metrics["main"], metrics["baseline"], measure)
+    looks = styles(list(names), metrics["baselines"], runs)
+    return Systems(names, looks, metrics["main"], metrics["baseline"], measure)
 
 
-def styles(systems: Sequence[str], baselines: Sequence[str] = ()) -> dict[str, Style]:
-    """The style of each system; those of a system and of a baseline depend on its place among its like only."""
+def styles(
+    systems: Sequence[str], baselines: Sequence[str] = (), runs: Mapping[str, tuple[str, str]] | None = None
+) -> dict[str, Style]:
+    """The style of each system; those of a system and of a baseline depend on its place among its like only.
+
+    Where several runs are compared, `runs` has what each system is called in its run, which decides its colour, and the
+    run, which decides its marker.
+    """
     ours = [system for system in systems if system not in baselines]
-    known = {system: _style(place, COLOURS, *OURS) for place, system in enumerate(ours)}
-    return known | {system: _style(place, COLOURS[::-1], *BASELINES) for place, system in enumerate(baselines)}
+    return _styles(ours, runs or {}, COLOURS, *OURS) | _styles(baselines, runs or {}, COLOURS[::-1], *BASELINES)
 
 
-def _style(place: int, colours: Sequence[str], markers: str, line: str) -> Style:
-    colour = colours[place % len(colours)]
-    fill = colour if line == OURS[1] else "none"
-    return {"color": colour, "marker": markers[place % len(markers)], "linestyle": line, "markerfacecolor": fill}
+def _styles(
+    systems: Sequence[str], runs: Mapping[str, tuple[str, str]], colours: Sequence[str], markers: str, line: str
+) -> dict[str, Style]:
+    parts = {system: runs.get(system, (system, system)) for system in systems}
+    own_names, own_runs = (list(dict.fromkeys(part[place] for part in parts.values())) for place in (0, 1))
+    known = {}
+    for system, (own_name, run) in parts.items():
+        colour, marker = colours[own_names.index(own_name) % len(colours)], markers[own_runs.index(run) % len(markers)]
+        fill = colour if line == OURS[1] else "none"
+        known[system] = {"color": colour, "marker": marker, "linestyle": line, "markerfacecolor": fill}
+    return known
