@@ -11,6 +11,7 @@ import argparse
 import math
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from docid_walk import Labels, Walk, walk, ways
@@ -45,11 +46,11 @@ path.way { stroke: var(--blue); }
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path, help="folder of a run or of a saved index")
-    parser.add_argument("query")
+    parser.add_argument("query", type=words)
     parser.add_argument("doc_id", help="id of the document to walk to")
     parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FILE", help="SVG file to write")
-    parser.add_argument("--beam", type=int, default=4, help="branches that the beam keeps on a level (default: 4)")
-    parser.add_argument("--dropped", type=int, default=2, help="branches a level shown that it drops (default: 2)")
+    parser.add_argument("--beam", type=at_least(1), default=4, help="branches the beam keeps on a level (default: 4)")
+    parser.add_argument("--dropped", type=at_least(0), default=2, help="branches shown that it drops (default: 2)")
     options = parser.parse_args()
     try:
         index = dsi.load(options.index, prior="none", ranking="path")
@@ -60,6 +61,24 @@ def main() -> None:
     except (DsiError, KeyError) as error:
         sys.exit(f"draw_walk: {error.args[0]}")
     options.out.write_text(svg, encoding="utf-8")
+
+
+def words(text: str) -> str:
+    """A query as an argument of the command."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give the words to search for")
+    return text
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number of at least `least` as an argument of the command."""
+
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is too small; give {least} or more")
+        return int(text)
+
+    return number
 
 
 def drawn(query: str, document: Document, found: Walk, labels: Labels, beam: int) -> str:

@@ -96,6 +96,27 @@ def test_what_cannot_be_walked(tree: Index, tiny: Stages, tmp_path: Path, monkey
     assert not (tmp_path / "x.svg").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ((" ", "--beam", "2"), "argument query: it is empty"),
+        (("a query", "--beam", "0"), "argument --beam: 0 is too small; give 1 or more"),
+        (("a query", "--beam", "two"), "argument --beam: invalid number value: 'two'"),
+        (("a query", "--dropped", "-1"), "argument --dropped: -1 is too small; give 0 or more"),
+    ],
+)
+def test_a_walk_that_makes_no_sense_is_refused_before_it_starts(
+    arguments: tuple[str, ...], fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import draw_walk
+
+    query, *options = arguments
+    monkeypatch.setattr(sys, "argv", ["draw_walk.py", "runs/none", query, "D1", "-o", "x.svg", *options])
+    with pytest.raises(SystemExit):
+        draw_walk.main()
+    assert fault in capsys.readouterr().err
+
+
 def test_the_picture_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import draw_results
 
