@@ -59,7 +59,7 @@ def planned(path: Path, overrides: list[str], runs_folder: Path, only: Sequence[
         DsiError: the file or a configuration is faulty, or a pattern fits no name; with all faults found, each once.
     """
     wanted = read_section(path, Reproduction)
-    given = {override.partition("=")[0]: override for override in overrides}
+    given = [override.partition("=")[0] for override in overrides]
     experiments: dict[str, Run] = {}
     faults: dict[str, None] = {}
     for pattern in only:

@@ -17,8 +17,8 @@ from dsi.evaluation.significance import compare_all, interval
 from dsi.report.blocks import Block
 from dsi.report.cost import Cost, cost_table, costs
 from dsi.report.distilled import DISTILLED, shown, teachers
+from dsi.report.per_query import read_values
 from dsi.report.significance import significance
-from dsi.runtime.tsv import read_tsv
 
 STAGES = ("corpus", "teacher", "model", "search", "encoder", "baselines")
 """The stages whose manifests say what a system costs."""
@@ -56,9 +56,7 @@ Series = dict[str, dict[str, list[Result]]]
 def read_results(run_folder: Path, measure: str, x: str, label: str, seeds: str) -> list[Result]:
     """The result of every system of a finished run, whose x, label and seeds are given."""
     metrics = json.loads((run_folder / "evaluation/metrics.json").read_text(encoding="utf-8"))
-    values: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in read_tsv(run_folder / "evaluation/per_query.tsv"):
-        values[row["system"]][row["query_id"]] = float(row[measure])
+    values = read_values(run_folder / "evaluation", measure)
     manifests = {stage: read_manifest(run_folder / stage) or {"counts": {}} for stage in STAGES}
     reported = (read_manifest(run_folder / "report") or {"inputs": {}})["inputs"]
     cost_of = costs(manifests, list(values), {key: reported.get(f"teacher.{key}") for key in STATED_OF_TEACHER})

@@ -5,8 +5,6 @@ Figures are made for paper and for screens, light and dark: text and axes have t
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsi.report.markdown_text import escaped
-from dsi.report.quantities import plain
+from dsi.report.quantities import csv_text
 from dsi.report.styles import INK
 
 if TYPE_CHECKING:
@@ -96,9 +94,7 @@ class Figure:
                 canvas.savefig(folder / f"{self.name}.{ending}", **arguments)
         svg = folder / f"{self.name}.svg"
         svg.write_text(self._within_a_page(svg.read_text(encoding="utf-8")), encoding="utf-8")
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows([self.header, *(map(plain, row) for row in self.rows)])
-        (folder / f"{self.name}.csv").write_text(table.getvalue(), encoding="utf-8")
+        (folder / f"{self.name}.csv").write_text(csv_text([self.header, *self.rows]), encoding="utf-8")
 
     def _within_a_page(self, svg: str) -> str:
         """An SVG of matplotlib as a part of a page: ids that no other figure has, a title, a description."""

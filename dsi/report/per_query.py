@@ -36,9 +36,7 @@ class PerQuery:
 def read_per_query(metrics: Mapping[str, Any], folders: Mapping[str, Path]) -> PerQuery:
     """What the stages have in these folders, each by the stage's name; `metrics` are those of `metrics.json`."""
     measure = next(iter(metrics["systems"][DSI]))
-    values: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in read_tsv(folders["evaluation"] / "per_query.tsv"):
-        values[row["system"]][row["query_id"]] = float(row[measure])
+    values = read_values(folders["evaluation"], measure)
     corpus, split = Corpus(folders["corpus"]), metrics["split"]
     relevant: dict[str, list[str]] = defaultdict(list)
     for qrel in corpus.qrels(split):
@@ -50,3 +48,11 @@ def read_per_query(metrics: Mapping[str, Any], folders: Mapping[str, Path]) -> P
         found[system] = {query_id: list(hits)[:DEEPEST] for query_id, hits in run.items()}
     texts = {query.query_id: query.text for query in corpus.queries(split)}
     return PerQuery(measure, values, texts, dict(relevant), found)
+
+
+def read_values(evaluation_folder: Path, measure: str) -> dict[str, dict[str, float]]:
+    """The measure of each judged query, by system and query_id."""
+    values: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in read_tsv(evaluation_folder / "per_query.tsv"):
+        values[row["system"]][row["query_id"]] = float(row[measure])
+    return values

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping
 from math import isnan
 
 
@@ -143,6 +145,17 @@ def plain(cell: object) -> object:
     (18536529395712, 0.5, 1e+20, 'a')
     """
     return int(cell) if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53 else cell
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """The rows as CSV, their numbers plain.
+
+    >>> csv_text([["a", "k"], [0.5, 100.0]])
+    'a,k\\n0.5,100\\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(plain, row) for row in rows)
+    return text.getvalue()
 
 
 def _quantity(value: float | None, text: Callable[[float], str], unit: str = "") -> Quantity:

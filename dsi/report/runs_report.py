@@ -10,6 +10,7 @@ from dsi.artifacts import write_json
 from dsi.errors import DsiError
 from dsi.report.blocks import Block, draws, write
 from dsi.report.comparison import Result, compared, names_of, queries_of_all, read_results, series_of, side_by_side
+from dsi.report.cost import Cost
 from dsi.report.figures import FIGURES, Figure
 from dsi.report.finished_runs import FinishedRun, comparable, differing, open_runs, runs_table
 from dsi.report.per_query import PerQuery, read_per_query
@@ -42,6 +43,11 @@ class Group:
     def name(self) -> str:
         """The names of its runs."""
         return ", ".join(run.name for run in self.runs)
+
+    @property
+    def cost_of(self) -> dict[str, Cost]:
+        """The cost of each system, by its name in tables."""
+        return {name: results[0].cost for name, results in self.by_name.items()}
 
     @property
     def labels(self) -> list[str]:
@@ -85,11 +91,10 @@ def contents(groups: Sequence[Group], baselines: Sequence[str | None]) -> list[B
     for number, (group, baseline) in enumerate(zip(groups, baselines, strict=True), start=1):
         suffix = f"-{number}" if number > 1 else ""
         metrics = compared(group.measure, group.by_name, queries_of_all(group.by_name), baseline)
-        cost_of = {name: results[0].cost for name, results in group.by_name.items()}
         blocks += [
             f"## {group.name}",
             _best(metrics, group.measure),
-            *side_by_side(metrics, cost_of, suffix),
+            *side_by_side(metrics, group.cost_of, suffix),
             *([ONE_COST] if len(group.runs) > 1 else []),
             *_figures(group, metrics, suffix),
         ]
@@ -102,12 +107,11 @@ def _figures(group: Group, metrics: Mapping[str, Any], suffix: str) -> list[Figu
         return []
     runs = {name: (results[0].system, results[0].label) for name, results in group.by_name.items()}
     systems = systems_of(metrics, {name: name for name in group.by_name}, runs if len(group.runs) > 1 else None)
-    cost_of = {name: results[0].cost for name, results in group.by_name.items()}
     drawn = [
         *forest(metrics, systems),
         *recall(_queries(group), systems),
-        *by_latency(metrics, systems, cost_of),
-        *by_training(metrics, systems, cost_of),
+        *by_latency(metrics, systems, group.cost_of),
+        *by_training(metrics, systems, group.cost_of),
     ]
     return [replace(figure, name=f"{figure.name}{suffix}") for figure in drawn]
 

@@ -3,15 +3,13 @@
 The first column names the row, the others are numbers.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from dsi.report.quantities import Quantity, plain
+from dsi.report.quantities import Quantity, csv_text
 
 TABLES = "tables"
 """The folder of the tables, below that of a report."""
@@ -81,9 +79,7 @@ class Table:
         """The table with a column for every number of its quantities, whose unit is in the header; what is not known is
         empty."""
         columns = [column for each in zip(self.header, *self.rows, strict=True) for column in _in_csv(*each)]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
-        return text.getvalue()
+        return csv_text(zip(*columns, strict=True))
 
     def save(self, folder: Path) -> None:
         """Write `NAME.csv` and `NAME.tex` into a folder."""
@@ -137,6 +133,6 @@ def _in_csv(name: str, *cells: str) -> list[list[object]]:
     unit = next((f"({cell.unit})" for cell in quantities if cell.unit and cell.unit not in name.split()), "")
     parts = dict.fromkeys(part for cell in quantities for part in cell.numbers) or [""]
     return [
-        [" ".join(filter(None, (name, part, unit))), *(plain(cell.numbers.get(part, "")) for cell in quantities)]
+        [" ".join(filter(None, (name, part, unit))), *(cell.numbers.get(part, "") for cell in quantities)]
         for part in parts
     ]
