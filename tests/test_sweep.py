@@ -195,4 +195,4 @@ def test_the_project_s_scores_are_those_of_its_experiments(name: str) -> None:
     runs = read_section(path, Reproduction).runs
     for experiment in runs.values():
         load_config(path.parent / experiment.config, list(experiment.set.items()))
-    assert read_records(path.with_suffix(".json")).keys() <= runs.keys()
+    assert read_records(path.with_suffix(".json")).keys() == runs.keys()
