@@ -7,13 +7,13 @@ longer than all of `dsi check`. What is not FLOPs is a rate a document, a pair o
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dsi.config import BackboneConfig, Config, CorpusConfig, GeneratorConfig
+from dsi.config import BackboneConfig, Config, CorpusConfig, GeneratorConfig, TrainingConfig
 from dsi.report.quantities import count, duration, large, size
 from dsi.report.tables import text_table
 
@@ -193,6 +193,11 @@ class Scale:
         """The sizes of the index."""
         return sizes_of(self.config, self.documents)
 
+    @property
+    def training(self) -> TrainingConfig:
+        """The section `training`, with the softmax that one process takes for so many output rows."""
+        return self.config.training.settled(self.sizes.head_rows, self.config.model.head)
+
     @cached_property
     def generator(self) -> Sizes:
         """The sizes of the query generator, whose head predicts tokens of text."""
@@ -304,18 +309,40 @@ def _teacher(scale: Scale) -> Cost:
 
 
 def _model(scale: Scale) -> Cost:
-    training = scale.config.training
-    passes = 2 if training.consistency else 1
-    step = TRAINING * passes * scale.sizes.forward_flops(mean_tokens(scale.config), scale.sizes.docid_length)
-    if training.labels == "teacher" and scale.config.model.head == "hierarchical_softmax":
-        step += TRAINING * passes * 2.0 * scale.sizes.head_rows * scale.sizes.d_model  # the rows of all leaves
+    training, sizes = scale.training, scale.sizes
+    passes, is_tree = 2 if training.consistency else 1, sizes.head == "hierarchical_softmax"
+    scored, is_full = _scored_rows(scale), training.softmax == "full"
+    step = (
+        TRAINING
+        * passes
+        * replace(sizes, head_rows=scored).forward_flops(mean_tokens(scale.config), sizes.docid_length)
+    )
+    of_rows = TRAINING * passes * 2.0 * scored * sizes.d_model
+    if training.labels == "teacher" and is_tree:
+        step += of_rows
+    if training.softmax == "chunked" and (training.labels == "teacher" or not is_tree):
+        step += of_rows / TRAINING  # the rows are multiplied once more
     seconds = scale.seconds(step * training.batch_size * training.steps * training.rounds)
     if scale.config.model.warm_start:
         seconds += (1 + training.rounds) * scale.document_states()
-    memory, disk = _training_bytes(scale.sizes.parameters, training.optimizer)
-    logits = 8.0 * training.batch_size / training.accumulation * scale.sizes.head_rows * scale.sizes.docid_length
+    rows = 0 if is_full else sizes.head_rows * sizes.d_model
+    memory, disk = _training_bytes(sizes.parameters - rows, training.optimizer)
+    if is_full:
+        memory += 8.0 * training.batch_size / training.accumulation * scored * sizes.docid_length  # logits
+    else:
+        memory += 2 * 4.0 * rows  # and the document states that they start from
+        disk += 3 * (4.0 if training.row_precision == "float32" else 2.0) * rows
     # the pairs, once more while their shards are put together
-    return Cost(seconds + scale.pairs * RATES["write_pair"], memory + logits, disk + 2 * scale.pairs * BYTES_PER_PAIR)
+    return Cost(seconds + scale.pairs * RATES["write_pair"], memory, disk + 2 * scale.pairs * BYTES_PER_PAIR)
+
+
+def _scored_rows(scale: Scale) -> int:
+    """The number of output rows that a training step scores for every query: of a tree, those of leaves."""
+    training, rows = scale.training, scale.sizes.head_rows
+    if training.softmax != "sampled":
+        return rows
+    documents = 1 + scale.config.teacher.documents if training.labels == "teacher" else 1
+    return min(rows, training.batch_size * documents + training.uniform_negatives + training.neighbour_negatives)
 
 
 def _prior(scale: Scale) -> Cost:

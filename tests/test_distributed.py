@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ON_CPU, kill_when, processes_command, run_processes, tiny_documents, write_msmarco_folder
+from safetensors.numpy import load_file
 
 import dsi
 from dsi.artifacts import MANIFEST
@@ -21,16 +22,27 @@ doc2query: {{known_item: {{queries: 20}}, shard_size: 10}}
 docids: {{kind: {kind}, clusters: 4, leaf_size: 8}}
 model: {{d_model: 32, d_kv: 8, d_ff: 32, head: {head}}}
 training:
-  {{steps: 12, batch_size: 16, accumulation: {accumulation}, eval_steps: 2, warmup_steps: 2}}
+  {{steps: 12, batch_size: 16, accumulation: {accumulation}, eval_steps: 2, warmup_steps: 2, {keys}}}
 """
+ROWS = "row_optimizer: adagrad, row_learning_rate: 0.2, uniform_negatives: 20, neighbour_negatives: 10"
+"""Keys of output rows outside the model's parameters."""
 
 
 def train(
-    folder: Path, processes: int, kind: str, head: str, accumulation: int = 1, fsdp: bool = False, killed: bool = False
+    folder: Path,
+    processes: int,
+    kind: str,
+    head: str,
+    accumulation: int = 1,
+    fsdp: bool = False,
+    killed: bool = False,
+    keys: str = "seed: 0",
 ) -> Path:
-    """The model stage of a run on so many processes; `killed` after the first checkpoint, and started again."""
+    """The model stage of a run on so many processes, with more `keys` of training; `killed` after the first checkpoint,
+    and started again."""
     config = folder / f"{processes}.yaml"
-    config.write_text(CONFIG.format(data=folder / "data", kind=kind, head=head, accumulation=accumulation))
+    places = {"data": folder / "data", "kind": kind, "head": head, "accumulation": accumulation, "keys": keys}
+    config.write_text(CONFIG.format(**places))
     runs = folder / f"runs{processes}"
     options = [str(config), "--runs", str(runs)]
     for verb in ("ingest", "tokenize", "expand", "embed", "assign"):
@@ -55,10 +67,14 @@ def test_two_processes_learn_as_one(tmp_path: Path, head: str) -> None:
     check_same_curves(one, train(tmp_path, 2, "semantic_2d", head, accumulation=2))
 
 
-def test_a_model_divided_by_fsdp_learns_the_same_over_a_kill_and_loads_in_one_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("softmax", ["full", "sampled"])
+def test_a_model_divided_by_fsdp_learns_the_same_over_a_kill_and_loads_in_one_process(
+    tmp_path: Path, softmax: str
+) -> None:
     write_msmarco_folder(tmp_path / "data")
-    one = train(tmp_path, 1, "atomic", "plain")
-    two = train(tmp_path, 2, "atomic", "plain", fsdp=True, killed=True)
+    keys = "seed: 0" if softmax == "full" else f"softmax: {softmax}, {ROWS}"
+    one = train(tmp_path, 1, "atomic", "plain", keys=keys)
+    two = train(tmp_path, 2, "atomic", "plain", fsdp=True, killed=True, keys=keys)
     check_same_curves(one, two)
     query = " ".join(tiny_documents()[3].text.split()[:4])
     rankings = [dsi.load(model.parent).search([query])[0] for model in (one, two)]
@@ -67,11 +83,22 @@ def test_a_model_divided_by_fsdp_learns_the_same_over_a_kill_and_loads_in_one_pr
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)
 
 
+def test_two_processes_that_divide_the_rows_learn_as_one(tmp_path: Path) -> None:
+    write_msmarco_folder(tmp_path / "data")
+    keys = f"softmax: chunked, {ROWS}"
+    one, two = (train(tmp_path, processes, "naive", "plain", keys=keys) for processes in (1, 2))
+    check_same_curves(one, two)
+    rows = [load_file(model / "model.safetensors")["docid_head.weight"] for model in (one, two)]
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
+
+
 def test_two_processes_compute_each_document_state_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_msmarco_folder(tmp_path / "data")
     config = tmp_path / "states.yaml"
     config.write_text(
-        CONFIG.format(data=tmp_path / "data", kind="semantic", head="hierarchical_softmax", accumulation=1)
+        CONFIG.format(
+            data=tmp_path / "data", kind="semantic", head="hierarchical_softmax", accumulation=1, keys="seed: 0"
+        )
         + "embeddings: {kind: document_states}\n"
     )
     (tmp_path / "counted").mkdir()

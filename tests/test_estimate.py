@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsi.config import Config, load_config
-from dsi.estimate import Scale, backbone_sizes, estimate, sizes_of
+from dsi.config import Config, ModelConfig, TrainingConfig, load_config
+from dsi.estimate import RATES, Cost, Scale, backbone_sizes, estimate, sizes_of
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import random_shape
 from dsi.model.config import DsiConfig
@@ -50,6 +50,23 @@ def test_parameters_and_flops_are_those_of_the_model(keys: dict[str, object], tm
         )
     assert sizes.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert sizes.forward_flops(20, 3) == pytest.approx(forward_flops(model, 20, 3))
+
+
+def test_a_sample_costs_the_same_for_more_documents_and_no_moments() -> None:
+    def cost(softmax: str, documents: int) -> Cost:
+        training = TrainingConfig(softmax=softmax)  # type: ignore[arg-type]
+        config = Config(model=ModelConfig(warm_start=False), training=training)
+        return estimate(Scale(config, documents, queries=100, speed=1e11))["model"]
+
+    (full, chunked, sampled), small = (
+        (cost(softmax, 1_000_000) for softmax in ("full", "chunked", "sampled")),
+        cost("sampled", 10_000),
+    )
+    pairs = RATES["write_pair"] * Config().doc2query.known_item.queries * 990_000  # the one thing that grows
+    assert (sampled.seconds or 0) - (small.seconds or 0) == pytest.approx(pairs, rel=0.05)
+    assert 1.2 < (chunked.seconds or 0) / (full.seconds or 1) < 4 / 3
+    assert full.memory > 2 * chunked.memory
+    assert chunked.memory == sampled.memory
 
 
 def test_every_stage_has_an_estimate() -> None:

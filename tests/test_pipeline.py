@@ -10,9 +10,11 @@ from typing import Any
 
 import ir_measures
 import pytest
+import torch
 import yaml
 from conftest import DOCUMENTS, kill_when, tiny_documents, write_msmarco_folder
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 import dsi
 from dsi.artifacts import read_manifest
@@ -275,6 +277,23 @@ def test_training_killed_goes_on_from_its_checkpoint(project: Path) -> None:
         metrics(project, "killed")["dsi"]
         == json.loads((project / "other/whole/evaluation/metrics.json").read_text())["systems"]["dsi"]
     )
+
+
+def test_output_rows_go_on_after_a_kill_as_if_nothing_had_happened(project: Path) -> None:
+    keys = ["softmax=sampled", "row_precision=bfloat16", "row_optimizer=adagrad", "uniform_negatives=20"]
+    keys += ["steps=200", "eval_steps=25"]
+    options = ["--runs", str(project / "runs"), "--set", *(f"training.{key}" for key in keys)]
+    command = ["train", str(project / "tiny.yaml"), "--name", "killed", *options]
+    partial = "model-*.partial/work/checkpoints-0/checkpoint-50/trainer_state.json"
+    kill_when([*DSI, *command], project / "runs/.store", partial)
+    assert main(command) == 0
+    for verb in ("ingest", "tokenize", "expand", "assign", "train"):
+        assert main([verb, command[1], "--name", "whole", "--runs", str(project / "other"), *options[2:]]) == 0
+    folders = (project / "runs/killed/model", project / "other/whole/model")
+    killed, whole = (load_file(folder / "model.safetensors") for folder in folders)
+    assert killed.keys() == whole.keys()
+    assert all(torch.equal(killed[name], whole[name]) for name in killed)
+    assert whole["docid_head.weight"].dtype == torch.bfloat16
 
 
 def test_expansion_killed_gives_the_same_shards(project: Path) -> None:

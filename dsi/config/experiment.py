@@ -59,6 +59,8 @@ class Config(Section):
             yield (
                 "model.head=hierarchical_softmax needs docids of several tokens; atomic ones have none above the leaves"
             )
+        if head == "pawa" and self.training.softmax not in ("auto", "full"):
+            yield f"model.head=pawa needs training.softmax=full, not {self.training.softmax}; its rows are few"
         if self.training.dev_ranking == "leaf" and head != "hierarchical_softmax":
             yield "training.dev_ranking=leaf needs model.head=hierarchical_softmax"
         try:

@@ -33,6 +33,9 @@ class TasksConfig(Section):
 
 
 Labels = Literal["document", "teacher"]
+Softmax = Literal["auto", "full", "chunked", "sampled"]
+FULL_ROWS = 20_000
+"""The number of output rows up to which training.softmax=auto is full."""
 
 
 class DistillationConfig(Section):
@@ -62,6 +65,26 @@ class TrainingConfig(Section):
     system finds, as probable as that system's scores say (distillation, section teacher). Texts of first_p and daq, and
     queries for which the teacher finds nothing, keep their own document."""
     distillation: DistillationConfig = DistillationConfig()
+    softmax: Softmax = "auto"
+    """How a step weighs the output rows of all documents. full: all logits at once, the rows parameters like others.
+    chunked: the same loss by chunks of rows, each changed while its gradient is known, which needs the memory of the
+    rows alone. sampled: over the rows of the batch's labels and those drawn besides, so that a step costs the same
+    however many documents there are. With chunked and sampled, processes divide the rows of a plain head. auto: full up
+    to 20,000 output rows, and wherever else the others do not work; sampled above."""
+    row_precision: Literal["float32", "bfloat16"] = "float32"
+    """chunked, sampled: the number format of the output rows. bfloat16, with stochastic rounding, halves their
+    memory."""
+    row_optimizer: Literal["sgd", "adagrad"] = "sgd"
+    """chunked, sampled: the step rule of the output rows. adagrad: a row that changes often changes less (one more
+    number a row)."""
+    row_learning_rate: Rate = 3.0
+    """chunked, sampled: by how much the logit of an improbable document rises when a query of the batch asks for it,
+    whatever the sizes of model, batch and corpus."""
+    uniform_negatives: Count = 1_024
+    """sampled: how many rows are drawn in a step from all there are."""
+    neighbour_negatives: CountOrZero = 1_024
+    """sampled: how many more are drawn near the documents of the batch: from their k-means clusters of rows, or from
+    their siblings in the docid tree."""
     steps: Count = 3_000
     """Optimiser steps per round."""
     rounds: Count = 1
@@ -79,7 +102,7 @@ class TrainingConfig(Section):
     embedding_learning_rate: Rate = 2e-2
     """Learning rate of the embeddings. T5 starts them at standard deviation 1, some 16 times the matrices' scale."""
     head_learning_rate: Rate | None = None
-    """Learning rate of the docid output rows; a large one ruins a warm start. Null: 12 divided by the number of
+    """full: learning rate of the docid output rows; a large one ruins a warm start. Null: 12 divided by the number of
     documents, within 1e-4 and 2e-3."""
     warmup_steps: CountOrZero = 100
     """Steps over which the learning rates rise from 0; afterwards they fall to 0 linearly."""
@@ -101,8 +124,39 @@ class TrainingConfig(Section):
 
     @property
     def unused(self) -> set[str]:
-        """distillation, where there is no teacher."""
-        return {"distillation"} if self.labels == "document" else set()
+        """distillation, where there is no teacher, and the keys of another softmax."""
+        unused = {"distillation"} if self.labels == "document" else set()
+        if self.softmax in ("full", "chunked"):
+            unused |= {"uniform_negatives", "neighbour_negatives"}
+        if self.softmax == "full":
+            unused |= {"row_precision", "row_optimizer", "row_learning_rate"}
+        if self.softmax in ("chunked", "sampled"):
+            unused |= {"head_learning_rate"}
+        return unused
+
+    def settled(self, rows: int, head: str, processes: int = 1) -> Self:
+        """This section with what training.softmax=auto means for so many output rows of a head."""
+        if self.softmax != "auto":
+            return self
+        is_bound = self.consistency > 0 or self.accumulation > 1 or head == "pawa"
+        is_bound |= head == "hierarchical_softmax" and processes > 1
+        return self.model_copy(update={"softmax": "full" if is_bound or rows <= FULL_ROWS else "sampled"})
+
+    @model_validator(mode="after")
+    def _one_visit_a_step(self) -> Self:
+        if self.softmax in ("auto", "full"):
+            return self
+        if self.consistency:
+            raise ValueError(
+                f"training.consistency needs training.softmax=full: with {self.softmax} no step has the probabilities"
+                " of all documents"
+            )
+        if self.accumulation > 1:
+            raise ValueError(
+                f"training.softmax={self.softmax} needs training.accumulation=1: output rows change with every"
+                " micro-batch; take a smaller training.batch_size, or more processes"
+            )
+        return self
 
     @model_validator(mode="after")
     def _teacher_has_queries(self) -> Self:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -109,10 +110,17 @@ def random_shape(config: BackboneConfig | GeneratorConfig, vocabulary: int) -> d
 
 def build_backbone(config: BackboneConfig, tokenizer_folder: Path, seed: int) -> DifferentiableSearchIndex:
     """The untrained model without docids, for document states; whole on every process."""
+    with whole_on_every_process():
+        return build_model(ModelConfig(**config.model_dump()), tokenizer_folder, seed, DocidShape())
+
+
+@contextmanager
+def whole_on_every_process() -> Iterator[None]:
+    """Load checkpoints on every process, also under FSDP."""
     key = "FSDP_CPU_RAM_EFFICIENT_LOADING"  # with it, only the first process of a machine would read the checkpoint
     before = os.environ.pop(key, None)
     try:
-        return build_model(ModelConfig(**config.model_dump()), tokenizer_folder, seed, DocidShape())
+        yield
     finally:
         if before is not None:
             os.environ[key] = before

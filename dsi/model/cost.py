@@ -29,9 +29,14 @@ def training_flops(model: DifferentiableSearchIndex, text_tokens: float, docid_t
     return TRAINING * passes * forward_flops(model, text_tokens, docid_tokens)
 
 
+def logit_flops(model: DifferentiableSearchIndex) -> float:
+    """The FLOPs to train on a logit of an output row."""
+    return TRAINING * 2.0 * model.config.d_model
+
+
 def leaf_flops(model: DifferentiableSearchIndex, passes: int = 1) -> float:
     """The FLOPs to train on the label of a query over the rows of all trie nodes (dsi.objectives.distillation)."""
-    return TRAINING * passes * 2.0 * model.docid_head.weight.numel()
+    return passes * model.config.docid_nodes * logit_flops(model)
 
 
 def search_flops(config: DsiConfig, docids: Docids, text_tokens: float, beam: int, ranking: str) -> float:

@@ -33,7 +33,7 @@ def top_documents(
 
     def logits() -> Iterator[Tensor]:
         for rows in model.docid_head.weight.split(ROWS_PER_CHUNK):
-            chunk = functional.linear(state, rows).float()
+            chunk = functional.linear(state, rows.to(state)).float()
             totals.append(chunk.logsumexp(dim=1))
             yield chunk
 
@@ -41,13 +41,19 @@ def top_documents(
         documents, scores = top_k_of_chunks(logits(), count)
     else:  # bfloat16 rounds logits of 16 to 32 to eighths
         candidates, _ = top_k_of_chunks(logits(), CANDIDATES * count)
-        exact = torch.einsum("qd,qnd->qn", state.float(), model.docid_head.weight[candidates].float())
+        exact = _logits(model, state, candidates)
         scores, best = exact.topk(min(count, exact.shape[1]), dim=1)
         documents = candidates.gather(1, best)
     if others is not None:
-        of_others = torch.einsum("qd,qnd->qn", state.float(), model.docid_head.weight[others].float())
-        documents, scores = torch.cat([documents, others], dim=1), torch.cat([scores, of_others], dim=1)
+        documents = torch.cat([documents, others], dim=1)
+        scores = torch.cat([scores, _logits(model, state, others)], dim=1)
     return documents, scores - torch.stack(totals).logsumexp(dim=0).unsqueeze(1)
+
+
+def _logits(model: DifferentiableSearchIndex, state: Tensor, documents: Tensor) -> Tensor:
+    """The logits of some documents for each state, (queries, documents) float32."""
+    weight = model.docid_head.weight  # while training, it may lie in main memory, and in bfloat16
+    return torch.einsum("qd,qnd->qn", state.float(), weight[documents.to(weight.device)].to(state.device).float())
 
 
 @torch.inference_mode()

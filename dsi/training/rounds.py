@@ -9,11 +9,14 @@ import math
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from dsi.artifacts import is_written, write_json
@@ -23,14 +26,17 @@ from dsi.corpus.vectors import encode_shards
 from dsi.docids.store import Docids
 from dsi.evaluation.measures import DEV_MEASURE
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
-from dsi.model.build import DocidShape, build_backbone, build_model
+from dsi.model.build import DocidShape, build_backbone, build_model, whole_on_every_process
 from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, steps_done
 from dsi.model.document_states import StateEncoder, document_states
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import add_document_states, warm_start
-from dsi.objectives.choice import objective_of
+from dsi.objectives.choice import cluster_rows, objective_of
+from dsi.objectives.output_rows import OutputRows
+from dsi.objectives.sampling import Clusters
 from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone
+from dsi.runtime.shards import published
 from dsi.teacher.labels import TeacherLabels
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator, dev_evaluator
@@ -44,6 +50,8 @@ STEPS = "steps.json"
 """The file with the Trainer's log of a round, beside its best model; written before document states are added."""
 UNTRAINED = "untrained"
 """The folder of the model after the warm start alone, which a short training may not better."""
+CLUSTERS = ".clusters.npy"
+"""The suffix of the file of the cluster of each output row, from which a round's steps sample."""
 WARM_STATES = "states-before"
 """The folder of the document states of the warm start."""
 HEAD_RATE_TIMES_DOCUMENTS = 12.0
@@ -161,6 +169,7 @@ def train_round(folder: Path, number: int, before: Round | None, context: RoundC
     if is_first_process():
         for leftover in (checkpoints_folder, trained_folder, states_folder, folder.with_name(WARM_STATES)):
             shutil.rmtree(leftover, ignore_errors=True)
+        trained_folder.with_suffix(CLUSTERS).unlink(missing_ok=True)
 
 
 def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context: RoundContext) -> None:
@@ -173,7 +182,8 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
     rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(context.corpus), 1e-4), 2e-3)
     start = model if before is None else model.model_copy(update={"checkpoint": str(before.folder)})
     shape = DocidShape.of(docids, model.head)
-    index = build_model(start, context.tokenizer_folder, training.seed, shape)
+    with whole_on_every_process() if training.softmax != "full" else nullcontext():
+        index = build_model(start, context.tokenizer_folder, training.seed, shape)
     seconds_before = seconds_done(last) if last else before.seconds if before else 0.0
     if last is None and before is None and context.is_warm:
         began = time.monotonic()
@@ -189,11 +199,15 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
             write_round(Round(untrained, seconds_before, 0, 0.0, [point], [], parts, 0, False, point[DEV_MEASURE]))
     steps_before = before.steps if before else 0
     last_step = steps_before + training.steps
+    rows, clusters = None, None
+    if training.softmax != "full":
+        clusters = _clusters(folder.with_suffix(CLUSTERS), index, context)
+        rows = _take_rows(index, training, arguments.device, steps_before + steps_done(last))
     trainer = DocidTrainer(
         index,
         arguments,
         training,
-        objective_of(training, model.head, docids),
+        objective_of(training, model.head, docids, rows, clusters),
         Batches(
             context.examples,
             context.targets,
@@ -210,6 +224,7 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
         evaluate,
         head_rate=rate,
         seconds_before=seconds_before,
+        rows=rows,
         callbacks=[EarlyStoppingCallback(training.patience)] if training.patience and evaluate is not None else [],
     )
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -218,6 +233,32 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
         state = trainer.state
         done = {"steps": state.global_step, "flops": state.total_flos, "seconds": trainer.seconds}
         write_json(folder / STEPS, {**done, "history": state.log_history})
+
+
+def _clusters(file: Path, index: DifferentiableSearchIndex, context: RoundContext) -> Clusters | None:
+    """The clusters of rows that the round's steps sample from, None if they do not; kept in `file`, as a resumed round
+    finds other rows."""
+    if context.training.softmax != "sampled":
+        return None
+    if not file.exists() and is_first_process():
+        weight = index.docid_head.weight.detach()
+        of_row = cluster_rows(context.training, context.model.head, context.docids, weight)
+        with published(file) as temporary, temporary.open("wb") as opened:
+            np.save(opened, of_row)
+    wait_for_everyone()
+    return Clusters(np.load(file))
+
+
+def _take_rows(
+    index: DifferentiableSearchIndex, training: TrainingConfig, device: torch.device, steps: int
+) -> OutputRows:
+    """The output rows of a model, which has none afterwards, in a round that begins after so many steps."""
+    weight = index.docid_head.weight.detach()
+    index.docid_head.register_parameter("weight", None)
+    dtype = getattr(torch, training.row_precision)
+    rows = OutputRows(weight, training.row_optimizer, training.row_learning_rate, dtype, rank(), device, training.seed)
+    rows.steps = steps
+    return rows
 
 
 def _finish(
@@ -230,7 +271,6 @@ def _finish(
     curve = dev_curve(done["history"], context.training.batch_size, steps_before)
     best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
     measure, states_added = best.get(DEV_MEASURE), False
-    copy_model(trained_folder, folder)
     index = DifferentiableSearchIndex.from_pretrained(trained_folder).to(compute_device())
     if states and context.evaluate is not None:
         add_document_states(index, context.docids, document_states(states))
@@ -240,7 +280,10 @@ def _finish(
         states_added = with_states > best[DEV_MEASURE]
         if states_added:
             measure = with_states
+            index.docid_head.to(getattr(torch, context.training.row_precision))
             index.save_pretrained(folder)
+    if not states_added:
+        copy_model(trained_folder, folder)
     seconds, steps = done["seconds"] + time.monotonic() - began, steps_before + done["steps"]
     flops = done["flops"] + (before.flops if before else 0.0)
     record = training_record(done["history"], steps_before)

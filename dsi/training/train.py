@@ -7,8 +7,11 @@ from dsi.artifacts import WORK, is_written, read_manifest
 from dsi.config import DEV, ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.docids.store import Docids
+from dsi.errors import DsiError
 from dsi.evaluation.measures import DEV_MEASURE
+from dsi.model.build import DocidShape
 from dsi.model.card import write_card
+from dsi.model.loading import read_config
 from dsi.runtime.processes import rank, wait_for_everyone
 from dsi.teacher.card import learnt
 from dsi.teacher.labels import TeacherLabels
@@ -16,6 +19,7 @@ from dsi.teacher.store import SoftLabels
 from dsi.tokenizer import open_tokenizer, save_tokenizer
 from dsi.training.examples import write_examples
 from dsi.training.record import write_points
+from dsi.training.room import check_room
 from dsi.training.rounds import (
     ROUND,
     UNTRAINED,
@@ -47,12 +51,22 @@ def train(
         Parameters, steps, seconds, FLOPs and speed of the training, and RR@10 where there are dev queries.
 
     Raises:
-        DsiError: the loss is not finite, or bfloat16 was asked of a GPU without it.
+        DsiError: the loss is not finite, or bfloat16 was asked of a GPU without it, or the output rows have no room.
     """
     corpus, docids, work_folder = Corpus(corpus_folder), Docids(docids_folder), out_folder / WORK
     tokenizer = open_tokenizer(tokenizer_folder)
     # refuses what this machine cannot do, before anything is written
     arguments = training_arguments(training, work_folder / "checkpoints", DEV in corpus.splits)
+    shape, checkpoint = DocidShape.of(docids, model.head), model.checkpoint
+    width = model.d_model if checkpoint is None else read_config(checkpoint, "model.checkpoint").d_model
+    assert width is not None
+    training = training.settled(rows := max(shape.nodes, shape.tokens), model.head, arguments.world_size)
+    check_room(training, rows, width, arguments.device, rank())
+    if training.softmax != "full" and model.head == "hierarchical_softmax" and arguments.world_size > 1:
+        raise DsiError(
+            f"training.softmax={training.softmax}: a tree's rows are not divided among processes, and there are"
+            f" {arguments.world_size}; start one, or take training.softmax=full"
+        )
     tasks = training_tasks(training.tasks, corpus, doc2query_folder, tokenizer, model.query_length, training.seed)
     examples = write_examples(work_folder / "examples", tasks, len(tokenizer), rank())
     labels = None

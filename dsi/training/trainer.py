@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from operator import sub
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from transformers import TrainerCallback, TrainerControl, TrainingArguments
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex, Objective
-from dsi.model.cost import leaf_flops, training_flops
+from dsi.model.cost import TRAINING, leaf_flops, logit_flops, training_flops
+from dsi.objectives.output_rows import OutputRows
+from dsi.objectives.row_files import read_others, read_rows, write_rows
 from dsi.runtime.device import multiplication_speed
 from dsi.training.batch_trainer import BatchTrainer
 from dsi.training.batches import Batches
@@ -29,7 +32,8 @@ class DocidTrainer(BatchTrainer):
     Args:
         objective: what a step minimises.
         evaluate_dev: the evaluator on the dev queries, or None where there is no dev split.
-        head_rate: the learning rate of the docid head.
+        head_rate: the learning rate of the docid head, unless `rows` have their own.
+        rows: the output rows, where they are outside the model's parameters.
         seconds_before: seconds of training before this start, earlier rounds included.
     """
 
@@ -46,6 +50,7 @@ class DocidTrainer(BatchTrainer):
         head_rate: float,
         seconds_before: float,
         callbacks: list[TrainerCallback],
+        rows: OutputRows | None = None,
     ) -> None:
         rates = {
             "backbone": config.learning_rate,
@@ -55,11 +60,16 @@ class DocidTrainer(BatchTrainer):
         }
         # The Trainer insists on an evaluation set where it is to evaluate; `evaluate` below has its own queries.
         options = {"eval_dataset": batches, "callbacks": callbacks}
-        self.objective = objective
+        self.objective, self.rows = objective, rows
         passes = self.objective.passes
         self.flops_per_text_token = training_flops(model, 1, 0, passes)
         self.flops_per_docid_token = training_flops(model, 0, 1, passes)
-        is_over_leaves = config.labels == "teacher" and model.config.docid_head == "hierarchical_softmax"
+        self.flops_per_logit = logit_flops(model)
+        if rows is not None and model.config.docid_head == "plain":  # the rows visited are counted instead
+            self.flops_per_docid_token -= TRAINING * 2.0 * model.docid_head.multiplications()
+        is_over_leaves = (
+            rows is None and config.labels == "teacher" and model.config.docid_head == "hierarchical_softmax"
+        )
         self.flops_per_example = leaf_flops(model, passes) if is_over_leaves else 0.0
         super().__init__(
             model, arguments, batches, "training", config.optimizer, rates, self._batch_flops, seconds_before, **options
@@ -76,7 +86,7 @@ class DocidTrainer(BatchTrainer):
             this_log = (time.monotonic(), *self.batches.served)
             seconds, text_tokens, docid_tokens = map(sub, this_log, self.last_log)
             examples = self.args.logging_steps * self.config.batch_size
-            flops = self._flops(text_tokens, docid_tokens, examples / self.args.world_size)
+            flops = self._flops(text_tokens, docid_tokens, examples / self.args.world_size, self.args.logging_steps)
             logs |= {
                 "examples_per_second": examples / seconds,
                 "tokens_per_second": text_tokens * self.args.world_size / seconds,
@@ -89,12 +99,24 @@ class DocidTrainer(BatchTrainer):
         loss: torch.Tensor = model(self.objective, inputs)
         return loss
 
-    def _batch_flops(self, inputs: Mapping[str, torch.Tensor]) -> float:
-        return self._flops(inputs["input_ids"].numel(), inputs["codes"].numel(), len(inputs["codes"]))
+    def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
+        """A step of the Trainer; rows outside the model's parameters follow the same schedule, and have changed too."""
+        if self.rows is None:
+            return super().training_step(*arguments, **options)
+        assert self.optimizer is not None
+        group = self.optimizer.param_groups[0]
+        self.rows.schedule = group["lr"] / group["initial_lr"]
+        loss = super().training_step(*arguments, **options)
+        self.rows.end_step()
+        return loss
 
-    def _flops(self, text_tokens: float, docid_tokens: float, examples: float) -> float:
+    def _batch_flops(self, inputs: Mapping[str, torch.Tensor]) -> float:
+        return self._flops(inputs["input_ids"].numel(), inputs["codes"].numel(), len(inputs["codes"]), steps=1)
+
+    def _flops(self, text_tokens: float, docid_tokens: float, examples: float, steps: int) -> float:
         of_tokens = text_tokens * self.flops_per_text_token + docid_tokens * self.flops_per_docid_token
-        return of_tokens + examples * self.flops_per_example
+        of_rows = steps * self.rows.logits * self.flops_per_logit if self.rows is not None else 0.0
+        return of_tokens + examples * self.flops_per_example + of_rows
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure retrieval on the dev queries and log it; the Trainer keeps the best checkpoint by it."""
@@ -107,40 +129,57 @@ class DocidTrainer(BatchTrainer):
         return metrics
 
     def _dev_measures(self, evaluate_dev: DevEvaluator) -> dict[str, float]:
-        """The dev measures; where FSDP divides the model, the first process puts it together and tells the others."""
-        if not self.is_fsdp_enabled:
-            return evaluate_dev(self.index)
-        weights = self._gathered_weights()
+        """The dev measures; where processes divide the model, the first one puts it together and tells the others."""
+        is_divided = self.rows is not None and self.rows.rank.processes > 1
+        whole = self._gathered_model() if self.is_fsdp_enabled else self.index
         measures: list[Any] = [None]
-        if self.args.process_index == 0:
-            whole = DifferentiableSearchIndex(self.index.config)
-            whole.load_state_dict(weights)
-            measures = [evaluate_dev(whole.to(self.args.device))]
+        with self.rows.lent_to(whole.docid_head) if self.rows is not None else nullcontext():
+            if not (self.is_fsdp_enabled or is_divided):
+                return evaluate_dev(whole)
+            if self.args.process_index == 0:
+                measures = [evaluate_dev(whole.to(self.args.device))]
         return broadcast_object_list(measures)[0]
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write one whole checkpoint, also of a model that FSDP divides."""
-        if not self.is_fsdp_enabled:
-            super().save_model(output_dir, _internal_call)
-            return
+    def _gathered_model(self) -> DifferentiableSearchIndex:
+        """The whole model in the first process, where FSDP divides it, without rows that are no parameters of it."""
         weights = self._gathered_weights()
-        if self.args.should_save:
-            self._save(output_dir, state_dict=weights)
+        whole = DifferentiableSearchIndex(self.index.config)
+        if self.rows is not None:
+            whole.docid_head.register_parameter("weight", None)
+        if self.args.process_index == 0:
+            whole.load_state_dict(weights)
+        return whole
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write one whole checkpoint, also of a model that FSDP divides, or of which processes divide the rows."""
+        if self.is_fsdp_enabled:
+            weights = self._gathered_weights()
+            if self.args.should_save:
+                self._save(output_dir, state_dict=weights)
+        else:
+            super().save_model(output_dir, _internal_call)
+        if self.rows is not None:
+            write_rows(Path(output_dir or str(self.args.output_dir)), self.rows, with_squares=_internal_call)
 
     def _load_best_model(self) -> None:
         best = Path(self.state.best_model_checkpoint)
         if not best.exists():  # the Trainer would keep the last model instead, and say so in a warning
             raise DsiError(f"training: the best checkpoint, {best}, is gone; remove {best.parent} to train again")
-        if self.is_fsdp_enabled:
-            self._spread_weights(best)
+        if self.is_fsdp_enabled or self.rows is not None:
+            self._load_from_checkpoint(str(best))
         else:
             super()._load_best_model()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
         if self.is_fsdp_enabled:
-            self._spread_weights(Path(resume_from_checkpoint))
+            self._spread_weights(folder)
+        elif self.rows is not None:
+            self.index.load_state_dict(read_others(folder), strict=False)  # a shared weight is there once
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.rows is not None:
+            read_rows(folder, self.rows)
 
     def _spread_weights(self, checkpoint: Path) -> None:
         """Give every process its part of a whole checkpoint."""

@@ -13,32 +13,17 @@ class HierarchicalSoftmaxHead(nn.Module):
 
     def __init__(self, config: DsiConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(config.docid_nodes, config.d_model))
+        self.shape = config.docid_nodes, config.d_model
+        self.weight = nn.Parameter(torch.empty(self.shape))
         self.siblings = config.docid_siblings
 
     def forward(self, states: Tensor, targets: Targets) -> LogProbs:
         """The log-probabilities of a batch's docid tokens, from `states`, (queries, length, d_model)."""
-        assert targets.nodes is not None
-        assert targets.first_sibling is not None
-        assert targets.siblings is not None
-        query, position = targets.tokens()
-        node, first, count = (
-            each[query, position] for each in (targets.nodes, targets.first_sibling, targets.siblings)
-        )
-        start = functional.pad(count.cumsum(0), (1, 0))
-        # All docids begin at the root, so one product replaces a gather.
-        at_root = functional.linear(states[:, 0], self.weight[first[0] :][: count[0]]).float().log_softmax(dim=1)
-        below = slice(len(states), None)
-        token = torch.repeat_interleave(count[below])
-        sibling = torch.arange(len(token), device=token.device) - (start[below][:-1] - start[len(states)])[token]
-        rows = self.weight[first[below][token] + sibling]
-        logits = (states[query[below], position[below]][token] * rows).sum(dim=1).float()
-        values = logits - _grouped_logsumexp(logits, token, len(count[below]))[token]
-        return LogProbs(torch.cat([at_root.flatten(), values]), start, start[:-1] + node - first, query, position)
+        return of_siblings(states, targets, self.weight)
 
     def multiplications(self) -> float:
         """The mean number of multiplications to score one docid token."""
-        return self.siblings * self.weight.shape[1]
+        return self.siblings * self.shape[1]
 
     def log_probs(self, states: Tensor, expansions: Expansions, level: int) -> Tensor:
         """The log-probability of each expansion, from `states`, (queries, beams, d_model)."""
@@ -48,6 +33,30 @@ class HierarchicalSoftmaxHead(nn.Module):
             rows = self.weight[expansions.nodes[query, beam, expansion]]
             logits[query, beam, expansion] = (states[query, beam].float() * rows.float()).sum(dim=1)
         return logits.log_softmax(dim=-1)
+
+
+def of_siblings(states: Tensor, targets: Targets, weight: Tensor, offsets: Tensor | None = None) -> LogProbs:
+    """The log-probabilities of a batch's docid tokens, from `states`, (queries, length, d_model), and the rows of the
+    nodes that `targets` number, (nodes, d_model); `offsets`, (nodes,), are added to their logits."""
+    assert targets.nodes is not None
+    assert targets.first_sibling is not None
+    assert targets.siblings is not None
+    query, position = targets.tokens()
+    node, first, count = (each[query, position] for each in (targets.nodes, targets.first_sibling, targets.siblings))
+    start = functional.pad(count.cumsum(0), (1, 0))
+    # All docids begin at the root, so one product replaces a gather.
+    root = slice(int(first[0]), int(first[0] + count[0]))
+    at_root = functional.linear(states[:, 0], weight[root]).float()
+    below = slice(len(states), None)
+    token = torch.repeat_interleave(count[below])
+    sibling = torch.arange(len(token), device=token.device) - (start[below][:-1] - start[len(states)])[token]
+    nodes = first[below][token] + sibling
+    logits = (states[query[below], position[below]][token] * weight[nodes]).sum(dim=1).float()
+    if offsets is not None:
+        at_root, logits = at_root + offsets[root], logits + offsets[nodes]
+    values = logits - _grouped_logsumexp(logits, token, len(count[below]))[token]
+    values = torch.cat([at_root.log_softmax(dim=1).flatten(), values])
+    return LogProbs(values, start, start[:-1] + node - first, query, position)
 
 
 def _grouped_logsumexp(values: Tensor, group: Tensor, groups: int) -> Tensor:

@@ -1,5 +1,7 @@
 """A head with one row per docid token and a softmax over all docid tokens (Tay et al. 2022)."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,7 +15,8 @@ class PlainHead(nn.Module):
 
     def __init__(self, config: DsiConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(config.docid_tokens, config.d_model))
+        self.shape = config.docid_tokens, config.d_model
+        self.weight = nn.Parameter(torch.empty(self.shape))
 
     def forward(self, states: Tensor, targets: Targets) -> LogProbs:
         """The log-probabilities of a batch's docid tokens, from `states`, (queries, length, d_model)."""
@@ -25,9 +28,11 @@ class PlainHead(nn.Module):
 
     def multiplications(self) -> float:
         """The number of multiplications to score one docid token."""
-        return self.weight.numel()
+        return math.prod(self.shape)
 
     def log_probs(self, states: Tensor, expansions: Expansions, level: int) -> Tensor:
         """The log-probability of each expansion, from `states`, (queries, beams, d_model)."""
-        logits = functional.linear(states.float(), self.weight.float())  # bfloat16 rounds logits of 16 to 32 to eighths
+        logits = functional.linear(
+            states.float(), self.weight.to(states.device).float()
+        )  # bfloat16 rounds logits of 16 to 32 to eighths
         return logits.gather(2, expansions.tokens) - logits.logsumexp(dim=-1, keepdim=True)
