@@ -261,23 +261,22 @@ def test_what_does_not_go_with_rows_that_change_in_the_backward_pass(keys: dict[
 
 
 @pytest.mark.parametrize(
-    ("keys", "rows", "head", "processes", "softmax"),
+    ("keys", "rows", "head", "softmax"),
     [
-        ({}, FULL_ROWS, "plain", 1, "full"),
-        ({}, FULL_ROWS + 1, "plain", 2, "sampled"),
-        ({}, FULL_ROWS + 1, "hierarchical_softmax", 1, "sampled"),
-        ({}, FULL_ROWS + 1, "hierarchical_softmax", 2, "full"),
-        ({}, FULL_ROWS + 1, "pawa", 1, "full"),
-        ({"consistency": 0.1}, FULL_ROWS + 1, "plain", 1, "full"),
-        ({"accumulation": 2}, FULL_ROWS + 1, "plain", 1, "full"),
-        ({"softmax": "chunked"}, 10, "plain", 1, "chunked"),
-        ({"softmax": "full"}, 10 * FULL_ROWS, "plain", 1, "full"),
+        ({}, FULL_ROWS, "plain", "full"),
+        ({}, FULL_ROWS + 1, "plain", "sampled"),
+        ({}, FULL_ROWS + 1, "hierarchical_softmax", "full"),
+        ({}, FULL_ROWS + 1, "pawa", "full"),
+        ({"consistency": 0.1}, FULL_ROWS + 1, "plain", "full"),
+        ({"accumulation": 2}, FULL_ROWS + 1, "plain", "full"),
+        ({"softmax": "chunked"}, 10, "plain", "chunked"),
+        ({"softmax": "full"}, 10 * FULL_ROWS, "plain", "full"),
     ],
 )
 def test_the_softmax_that_is_chosen_for_a_number_of_rows(
-    keys: dict[str, Any], rows: int, head: str, processes: int, softmax: str
+    keys: dict[str, Any], rows: int, head: str, softmax: str
 ) -> None:
-    assert TrainingConfig(**keys).settled(rows, head, processes).softmax == softmax
+    assert TrainingConfig(**keys).settled(rows, head).softmax == softmax
 
 
 def test_rows_without_room_are_told_with_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
