@@ -19,6 +19,7 @@ from dsi.config.training import FULL_ROWS
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.heads.layout import Targets
 from dsi.objectives import row_softmax
 from dsi.objectives.choice import cluster_rows, objective_of
 from dsi.objectives.output_rows import OutputRows, Share, stochastically_rounded
@@ -67,6 +68,25 @@ def case(folder: Path, kind: str, head: str, labels: str) -> tuple[Differentiabl
     return model, docids, batch_of(docids, head, label, np.array([3, 7, 20, 3]), np.full(4, 0.4))
 
 
+def gradient_sizes(
+    model: DifferentiableSearchIndex, head: str, states: torch.Tensor, batch: dict[str, Any]
+) -> torch.Tensor:
+    """The sum over docid tokens of the size of the gradient of each row's logit, one token at a time."""
+    targets, weight = Targets.of(batch), model.docid_head.weight
+    query, position = targets.tokens()
+    sizes = torch.zeros(len(weight))
+    for token in range(len(query)):
+        predicted = model.docid_head(states, targets)
+        if "label_rows" in batch and head == "plain":
+            of_label = predicted.values.view(len(query), -1)[token, batch["label_rows"][token]]
+            loss = -(batch["label_weights"][token] * of_label).sum()
+        else:
+            loss = -predicted.of_targets[token]
+        [gradient] = torch.autograd.grad(loss, weight)
+        sizes += gradient.norm(dim=1) / states[query[token], position[token]].norm()
+    return sizes
+
+
 CASES = [("atomic", "plain"), ("tree", "plain"), ("tree", "hierarchical_softmax")]
 
 
@@ -82,7 +102,9 @@ def test_chunks_have_the_gradients_of_the_whole_softmax(tmp_path: Path, kind: st
 
     found, gradients, rows = outside(model, TrainingConfig(labels=labels, softmax="chunked"), docids, batch)
     assert found == pytest.approx(loss, rel=1e-6)
-    of_rows, before = whole.pop("docid_head.weight"), model.docid_head.weight.detach()
+    sizes = gradient_sizes(model, head, states[0].detach(), batch).clamp(min=1)[:, None]
+    assert float(sizes.max()) > 1.2
+    of_rows, before = whole.pop("docid_head.weight") / sizes, model.docid_head.weight.detach()
     assert gradients.keys() == whole.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, whole[name], rtol=1e-5, atol=1e-5 * float(whole[name].abs().max()))
@@ -92,7 +114,7 @@ def test_chunks_have_the_gradients_of_the_whole_softmax(tmp_path: Path, kind: st
         torch.testing.assert_close(rows, before - RATE / square * 4 * of_rows, rtol=1e-5, atol=1e-5)
     else:
         changed = (before - rows).flatten()
-        assert torch.nn.functional.cosine_similarity(changed, of_rows.flatten(), dim=0) > 0.999
+        assert torch.nn.functional.cosine_similarity(changed, of_rows.flatten(), dim=0) > 0.99
 
 
 @pytest.mark.parametrize("labels", ["document", "teacher"])
@@ -185,6 +207,7 @@ def test_adagrad_divides_a_step_by_what_its_row_has_changed() -> None:
         rows.end_step()
         gradient = (states @ by_hand.T).softmax(dim=1)
         gradient[torch.arange(5), label.rows[:, 0]] -= 1
+        gradient /= gradient.abs().sum(dim=0).clamp(min=1)
         length = states.square().sum(dim=1).mean().sqrt()
         of_rows = gradient.T @ states / length
         squares += of_rows.square().sum(dim=1)
@@ -202,6 +225,21 @@ def test_the_learning_rate_is_what_a_logit_gains() -> None:
         softmax_loss(states.requires_grad_(), Label.certain(wanted), rows, chunks).backward()
         gains = ((rows.weight - weight)[wanted] * states).sum(dim=1)
         torch.testing.assert_close(gains, torch.full((16,), RATE), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("count", [2, 10, 100])
+def test_rows_that_many_queries_ask_for_at_once_settle(count: int) -> None:
+    torch.manual_seed(0)
+    rows, texts = OutputRows(torch.zeros(count, 16), "sgd", 3.0), torch.randn(count, 16)
+    losses = []
+    for _ in range(100):
+        wanted = torch.randint(count, (256,))
+        states = (1.0 + texts[wanted]).requires_grad_()  # most of a state is common to all, as T5's are
+        loss = softmax_loss(states, Label.certain(wanted), rows, chunks) / 256
+        loss.backward()
+        losses.append(loss.item())
+    assert np.mean(losses[-10:]) < 0.1
+    assert max(losses) < 2 * losses[0]
 
 
 def test_a_loss_that_is_not_finite_changes_no_row() -> None:
@@ -261,22 +299,24 @@ def test_what_does_not_go_with_rows_that_change_in_the_backward_pass(keys: dict[
 
 
 @pytest.mark.parametrize(
-    ("keys", "rows", "head", "softmax"),
+    ("keys", "rows", "head", "processes", "softmax"),
     [
-        ({}, FULL_ROWS, "plain", "full"),
-        ({}, FULL_ROWS + 1, "plain", "sampled"),
-        ({}, FULL_ROWS + 1, "hierarchical_softmax", "full"),
-        ({}, FULL_ROWS + 1, "pawa", "full"),
-        ({"consistency": 0.1}, FULL_ROWS + 1, "plain", "full"),
-        ({"accumulation": 2}, FULL_ROWS + 1, "plain", "full"),
-        ({"softmax": "chunked"}, 10, "plain", "chunked"),
-        ({"softmax": "full"}, 10 * FULL_ROWS, "plain", "full"),
+        ({}, FULL_ROWS, "plain", 1, "full"),
+        ({}, FULL_ROWS + 1, "plain", 1, "sampled"),
+        ({}, FULL_ROWS + 1, "plain", 2, "sampled"),
+        ({}, FULL_ROWS + 1, "hierarchical_softmax", 1, "sampled"),
+        ({}, FULL_ROWS + 1, "hierarchical_softmax", 2, "full"),
+        ({}, FULL_ROWS + 1, "pawa", 1, "full"),
+        ({"consistency": 0.1}, FULL_ROWS + 1, "plain", 1, "full"),
+        ({"accumulation": 2}, FULL_ROWS + 1, "plain", 1, "full"),
+        ({"softmax": "chunked"}, 10, "plain", 1, "chunked"),
+        ({"softmax": "full"}, 10 * FULL_ROWS, "plain", 1, "full"),
     ],
 )
 def test_the_softmax_that_is_chosen_for_a_number_of_rows(
-    keys: dict[str, Any], rows: int, head: str, softmax: str
+    keys: dict[str, Any], rows: int, head: str, processes: int, softmax: str
 ) -> None:
-    assert TrainingConfig(**keys).settled(rows, head).softmax == softmax
+    assert TrainingConfig(**keys).settled(rows, head, processes).softmax == softmax
 
 
 def test_rows_without_room_are_told_with_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:

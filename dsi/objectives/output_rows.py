@@ -48,8 +48,10 @@ class OutputRows:
     A step takes from a row the gradient of the sum (not the mean) of the losses of a batch, times `rate` and divided by
     the mean squared length of the batch's states: the row of a document that is improbable, and that one query of the
     batch asks for, gains `rate` in logit, whatever the width, the batch and the number of documents (normalised least
-    mean squares). Rule sgd is that; adagrad divides it by the root of 1 plus the sum of a row's squared gradients so
-    far, those of states of length 1, so that a row which changes often changes less: one number a row.
+    mean squares). It never gains or loses more: where many queries of a batch have gradients for the logit of the same
+    row, a docid token or an inner node, the step is divided by the sum of their sizes, about twice the curvature. Rule
+    sgd is that; adagrad divides it by the root of 1 plus the sum of a row's squared gradients so far, those of states
+    of length 1, so that a row which changes often changes less: one number a row.
 
     Args:
         weight: all rows, (rows, d_model); the own ones are copied, unless they are all and fit as they are.
@@ -95,30 +97,32 @@ class OutputRows:
     @torch.no_grad()
     def descend(self, where: Where, of_logits: Tensor, unit: Tensor, length: Tensor) -> None:
         """Change the rows at `where` by the gradient of the summed losses for their logits, (rows, queries), which are
-        products with states, (queries, d_model) float32, of this mean `length` when `unit` (see `of_unit_length`)."""
+        products with states, (queries, d_model) float32, of this mean `length` when `unit` (see `of_unit_length`);
+        `of_logits` is changed too."""
         step = self.rate * self.schedule / length
+        of_logits /= of_logits.norm(p=1, dim=1, keepdim=True).clamp_(min=1)
         if self.squares is None and self.is_exact and isinstance(where, slice):
             self.weight[where].addmm_(of_logits, unit * step, alpha=-1)  # no array of the gradient
         else:
             self._change(where, of_logits @ unit, step)
 
-    def gathered(self, where: Tensor, states: Tensor, losses: int) -> Tensor:
-        """A copy of the rows at `where` in float32 whose gradient, that of the mean of so many losses, changes them in
-        `end_step`; their logits are products with `states`, (queries, d_model)."""
+    def descend_later(self, where: Tensor, copy: Tensor, losses: int, states: Tensor, sizes: Tensor) -> None:
+        """Let the gradient that a copy of the rows at `where` is going to have, that of the mean of so many losses,
+        change them in `end_step`. Their logits are products with `states`, (queries, d_model), and `sizes`, (rows,),
+        the sums over the queries of the sizes of the gradients of the summed losses for them."""
         _, length = of_unit_length(states.detach().float())
-        rows = self.read(where).clone().requires_grad_()
+        factor = losses / length / sizes.clamp(min=1).unsqueeze(1)
 
         def keep(copy: Tensor) -> None:
             assert copy.grad is not None
-            self._later.append((where, copy.grad * (losses / length), self.rate * self.schedule / length))
+            self._later.append((where, copy.grad * factor, self.rate * self.schedule / length))
             copy.grad = None
 
-        rows.register_post_accumulate_grad_hook(keep)
-        return rows
+        copy.register_post_accumulate_grad_hook(keep)
 
     @torch.no_grad()
     def end_step(self) -> None:
-        """Do what gradients of gathered rows ask for; called once after each backward pass."""
+        """Do what `descend_later` was asked for; called once after each backward pass."""
         for change in self._later:
             self._change(*change)
         self._later.clear()

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsi.model.heads.hierarchical_softmax import of_siblings
-from dsi.model.heads.layout import Targets
+from dsi.model.heads.hierarchical_softmax import alternatives, of_siblings
+from dsi.model.heads.layout import LogProbs, Targets
 from dsi.model.heads.table import Head
 from dsi.objectives.output_rows import OutputRows
 from dsi.objectives.row_softmax import Label, Visits, check_finite, softmax_loss
@@ -51,12 +51,21 @@ class OverTree:
         query, position = targets.tokens()
         random = np.random.default_rng([self.seed, 5, self.rows.steps])
         nodes, offsets, among = siblings_to_read(targets, self.widest, random)
-        weight = self.rows.gathered(nodes, states[0][query, position], losses=count)
+        weight = self.rows.read(nodes).requires_grad_()
         with torch.autocast(weight.device.type, enabled=False):
             predicted = of_siblings(states[0].float(), among, weight, offsets)
         loss = check_finite(-predicted.of_targets.sum())
+        sizes = _gradient_sizes(predicted, among, len(nodes))
+        self.rows.descend_later(nodes, weight, count, states[0][query, position], sizes)
         if self.visits is not None:
             label = Label.of(batch)
             assert label is not None
             loss = loss + softmax_loss(states[0][:, 0], label, self.rows, self.visits)
         return loss / count
+
+
+def _gradient_sizes(predicted: LogProbs, targets: Targets, nodes: int) -> Tensor:
+    """The sum over a batch of the sizes of the gradients of the summed losses for each node's logit, (nodes,)."""
+    probabilities = predicted.values.detach().exp()
+    sizes = probabilities.index_put((predicted.target,), 1 - probabilities[predicted.target])
+    return sizes.new_zeros(nodes).index_add(0, alternatives(targets)[1], sizes)

@@ -60,7 +60,7 @@ def train(
     shape, checkpoint = DocidShape.of(docids, model.head), model.checkpoint
     width = model.d_model if checkpoint is None else read_config(checkpoint, "model.checkpoint").d_model
     assert width is not None
-    training = training.settled(rows := max(shape.nodes, shape.tokens), model.head)
+    training = training.settled(rows := max(shape.nodes, shape.tokens), model.head, arguments.world_size)
     check_room(training, rows, width, arguments.device, rank())
     if training.softmax != "full" and model.head == "hierarchical_softmax" and arguments.world_size > 1:
         raise DsiError(

@@ -44,19 +44,27 @@ def of_siblings(states: Tensor, targets: Targets, weight: Tensor, offsets: Tenso
     query, position = targets.tokens()
     node, first, count = (each[query, position] for each in (targets.nodes, targets.first_sibling, targets.siblings))
     start = functional.pad(count.cumsum(0), (1, 0))
+    token, nodes = alternatives(targets)
     # All docids begin at the root, so one product replaces a gather.
     root = slice(int(first[0]), int(first[0] + count[0]))
     at_root = functional.linear(states[:, 0], weight[root]).float()
-    below = slice(len(states), None)
-    token = torch.repeat_interleave(count[below])
-    sibling = torch.arange(len(token), device=token.device) - (start[below][:-1] - start[len(states)])[token]
-    nodes = first[below][token] + sibling
-    logits = (states[query[below], position[below]][token] * weight[nodes]).sum(dim=1).float()
+    token, nodes = token[at_root.numel() :], nodes[at_root.numel() :]
+    logits = (states[query[token], position[token]] * weight[nodes]).sum(dim=1).float()
     if offsets is not None:
         at_root, logits = at_root + offsets[root], logits + offsets[nodes]
-    values = logits - _grouped_logsumexp(logits, token, len(count[below]))[token]
+    values = logits - _grouped_logsumexp(logits, token, len(count))[token]
     values = torch.cat([at_root.log_softmax(dim=1).flatten(), values])
     return LogProbs(values, start, start[:-1] + node - first, query, position)
+
+
+def alternatives(targets: Targets) -> tuple[Tensor, Tensor]:
+    """The token, a number among `targets.tokens()`, and the node of each of the values of `of_siblings`."""
+    assert targets.first_sibling is not None
+    assert targets.siblings is not None
+    first, count = (each[targets.tokens()] for each in (targets.first_sibling, targets.siblings))
+    token = torch.repeat_interleave(count)
+    start = count.cumsum(0) - count
+    return token, first[token] + torch.arange(len(token), device=token.device) - start[token]
 
 
 def _grouped_logsumexp(values: Tensor, group: Tensor, groups: int) -> Tensor:
