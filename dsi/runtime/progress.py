@@ -43,4 +43,5 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
             rate = count / (now - start)
             whole = f" of {total:,}" if total else ""
             left = f", {(total - count) / rate:.0f} s left" if total else ""
-            print(f"{what}: {count:,}{whole} {unit}, {rate:,.0f} a second{left}", file=sys.stderr, flush=True)
+            speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+            print(f"{what}: {count:,}{whole} {unit}, {speed} a second{left}", file=sys.stderr, flush=True)
