@@ -325,10 +325,14 @@ def _model(scale: Scale) -> Cost:
     seconds = scale.seconds(step * training.batch_size * training.steps * training.rounds)
     if scale.config.model.warm_start:
         seconds += (1 + training.rounds) * scale.document_states()
+    if training.softmax == "sampled" and sizes.docid_length == 1 and training.neighbour_negatives:
+        clustering = 4.0 * scale.documents * math.sqrt(scale.documents) * sizes.d_model  # dsi.docids.kmeans
+        seconds += training.rounds * scale.seconds(2 * clustering)
     rows = 0 if is_full else sizes.head_rows * sizes.d_model
     memory, disk = _training_bytes(sizes.parameters - rows, training.optimizer)
     if is_full:
-        memory += 8.0 * training.batch_size / training.accumulation * scored * sizes.docid_length  # logits
+        logits = 0.0 if is_tree and training.labels == "document" else scored * sizes.docid_length
+        memory += 8.0 * training.batch_size / training.accumulation * logits
     else:
         memory += 2 * 4.0 * rows  # and the document states that they start from
         disk += 3 * (4.0 if training.row_precision == "float32" else 2.0) * rows

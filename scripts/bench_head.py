@@ -83,7 +83,7 @@ def measured(way: str, count: int, width: int) -> dict[str, float]:
     before = process.memory_info().rss
     weight = torch.randn(count, width)
     functional.normalize(weight, dim=1, out=weight)
-    step = dense(weight) if way == "full" else outside(weight, visits, "bfloat16" in way)
+    step = Dense(weight) if way == "full" else Outside(weight, visits, "bfloat16" in way)
     del weight
     with PeakMemory(process) as peak:
         random = np.random.default_rng(0)
@@ -115,7 +115,7 @@ def labels(rows: Tensor, count: int, random: np.random.Generator) -> Label:
     return Label(torch.cat([rows[:, None], others], dim=1), weights)
 
 
-class dense:
+class Dense:
     """The peer: the rows are a parameter of AdamW."""
 
     def __init__(self, weight: Tensor) -> None:
@@ -131,7 +131,7 @@ class dense:
         return len(self.rows)
 
 
-class outside:
+class Outside:
     """Rows outside the model's parameters."""
 
     def __init__(self, weight: Tensor, visits: Visits, is_bfloat16: bool) -> None:

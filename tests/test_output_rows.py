@@ -14,11 +14,11 @@ from scipy.stats import chisquare
 from test_distillation import DOCUMENTS, atomic, batch_of, loss_and_gradients, soft
 from test_heads import docids_in, model_for
 
-from dsi.config import TrainingConfig
+from dsi.config import ModelConfig, TrainingConfig
 from dsi.config.training import FULL_ROWS
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
-from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.model.architecture import DifferentiableSearchIndex, placed
 from dsi.model.heads.layout import Targets
 from dsi.objectives import row_softmax
 from dsi.objectives.choice import cluster_rows, objective_of
@@ -28,6 +28,7 @@ from dsi.objectives.row_softmax import Label, chunks, softmax_loss
 from dsi.objectives.sampling import Clusters, Sampler, with_draws
 from dsi.runtime.processes import Rank
 from dsi.training.room import check_room
+from dsi.training.rounds import training_arguments
 
 RATE = 0.5
 Gradients = dict[str, torch.Tensor]
@@ -299,36 +300,73 @@ def test_what_does_not_go_with_rows_that_change_in_the_backward_pass(keys: dict[
 
 
 @pytest.mark.parametrize(
-    ("keys", "rows", "head", "processes", "softmax"),
+    ("keys", "rows", "head", "softmax"),
     [
-        ({}, FULL_ROWS, "plain", 1, "full"),
-        ({}, FULL_ROWS + 1, "plain", 1, "sampled"),
-        ({}, FULL_ROWS + 1, "plain", 2, "sampled"),
-        ({}, FULL_ROWS + 1, "hierarchical_softmax", 1, "sampled"),
-        ({}, FULL_ROWS + 1, "hierarchical_softmax", 2, "full"),
-        ({}, FULL_ROWS + 1, "pawa", 1, "full"),
-        ({"consistency": 0.1}, FULL_ROWS + 1, "plain", 1, "full"),
-        ({"accumulation": 2}, FULL_ROWS + 1, "plain", 1, "full"),
-        ({"softmax": "chunked"}, 10, "plain", 1, "chunked"),
-        ({"softmax": "full"}, 10 * FULL_ROWS, "plain", 1, "full"),
+        ({}, FULL_ROWS, "plain", "full"),
+        ({}, FULL_ROWS + 1, "plain", "sampled"),
+        ({}, FULL_ROWS + 1, "hierarchical_softmax", "full"),
+        ({}, FULL_ROWS + 1, "pawa", "full"),
+        ({"consistency": 0.1}, FULL_ROWS + 1, "plain", "full"),
+        ({"accumulation": 2}, FULL_ROWS + 1, "plain", "full"),
+        ({"softmax": "chunked"}, 10, "plain", "chunked"),
+        ({"softmax": "full"}, 10 * FULL_ROWS, "plain", "full"),
     ],
 )
 def test_the_softmax_that_is_chosen_for_a_number_of_rows(
-    keys: dict[str, Any], rows: int, head: str, processes: int, softmax: str
+    keys: dict[str, Any], rows: int, head: str, softmax: str
 ) -> None:
-    assert TrainingConfig(**keys).settled(rows, head, processes).softmax == softmax
+    assert TrainingConfig(**keys).settled(rows, head).softmax == softmax
 
 
 def test_rows_without_room_are_told_with_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsi.training.room.total_memory", lambda: 24e9)
-    rows, width, cpu = 8_841_823, 768, torch.device("cpu")
+    monkeypatch.setattr("dsi.training.room.total_memory", lambda: 512e9)
+    monkeypatch.setattr("dsi.training.room._memory", lambda device: 24e9)
+    rows, card = 8_841_823, torch.device("cuda", 0)
+
+    def check(times: int = 1, head: Any = "plain", processes: int = 1, here: int = 1, **keys: Any) -> None:
+        monkeypatch.setenv("WORLD_SIZE", str(processes))
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
+        check_room(TrainingConfig(**keys), ModelConfig(head=head), times * rows, 768, card)
+
     with pytest.raises(DsiError) as error:
-        check_room(TrainingConfig(softmax="full"), rows, width, cpu, Rank(0, 1))
+        check(softmax="full")
     assert "8,841,823 output rows of 768 numbers take 126.8 GB" in str(error.value)
     assert "has 24.0 GB" in str(error.value)
     assert "training.softmax=chunked training.row_precision=bfloat16 (13.6 GB)" in str(error.value)
     assert "row_precision=float32" not in str(error.value)
-    check_room(TrainingConfig(softmax="sampled", row_precision="bfloat16"), rows, width, cpu, Rank(0, 1))
-    check_room(TrainingConfig(softmax="sampled"), rows, width, cpu, Rank(0, 2))
+    check(softmax="sampled", row_precision="bfloat16")
+    check(softmax="sampled", processes=2)
     with pytest.raises(DsiError, match="bfloat16 on 3 devices"):
-        check_room(TrainingConfig(softmax="sampled"), 4 * rows, width, cpu, Rank(0, 1))
+        check(4, softmax="sampled")
+    with pytest.raises(DsiError, match=r"has 24\.0 GB; what fits: a smaller model\.d_model"):
+        check(softmax="full", head="hierarchical_softmax", processes=2)
+    for keys in ({"accumulation": 4}, {"consistency": 0.1}):  # which have no other softmax
+        with pytest.raises(DsiError) as error:
+            check(softmax="full", **keys)
+        assert "chunked" not in str(error.value)
+        assert "sampled" not in str(error.value)
+    with pytest.raises(DsiError, match=r"take 54\.3 GB in main memory .* each of 10 processes here has 51\.2 GB"):
+        check(softmax="sampled", processes=10, here=10)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    check(softmax="full", processes=8)
+    check(softmax="full", head="hierarchical_softmax", processes=8, batch_size=4096)  # no logits of all nodes
+
+
+@pytest.mark.parametrize(("kind", "head", "stay"), [("atomic", "plain", True), (*CASES[1], False), (*CASES[2], False)])
+def test_only_rows_that_the_search_reads_where_they_are_stay_behind(
+    tmp_path: Path, kind: str, head: str, stay: bool
+) -> None:
+    model, _, _ = case(tmp_path, kind, head, "document")
+    weight = model.docid_head.weight
+    placed(model, torch.device("meta"))
+    assert (model.docid_head.weight.device.type == "cpu") == stay
+    assert model.docid_head.weight is weight or not stay
+    others = {name: each.device.type for name, each in model.named_parameters() if name != "docid_head.weight"}
+    assert set(others.values()) == {"meta"}
+    assert model.device.type == "meta"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_bfloat16_without_a_gpu_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DsiError, match=r"training\.precision=bfloat16: there is no GPU"):
+        training_arguments(TrainingConfig(precision="bfloat16"), tmp_path, has_dev=False)

@@ -70,7 +70,8 @@ class TrainingConfig(Section):
     chunked: the same loss by chunks of rows, each changed while its gradient is known, which needs the memory of the
     rows alone. sampled: over the rows of the batch's labels and those drawn besides, so that a step costs the same
     however many documents there are. With chunked and sampled, processes divide the rows of a plain head; a tree's need
-    one process. auto: full up to 20,000 output rows, and wherever the others do not work; sampled above."""
+    one process. auto: full up to 20,000 output rows, with other heads, and wherever the others do not work; sampled
+    above."""
     row_precision: Literal["float32", "bfloat16"] = "float32"
     """chunked, sampled: the number format of the output rows. bfloat16, with stochastic rounding, halves their
     memory."""
@@ -79,12 +80,14 @@ class TrainingConfig(Section):
     number a row)."""
     row_learning_rate: Rate = 3.0
     """chunked, sampled: by how much the logit of an improbable document rises when a query of the batch asks for it,
-    whatever the sizes of model, batch and corpus; no step changes it by more."""
+    whatever the sizes of model, batch and corpus. However many of its queries ask for a row, a step moves no logit by
+    more."""
     uniform_negatives: Count = 1_024
-    """sampled: how many rows are drawn in a step from all there are."""
+    """sampled: how many rows are drawn in a step from all there are. In a docid tree, how many are drawn of a node's
+    children where these are more."""
     neighbour_negatives: CountOrZero = 1_024
-    """sampled: how many more are drawn near the documents of the batch: from their k-means clusters of rows, or from
-    their siblings in the docid tree."""
+    """sampled: how many more are drawn near the documents of the batch: from their k-means clusters of rows; with a
+    docid tree and a teacher, from the leaves beside theirs."""
     steps: Count = 3_000
     """Optimiser steps per round."""
     rounds: Count = 1
@@ -134,12 +137,11 @@ class TrainingConfig(Section):
             unused |= {"head_learning_rate"}
         return unused
 
-    def settled(self, rows: int, head: str, processes: int = 1) -> Self:
+    def settled(self, rows: int, head: str) -> Self:
         """This section with what training.softmax=auto means for so many output rows of a head."""
         if self.softmax != "auto":
             return self
-        is_divided_tree = head == "hierarchical_softmax" and processes > 1
-        is_bound = self.consistency > 0 or self.accumulation > 1 or head == "pawa" or is_divided_tree
+        is_bound = self.consistency > 0 or self.accumulation > 1 or head != "plain"
         return self.model_copy(update={"softmax": "full" if is_bound or rows <= FULL_ROWS else "sampled"})
 
     @model_validator(mode="after")

@@ -104,6 +104,19 @@ class DifferentiableSearchIndex(T5Model):
         return objective(states, self.docid_head, targets, batch)
 
 
+def placed(model: DifferentiableSearchIndex, device: torch.device) -> DifferentiableSearchIndex:
+    """The model, moved to a device; of atomic docids, whose rows the search reads some at a time from where they are
+    (dsi.search.atomic), all but these, which may have no room there."""
+    head, weight = model.docid_head, model.docid_head.weight
+    is_atomic = model.config.docid_length == 1 and model.config.docid_head == "plain"
+    if is_atomic:
+        head.register_parameter("weight", None)
+    model.to(device)
+    if is_atomic:
+        head.register_parameter("weight", weight)
+    return model
+
+
 def parameters_by_part(model: nn.Module) -> dict[str, int]:
     """The number of parameters in the embeddings, the docid head, PAWA if there is one, and the rest (backbone)."""
     parts = {"embeddings": 0, "head": 0, "backbone": 0}

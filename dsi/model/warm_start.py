@@ -14,6 +14,9 @@ from torch import Tensor
 from dsi.docids.store import Docids
 from dsi.model.architecture import START, DifferentiableSearchIndex
 
+AT_ONCE = 1 << 16
+"""The number of rows to which states are added at once."""
+
 
 @torch.no_grad()
 def warm_start(model: DifferentiableSearchIndex, docids: Docids, states: Tensor) -> None:
@@ -25,10 +28,13 @@ def warm_start(model: DifferentiableSearchIndex, docids: Docids, states: Tensor)
 @torch.no_grad()
 def add_document_states(model: DifferentiableSearchIndex, docids: Docids, states: Tensor) -> None:
     """Add to the trained rows of the docid head those from `states`, at equal weight, and keep their mean length."""
-    trained, new = model.docid_head.weight.cpu(), rows_of(docids, states)  # a GPU cannot hold 8.8M rows thrice
-    trained = trained - trained.mean(dim=0)
-    both = trained / _mean_length(trained) + new / _mean_length(new)
-    model.docid_head.weight.copy_(both * _mean_length(trained) / _mean_length(both))
+    rows, new = model.docid_head.weight, rows_of(docids, states)
+    rows.sub_(rows.mean(dim=0))
+    of_rows, of_new = _mean_length(rows), _mean_length(new)
+    for own, other in zip(rows.split(AT_ONCE), new.split(AT_ONCE), strict=True):  # in place: they may fill the memory
+        own.div_(of_rows).add_((other / of_new).to(own))
+    of_both = _mean_length(rows)
+    rows.mul_(of_rows).div_(of_both)
 
 
 def rows_of(docids: Docids, states: Tensor) -> Tensor:

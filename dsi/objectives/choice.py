@@ -39,18 +39,19 @@ def objective_of(
 def _over_rows(
     training: TrainingConfig, head: str, docids: Docids, rows: OutputRows, clusters: Clusters | None
 ) -> Objective:
-    is_tree = head == "hierarchical_softmax"
     visits: Visits = chunks
     if clusters is not None:
         visits = Sampler(clusters, training.uniform_negatives, training.neighbour_negatives, training.seed)
-    elif is_tree:
+    if head != "hierarchical_softmax":
+        return OverRows(rows, visits)
+    widest = training.uniform_negatives if training.softmax == "sampled" else None
+    if training.labels == "document":
+        return OverTree(rows, None, widest, training.seed)
+    if clusters is None:
         impossible = torch.zeros(len(rows.weight), device=rows.weight.device)
         impossible[torch.from_numpy(~docids.trie.is_leaf)] = -torch.inf
         visits = partial(chunks, offsets=impossible)
-    if not is_tree:
-        return OverRows(rows, visits)
-    widest = training.uniform_negatives if training.softmax == "sampled" else None
-    return OverTree(rows, visits if training.labels == "teacher" else None, widest, training.seed)
+    return OverTree(rows, visits, widest, training.seed)
 
 
 def cluster_rows(training: TrainingConfig, head: str, docids: Docids, weight: Tensor) -> Integers:

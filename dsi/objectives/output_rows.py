@@ -72,9 +72,9 @@ class OutputRows:
         seed: int = 0,
     ) -> None:
         self.share, self.rank, self.seed = Share.of(len(weight), rank), rank, seed
-        self.weight = weight.detach()[self.share.start : self.share.stop].to(device, dtype)
-        if rank.processes > 1:
-            self.weight = self.weight.clone()  # the others' rows are let go
+        own = weight.detach()[self.share.start : self.share.stop]
+        is_taken = len(own) == len(weight) and own.dtype == dtype and own.device == torch.device(device)
+        self.weight = own if is_taken else torch.empty(own.shape, dtype=dtype, device=device).copy_(own)
         self.squares = torch.ones(len(self.weight), device=device) if rule == "adagrad" else None
         """1 plus the sum of the squared gradients of each row, (own rows,) float32, for adagrad."""
         self.rate, self.schedule = rate, 1.0
@@ -86,7 +86,7 @@ class OutputRows:
         self._later: list[tuple[Where, Tensor, Tensor]] = []
 
     @property
-    def is_exact(self) -> bool:
+    def is_float32(self) -> bool:
         """Whether rows are in float32."""
         return self.weight.dtype == torch.float32
 
@@ -101,7 +101,7 @@ class OutputRows:
         `of_logits` is changed too."""
         step = self.rate * self.schedule / length
         of_logits /= of_logits.norm(p=1, dim=1, keepdim=True).clamp_(min=1)
-        if self.squares is None and self.is_exact and isinstance(where, slice):
+        if self.squares is None and self.is_float32 and isinstance(where, slice):
             self.weight[where].addmm_(of_logits, unit * step, alpha=-1)  # no array of the gradient
         else:
             self._change(where, of_logits @ unit, step)
@@ -133,10 +133,15 @@ class OutputRows:
     def lent_to(self, head: nn.Module) -> Iterator[None]:
         """Let a head have all rows for a while; those of other processes come to the first one's main memory, and only
         there does the head have them."""
-        parts = [self.weight] if self.rank.processes == 1 else list(self.whole())
-        if parts:
-            whole = torch.cat(parts) if len(parts) > 1 else parts[0]
+        if self.rank.process == 0:
+            whole, start = self.weight, 0
+            if self.rank.processes > 1:
+                whole = torch.empty(self.share.total, self.weight.shape[1], dtype=self.weight.dtype, device="cpu")
+                for part in self.whole():
+                    whole[start : (start := start + len(part))] = part
             head.register_parameter("weight", nn.Parameter(whole, requires_grad=False))
+        else:
+            assert not list(self.whole())  # it sends them
         try:
             yield
         finally:
@@ -174,7 +179,7 @@ class OutputRows:
             self.squares[where] += gradient.square().sum(dim=1)
             step = step / self.squares[where].sqrt().unsqueeze(1)
         changed = self.weight[where].float() - step * gradient
-        self.weight[where] = changed if self.is_exact else self._rounded(changed)
+        self.weight[where] = changed if self.is_float32 else self._rounded(changed)
 
     def _rounded(self, values: Tensor) -> Tensor:
         """`values` in bfloat16, each rounded up with a probability of its distance from the next lower number."""

@@ -93,11 +93,11 @@ def softmax_loss(states: Tensor, label: Label, rows: OutputRows, visits: Visits)
         DsiError: the loss is not finite; the rows are as before.
     """
     loss: Tensor = _Softmax.apply(states, label, rows, visits)
-    return check_finite(loss) + label.negative_entropy
+    return loss + label.negative_entropy
 
 
 def check_finite(loss: Tensor) -> Tensor:
-    """The loss of a step, before its backward pass changes rows; DsiError if it is not finite."""
+    """The loss of a step, a scalar, before its backward pass changes rows; DsiError if it is not finite."""
     if not loss.isfinite():
         raise DsiError(
             f"training: the loss is {float(loss.detach())}; the output rows are as they were before this step: lower"
@@ -133,6 +133,7 @@ class _Softmax(torch.autograd.Function):
                 log_sums = parts.logsumexp(dim=0)
                 torch.distributed.all_reduce(of_label)
             losses = wanted.weights.sum(dim=1) * log_sums - of_label
+            check_finite(losses.sum())  # in all processes, or in none
             own = slice(start := rows.rank.process * (len(all_states) // rows.rank.processes), start + len(states))
             loss = losses[own].sum()
         ctx.save_for_backward(all_states, log_sums)
@@ -165,10 +166,10 @@ def _first_visit(states: Tensor, label: Label, rows: OutputRows, visits: Sequenc
 def _second_visit(states: Tensor, log_sums: Tensor, label: Label, rows: OutputRows, visits: Sequence[Visit]) -> Tensor:
     """The gradient of the summed losses for the states; the rows are changed."""
     of_states, (unit, length) = torch.zeros_like(states), of_unit_length(states)
-    less = log_sums - label.weights.sum(dim=1).log()  # no probability for padding, whose weights are 0
+    log_scale = log_sums - label.weights.sum(dim=1).log()  # no probability for padding, whose weights are 0
     for visit in visits:
         weight = rows.read(visit.where)
-        gradient = _logits(weight, states, visit.offsets, less).exp_()
+        gradient = _logits(weight, states, visit.offsets, log_scale).exp_()
         place, is_here = visit.places(rows, label.rows)
         gradient.scatter_add_(0, place.T, -(label.weights * is_here).T)
         of_states.addmm_(gradient.T, weight)
@@ -176,8 +177,8 @@ def _second_visit(states: Tensor, log_sums: Tensor, label: Label, rows: OutputRo
     return of_states
 
 
-def _logits(weight: Tensor, states: Tensor, offsets: Tensor | None, less: Tensor | None = None) -> Tensor:
-    """The logits of rows for states, (rows, states) float32, with the rows' offsets added and `less`, (states,), taken
-    from them."""
-    logits = weight @ states.T if less is None else torch.addmm(-less, weight, states.T)
+def _logits(weight: Tensor, states: Tensor, offsets: Tensor | None, log_scale: Tensor | None = None) -> Tensor:
+    """The logits of rows for states, (rows, states) float32, with the rows' offsets added, less `log_scale`,
+    (states,)."""
+    logits = weight @ states.T if log_scale is None else torch.addmm(-log_scale, weight, states.T)
     return logits if offsets is None else logits + offsets.unsqueeze(1)

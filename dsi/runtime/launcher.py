@@ -42,6 +42,11 @@ def prepare_environment() -> None:
         os.environ.pop("ACCELERATE_USE_FSDP", None)
 
 
+def is_fsdp() -> bool:
+    """Whether the launcher has processes divide the parameters of a model among them (FSDP)."""
+    return _is_on("ACCELERATE_USE_FSDP")
+
+
 def _is_on(name: str) -> bool:
     value = os.environ.get(name, "").strip().lower()
     if value not in TRUE + FALSE:

@@ -36,6 +36,11 @@ def local_process_index() -> int:
     return _number("LOCAL_RANK", 0)
 
 
+def processes_here() -> int:
+    """The number of processes on this node."""
+    return _number("LOCAL_WORLD_SIZE", rank().processes)
+
+
 def _number(name: str, default: int) -> int:
     value = os.environ.get(name) or str(default)
     try:

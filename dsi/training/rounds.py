@@ -24,8 +24,9 @@ from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import encode_shards
 from dsi.docids.store import Docids
+from dsi.errors import DsiError
 from dsi.evaluation.measures import DEV_MEASURE
-from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part
+from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part, placed
 from dsi.model.build import DocidShape, build_backbone, build_model, whole_on_every_process
 from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, steps_done
 from dsi.model.document_states import StateEncoder, document_states
@@ -128,7 +129,7 @@ class RoundContext:
 
     def states(self, backbone: DifferentiableSearchIndex, work_folder: Path) -> list[Path]:
         """The files of the document states, in `work_folder`; all processes compute them together."""
-        encode = StateEncoder(backbone.to(compute_device()), self.tokenizer_folder, self.model.document_length)
+        encode = StateEncoder(placed(backbone, compute_device()), self.tokenizer_folder, self.model.document_length)
         return encode_shards(work_folder, self.corpus, encode, "document states", rank())
 
     def backbone(self, checkpoint: str | None) -> DifferentiableSearchIndex:
@@ -194,7 +195,7 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
             untrained = folder.with_name(UNTRAINED)
             index.save_pretrained(untrained)
             point = {"step": 0, "examples": 0, "seconds": seconds_before, "loss": math.nan}
-            point |= evaluate(index.to(arguments.device))
+            point |= evaluate(placed(index, arguments.device))
             parts = parameters_by_part(index)
             write_round(Round(untrained, seconds_before, 0, 0.0, [point], [], parts, 0, False, point[DEV_MEASURE]))
     steps_before = before.steps if before else 0
@@ -238,11 +239,13 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
 def _clusters(file: Path, index: DifferentiableSearchIndex, context: RoundContext) -> Clusters | None:
     """The clusters of rows that the round's steps sample from, None if they do not; kept in `file`, as a resumed round
     finds other rows."""
-    if context.training.softmax != "sampled":
+    training, head = context.training, context.model.head
+    if training.softmax != "sampled" or (head == "hierarchical_softmax" and training.labels == "document"):
         return None
     if not file.exists() and is_first_process():
-        weight = index.docid_head.weight.detach()
-        of_row = cluster_rows(context.training, context.model.head, context.docids, weight)
+        if context.docids.is_atomic and training.neighbour_negatives:
+            print(f"k-means over {len(index.docid_head.weight):,} output rows", file=sys.stderr, flush=True)
+        of_row = cluster_rows(training, head, context.docids, index.docid_head.weight.detach().cpu())
         with published(file) as temporary, temporary.open("wb") as opened:
             np.save(opened, of_row)
     wait_for_everyone()
@@ -271,16 +274,17 @@ def _finish(
     curve = dev_curve(done["history"], context.training.batch_size, steps_before)
     best = max(curve, key=lambda point: point.get(DEV_MEASURE, point["step"]))
     measure, states_added = best.get(DEV_MEASURE), False
-    index = DifferentiableSearchIndex.from_pretrained(trained_folder).to(compute_device())
+    index = placed(DifferentiableSearchIndex.from_pretrained(trained_folder), compute_device())
     if states and context.evaluate is not None:
         add_document_states(index, context.docids, document_states(states))
+        if context.training.softmax != "full":
+            index.docid_head.to(getattr(torch, context.training.row_precision))
         with_states = context.evaluate(index)[DEV_MEASURE]
         print(f"document states added to the rows: dev {DEV_MEASURE} {with_states:.4f}", file=sys.stderr, flush=True)
         curve.append({**curve[-1], "seconds": done["seconds"] + time.monotonic() - began, DEV_MEASURE: with_states})
         states_added = with_states > best[DEV_MEASURE]
         if states_added:
             measure = with_states
-            index.docid_head.to(getattr(torch, context.training.row_precision))
             index.save_pretrained(folder)
     if not states_added:
         copy_model(trained_folder, folder)
@@ -295,8 +299,11 @@ def training_arguments(config: TrainingConfig, checkpoints_folder: Path, has_dev
     """The arguments of the Hugging Face Trainer for this section of the configuration.
 
     Raises:
-        DsiError: bfloat16 was asked of a GPU without it, or the batch does not divide among the processes.
+        DsiError: bfloat16 was asked of a machine without a GPU that has it, or the batch does not divide among the
+            processes.
     """
+    if config.precision == "bfloat16" and not torch.cuda.is_available():
+        raise DsiError("training.precision=bfloat16: there is no GPU here; auto trains in float32 without one")
     return trainer_arguments(
         checkpoints_folder,
         section="training",

@@ -1,5 +1,6 @@
 """The stage `model`: trains the index on the texts of the chosen tasks, round after round."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dsi.evaluation.measures import DEV_MEASURE
 from dsi.model.build import DocidShape
 from dsi.model.card import write_card
 from dsi.model.loading import read_config
-from dsi.runtime.processes import rank, wait_for_everyone
+from dsi.runtime.processes import is_first_process, rank, wait_for_everyone
 from dsi.teacher.card import learnt
 from dsi.teacher.labels import TeacherLabels
 from dsi.teacher.store import SoftLabels
@@ -60,13 +61,17 @@ def train(
     shape, checkpoint = DocidShape.of(docids, model.head), model.checkpoint
     width = model.d_model if checkpoint is None else read_config(checkpoint, "model.checkpoint").d_model
     assert width is not None
-    training = training.settled(rows := max(shape.nodes, shape.tokens), model.head, arguments.world_size)
-    check_room(training, rows, width, arguments.device, rank())
+    settled = training.settled(rows := max(shape.nodes, shape.tokens), model.head)
+    if training.softmax == "auto" and is_first_process():
+        unused = "; training.head_learning_rate is for full" if settled.unused and training.head_learning_rate else ""
+        print(f"training.softmax=auto: {settled.softmax} for {rows:,} output rows{unused}", file=sys.stderr)
+    training = settled
     if training.softmax != "full" and model.head == "hierarchical_softmax" and arguments.world_size > 1:
         raise DsiError(
             f"training.softmax={training.softmax}: a tree's rows are not divided among processes, and there are"
             f" {arguments.world_size}; start one, or take training.softmax=full"
         )
+    check_room(training, model, rows, width, arguments.device)
     tasks = training_tasks(training.tasks, corpus, doc2query_folder, tokenizer, model.query_length, training.seed)
     examples = write_examples(work_folder / "examples", tasks, len(tokenizer), rank())
     labels = None
@@ -86,6 +91,7 @@ def train(
         "parameters": sum(best.parameters.values()),
         "parameters_by_part": best.parameters,
         "examples": len(examples),
+        "softmax": training.softmax,
         "steps": rounds[-1].steps,
         "best_step": best.best_step,
         "states_added": best.states_added,

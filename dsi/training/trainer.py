@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainingArguments
 
 from dsi.config import TrainingConfig
 from dsi.errors import DsiError
-from dsi.model.architecture import DifferentiableSearchIndex, Objective
+from dsi.model.architecture import DifferentiableSearchIndex, Objective, placed
 from dsi.model.cost import TRAINING, leaf_flops, logit_flops, training_flops
 from dsi.objectives.output_rows import OutputRows
 from dsi.objectives.row_files import read_others, read_rows, write_rows
@@ -137,17 +137,18 @@ class DocidTrainer(BatchTrainer):
             if not (self.is_fsdp_enabled or is_divided):
                 return evaluate_dev(whole)
             if self.args.process_index == 0:
-                measures = [evaluate_dev(whole.to(self.args.device))]
+                measures = [evaluate_dev(placed(whole, self.args.device))]
         return broadcast_object_list(measures)[0]
 
     def _gathered_model(self) -> DifferentiableSearchIndex:
         """The whole model in the first process, where FSDP divides it, without rows that are no parameters of it."""
         weights = self._gathered_weights()
-        whole = DifferentiableSearchIndex(self.index.config)
+        with torch.device("meta"):
+            whole = DifferentiableSearchIndex(self.index.config)
         if self.rows is not None:
             whole.docid_head.register_parameter("weight", None)
         if self.args.process_index == 0:
-            whole.load_state_dict(weights)
+            whole.load_state_dict(weights, assign=True)
         return whole
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -175,7 +176,10 @@ class DocidTrainer(BatchTrainer):
         if self.is_fsdp_enabled:
             self._spread_weights(folder)
         elif self.rows is not None:
-            self.index.load_state_dict(read_others(folder), strict=False)  # a shared weight is there once
+            others = read_others(folder)
+            if lacking := {name for name, _ in self.index.named_parameters()} - others.keys():
+                raise DsiError(f"{folder}: the checkpoint lacks {', '.join(sorted(lacking))}; remove it")
+            self.index.load_state_dict(others, strict=False)  # a shared weight is there once
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.rows is not None:
