@@ -62,7 +62,7 @@ def test_a_sample_costs_the_same_for_more_documents_and_no_moments() -> None:
         (cost(softmax, 1_000_000) for softmax in ("full", "chunked", "sampled")),
         cost("sampled", 10_000),
     )
-    pairs = RATES["write_pair"] * Config().doc2query.known_item.queries * 990_000  # the one thing that grows where no clusters are made
+    pairs = RATES["write_pair"] * Config().doc2query.known_item.queries * 990_000  # all that grows without clusters
     assert (sampled.seconds or 0) - (small.seconds or 0) == pytest.approx(pairs, rel=0.05)
     assert 1.2 < (chunked.seconds or 0) / (full.seconds or 1) < 4 / 3
     assert full.memory > 2 * chunked.memory
