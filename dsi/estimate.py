@@ -45,11 +45,11 @@ POSTINGS_BYTES, LABEL_BYTES = 100.0, 6.0
 """The bytes on disk of a document's postings, and of one document of a teacher's label."""
 TUNING_SECONDS = 20.0
 """The time to measure all weights of a prior on the dev queries."""
-TOKENIZER_BYTES = 7100.0
-"""The bytes of memory of a document while a tokenizer is trained."""
+TOKENIZER_BYTES, DOCUMENT_CHARACTERS = 12.0, 600.0
+"""The bytes of memory of a character while a tokenizer is trained, and the characters of a document."""
 RATES = {
     "ingest": 20e-6,
-    "tokenize": 140e-6,
+    "tokenize": 230e-9,
     "simulate": 8e-6,
     "tfidf": 110e-6,
     "cluster": 20e-6,
@@ -257,8 +257,9 @@ def _corpus(scale: Scale) -> Cost:
 def _tokenizer(scale: Scale) -> Cost:
     if scale.config.model.checkpoint is not None:
         return Cost(START_SECONDS, BASE_MEMORY, 2e6)
-    memory = BASE_MEMORY + scale.documents * TOKENIZER_BYTES
-    return Cost(START_SECONDS + scale.documents * RATES["tokenize"], memory, 2e6)
+    characters = min(scale.documents * DOCUMENT_CHARACTERS, scale.config.tokenizer.sample)
+    memory = BASE_MEMORY + characters * TOKENIZER_BYTES
+    return Cost(START_SECONDS + characters * RATES["tokenize"] + scale.documents * RATES["ingest"], memory, 2e6)
 
 
 def _generator(scale: Scale) -> Cost:

@@ -104,7 +104,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> PreTrainedTokenizerBase:
     """Train a unigram vocabulary with T5's special tokens (pad 0, end 1, unknown 2) and return its tokenizer.
 
-    The most frequent characters of the corpus, up to half of the vocabulary, all have a token. SentencePiece's own
+    The most frequent characters of the sample, up to half of the vocabulary, all have a token. SentencePiece's own
     model is written to `path`.
 
     Raises:
@@ -114,8 +114,12 @@ def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> Pre
     rule = "nmt_nfkc_cf" if config.lowercase else "nmt_nfkc"
     before = _normalizer(config)
 
+    share = min(config.sample / max(corpus.characters(), 1), 1.0)
+
     def contents(label: str) -> Iterator[str]:
-        return map(before.normalize_str, progress(corpus.contents(), label, total=len(corpus)))
+        for number, document in enumerate(progress(corpus, label)):
+            if int((number + 1) * share) > int(number * share):
+                yield before.normalize_str(document.content())
 
     theirs = sentencepiece.SentencePieceNormalizer(rule_name=rule)
     characters = Counter[str]()

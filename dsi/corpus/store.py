@@ -129,6 +129,10 @@ class Corpus:
         """The content of every document in order."""
         return (document.content() for document in self)
 
+    def characters(self) -> int:
+        """The number of characters of all titles and texts."""
+        return sum(pc.sum(pc.utf8_length(column)).as_py() or 0 for column in self._columns[1:])
+
     def doc_ids(self, numbers: Iterable[int]) -> list[str]:
         """The `doc_id` of the document in each of these rows."""
         return [self._columns[0][number].as_py() for number in numbers]
