@@ -23,7 +23,7 @@ from dsi.corpus.store import Corpus
 from dsi.model.build import from_checkpoint, random_shape
 from dsi.model.checkpoints import last_checkpoint, seconds_done, steps_done
 from dsi.model.cost import TRAINING, encoder_flops
-from dsi.model.length_batches import length_batches
+from dsi.model.length_batches import length_batches, padded_texts
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.runtime.processes import rank
@@ -188,10 +188,10 @@ class TextEncoder(nn.Module):
     def encode(self, texts: Sequence[str], show_progress_bar: bool = False) -> NDArray[np.float32]:
         """The vectors of the texts, (texts, d_model) float32 of unit length."""
         vectors = np.empty((len(texts), self.model.config.d_model), dtype=np.float32)
-        for rows in length_batches(texts, TEXTS_PER_BATCH):
-            options = {"truncation": True, "max_length": self.length, "padding": True, "return_tensors": "pt"}
-            batch = self.tokenizer([texts[row] for row in rows], **options).to(self.model.device)
-            vectors[rows] = self.model.embed(batch["input_ids"], batch["attention_mask"]).cpu().numpy()
+        ids = self.tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"]
+        for rows in length_batches(ids, TEXTS_PER_BATCH):
+            batch = padded_texts([ids[row] for row in rows], self.model.config.pad_token_id, self.model.device)
+            vectors[rows] = self.model.embed(*batch).cpu().numpy()
         return vectors
 
     encode_query = encode_document = encode

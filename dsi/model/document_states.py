@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from dsi.corpus.vectors import join_shards
 from dsi.model.architecture import DifferentiableSearchIndex
-from dsi.model.length_batches import length_batches
+from dsi.model.length_batches import length_batches, padded_texts
 from dsi.tokenizer import open_tokenizer
 
 TEXTS_PER_BATCH = 64
@@ -33,13 +33,12 @@ class StateEncoder:
     @torch.inference_mode()
     def __call__(self, texts: list[str]) -> NDArray[np.float32]:
         """The states of texts, (texts, d_model) float32."""
-        states = torch.empty(len(texts), self.model.config.d_model)
-        # In corpus order, a third of 36,594 MS MARCO passages would be padding.
-        for rows in length_batches(texts, TEXTS_PER_BATCH):
-            some = [texts[row] for row in rows]
-            batch = self.tokenizer(some, truncation=True, max_length=self.length, padding=True, return_tensors="pt")
-            batch = batch.to(self.model.device)
-            states[rows] = self.model.first_states(batch["input_ids"], batch["attention_mask"]).float().cpu()
+        states, model = torch.empty(len(texts), self.model.config.d_model), self.model
+        ids = self.tokenizer(texts, truncation=True, max_length=self.length)["input_ids"]
+        # Of 36,594 MS MARCO passages in corpus order, a third would be padding; by their characters, 23 %; so 3 %.
+        for rows in length_batches(ids, TEXTS_PER_BATCH):
+            batch = padded_texts([ids[row] for row in rows], model.config.pad_token_id, model.device)
+            states[rows] = model.first_states(*batch).float().cpu()
         return states.numpy()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from dsi.docids.store import Docids
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.cost import forward_flops
-from dsi.model.length_batches import length_batches
+from dsi.model.length_batches import length_batches, padded_texts
 from dsi.runtime.threads import threads_for
 from dsi.search.atomic import top_documents
 from dsi.search.beam import BeamResult, DeviceTrie, UnconstrainedTrie, beam_search
@@ -145,11 +145,7 @@ class Searcher:
         return len(queries) * (max(map(len, queries)) * of_text + prefixes * of_prefix)
 
     def _search(self, queries: list[Sequence[int]], beam: int, priors: list[Prior] | None) -> list[Ranking]:
-        length = max(map(len, queries))
-        pad = self.model.config.pad_token_id
-        ids = torch.tensor([[*query, *[pad] * (length - len(query))] for query in queries], device=self.model.device)
-        lengths = torch.tensor([len(query) for query in queries], device=ids.device)
-        mask = (torch.arange(length, device=ids.device) < lengths[:, None]).long()
+        ids, mask = padded_texts(queries, self.model.config.pad_token_id, self.model.device)
         if self.trie is None:
             return self._search_atomic(ids, mask, beam, priors)
         plan = None if priors is None else Plan.of(self.docids, priors, self.mixture, ids.device)
