@@ -101,6 +101,9 @@ bench-search: install  ## constrained search against Hugging Face generate (abou
 bench-head: install  ## the docid head's part of a training step, up to a million documents (about ten minutes)
 	$(BIN)/python scripts/bench_head.py
 
+bench-million: install  ## a whole run on a million made-up documents (THOUSANDS=1000)
+	$(BIN)/python scripts/bench_million.py $(if $(THOUSANDS),--thousands $(THOUSANDS))
+
 bench-trie: install  ## build the trie of 8.8 million docids
 	$(BIN)/python scripts/bench_trie.py
 
@@ -135,4 +138,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep reproduce reproduce-36k bench-doc2query bench-search bench-head bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help
+.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep reproduce reproduce-36k bench-doc2query bench-search bench-head bench-million bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help

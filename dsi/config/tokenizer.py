@@ -8,7 +8,7 @@ class TokenizerConfig(Section):
 
     vocabulary: Count = 16_000
     """Size of the vocabulary; a small corpus gives fewer tokens."""
-    sample: Count = 100_000_000
+    sample: Count = 50_000_000
     """The number of characters of text from which it is trained, those of documents at even distances; 12 bytes of
     memory each. All that a smaller corpus has."""
     lowercase: bool = True
