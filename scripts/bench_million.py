@@ -105,7 +105,9 @@ def write_folder(folder: Path, documents: int) -> None:
     partial.mkdir(exist_ok=True)
     for split, some in (("dev", asked[: len(asked) // 2]), ("test", asked[len(asked) // 2 :])):
         lines = [f"q{number}\td{number}\t1" for number in some.tolist()]
-        (partial / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(lines) + "\n")
+        (partial / f"{split}.tsv").write_text(
+            "query-id\tcorpus-id\tscore\n" + "\n".join(lines) + "\n", encoding="utf-8"
+        )
     partial.rename(folder / "qrels")
 
 
