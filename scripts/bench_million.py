@@ -52,7 +52,7 @@ def main() -> None:
 
 def run(folder: Path, documents: int, changes: list[str]) -> None:
     """Make the documents in `folder`, run every stage on them and print the table."""
-    source = folder / "made-up"
+    source = folder / f"made-up-{documents}"
     if not (source / "qrels").exists():
         write_folder(source, documents)
     config = folder / "config.yaml"

@@ -80,8 +80,8 @@ class TrainingConfig(Section):
     number a row)."""
     row_learning_rate: Rate = 3.0
     """chunked, sampled: by how much the logit of an improbable document rises when a query of the batch asks for it,
-    whatever the sizes of model, batch and corpus. However many of its queries ask for a row, a step moves no logit by
-    more."""
+    whatever the sizes of model, batch and corpus. However many of its queries ask for a row, a loss moves no logit by
+    more in a step."""
     uniform_negatives: Count = 1_024
     """sampled: how many rows are drawn in a step from all there are. In a docid tree, how many are drawn of a node's
     children where these are more."""

@@ -63,8 +63,11 @@ def train(
     assert width is not None
     settled = training.settled(rows := max(shape.nodes, shape.tokens), model.head)
     if training.softmax == "auto" and is_first_process():
-        unused = "; training.head_learning_rate is for full" if settled.unused and training.head_learning_rate else ""
-        print(f"training.softmax=auto: {settled.softmax} for {rows:,} output rows{unused}", file=sys.stderr)
+        is_ignored = training.head_learning_rate is not None and "head_learning_rate" in settled.unused
+        ignored = "; training.head_learning_rate is for full" if is_ignored else ""
+        print(
+            f"training.softmax=auto: {settled.softmax} for {rows:,} output rows{ignored}", file=sys.stderr, flush=True
+        )
     training = settled
     if training.softmax != "full" and model.head == "hierarchical_softmax" and arguments.world_size > 1:
         raise DsiError(
