@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,15 @@ from dsi.cli import main
 from dsi.corpus import vectors
 from dsi.model.document_states import StateEncoder
 
-compute = StateEncoder.__call__
+compute = StateEncoder.of_token_ids
 
 
-def counted(self: StateEncoder, texts: list[str]) -> NDArray[np.float32]:
+def counted(self: StateEncoder, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
     with Path(os.environ["COUNTED"], f"process-{os.environ.get('RANK', '0')}").open("a", encoding="utf-8") as file:
-        file.write(f"{len(texts)}\n")
-    return compute(self, texts)
+        file.write(f"{len(ids)}\n")
+    return compute(self, ids)
 
 
 vectors.SHARD = int(os.environ["SHARD"])
-StateEncoder.__call__ = counted  # type: ignore[method-assign]
+StateEncoder.of_token_ids = counted  # type: ignore[method-assign]
 sys.exit(main(sys.argv[1:]))

@@ -71,10 +71,21 @@ def encode_shards(folder: Path, corpus: Corpus, encode: Encode, what: str, rank:
     Raises:
         DsiError: a number is not finite.
     """
+
+    def encode_some(numbers: range) -> Vectors:
+        return encode([document.content() for document in corpus.rows(numbers.start, numbers.stop)])
+
+    return vector_shards(folder, corpus, encode_some, what, rank)
+
+
+def vector_shards(
+    folder: Path, corpus: Corpus, encode: Callable[[range], Vectors], what: str, rank: Rank
+) -> list[Path]:
+    """What `encode_shards` does, with vectors that are a function of row numbers."""
     shards = Shards(folder, len(corpus), SHARD, ".npy", rank)
     for shard in progress(shards.unfinished(), what, unit=f"x {SHARD:,} docs"):
         numbers = shards.range(shard)
-        vectors = encode([document.content() for document in corpus.rows(numbers.start, numbers.stop)])
+        vectors = encode(numbers)
         check_finite(vectors, numbers.start, corpus, what)
         with published(shards.path(shard)) as temporary, temporary.open("wb") as file:
             np.save(file, vectors)

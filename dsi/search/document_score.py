@@ -16,6 +16,7 @@ from dsi.model.decoding import StepDecoder
 from dsi.search.atomic import top_documents
 from dsi.search.beam import DeviceTrie
 from dsi.search.leaves import leaf_logits
+from dsi.search.rounded_rows import RoundedRows
 
 
 class Step(NamedTuple):
@@ -46,12 +47,18 @@ class DocumentScore:
 
 @torch.inference_mode()
 def score_document(
-    model: DifferentiableSearchIndex, docids: Docids, input_ids: Tensor, doc_index: int
+    model: DifferentiableSearchIndex,
+    docids: Docids,
+    input_ids: Tensor,
+    doc_index: int,
+    rounded: RoundedRows | None = None,
 ) -> DocumentScore:
-    """What the model says of a document for one text, (1, tokens) token ids without padding."""
+    """What the model says of a document for one text, (1, tokens) token ids without padding; with the `rounded` rows,
+    as `top_documents` does."""
     mask, document = torch.ones_like(input_ids), input_ids.new_tensor([[doc_index]])
     if docids.is_atomic:
-        documents, log_probs = (each[0].tolist() for each in top_documents(model, input_ids, mask, 1, document))
+        found = top_documents(model, input_ids, mask, 1, document, rounded)
+        documents, log_probs = (each[0].tolist() for each in found)
         return DocumentScore(log_probs[-1], best=(documents[0], log_probs[0]))
     code = [token for token in docids.codes[doc_index].tolist() if token >= 0]
     steps = _steps(model, DeviceTrie(docids.trie, model.device), input_ids, mask, code)

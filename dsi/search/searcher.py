@@ -1,6 +1,7 @@
 """Searches for tokenised queries in batches, with any kind of docids."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from dsi.search.exact import exact_search
 from dsi.search.leaves import leaf_logits, rank_by_leaf
 from dsi.search.plan import Plan, padded
 from dsi.search.prior import PLAIN, Mixture, Prior
+from dsi.search.rounded_rows import RoundedRows
 
 CERTIFIED = 10
 """The number of results that exact search certifies: those that RR@10 is computed from."""
@@ -107,12 +109,17 @@ class Searcher:
             rankings |= zip(numbers, found, strict=True)
         return [rankings[number] for number in range(len(queries))]
 
+    @cached_property
+    def _rounded(self) -> RoundedRows | None:
+        """The rounded rows of atomic docids, made at the first search, where they save time."""
+        return RoundedRows.of(self.model.docid_head.weight) if self.docids.is_atomic else None
+
     def score(self, query: Sequence[int], doc_index: int) -> DocumentScore:
         """What the model says of one document for a query, given as token ids, whether or not a search finds it."""
         self.model.eval()
         with threads_for(self._work([query], beam=1)):
             ids = torch.tensor([query], device=self.model.device)
-            return score_document(self.model, self.docids, ids, doc_index)
+            return score_document(self.model, self.docids, ids, doc_index, self._rounded)
 
     def _in_batches(
         self, queries: Sequence[Sequence[int]], beam: int, batch_size: int, priors: list[Prior] | None
@@ -166,7 +173,7 @@ class Searcher:
         """The documents with the largest log-probabilities; with priors those of the largest totals, which are among
         these or the priors' documents."""
         others = None if priors is None else padded([prior.doc_index for prior in priors], 0).to(ids.device)
-        documents, log_probs = top_documents(self.model, ids, mask, beam, others)
+        documents, log_probs = top_documents(self.model, ids, mask, beam, others, self._rounded)
         rows = zip(documents.cpu().numpy(), log_probs.cpu().numpy(), strict=True)
         if priors is None:
             return [

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,12 @@ class Examples:
         mask = columns < lengths[:, None]
         positions = np.where(mask, self._start(rows)[:, None] + columns, 0)
         return np.where(mask, self.tokens[positions], pad).astype(np.int64), mask
+
+    def token_ids(self, rows: range) -> list[list[int]]:
+        """The token ids of the texts of the pairs in `rows`, which follow each other."""
+        starts = np.cumsum(np.concatenate([self._start(np.array(rows[:1])), self.lengths[rows.start : rows.stop]]))
+        tokens = self.tokens[starts[0] : starts[-1]].tolist()
+        return [tokens[start:stop] for start, stop in pairwise((starts - starts[0]).tolist())]
 
     def _start(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where in `tokens` the text of each row begins."""

@@ -22,7 +22,7 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 from dsi.artifacts import is_written, write_json
 from dsi.config import ModelConfig, TrainingConfig
 from dsi.corpus.store import Corpus
-from dsi.corpus.vectors import encode_shards
+from dsi.corpus.vectors import Vectors, vector_shards
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.evaluation.measures import DEV_MEASURE
@@ -41,9 +41,10 @@ from dsi.runtime.shards import published
 from dsi.teacher.labels import TeacherLabels
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator, dev_evaluator
-from dsi.training.examples import Examples
+from dsi.training.examples import Examples, write_examples
 from dsi.training.record import dev_curve, training_record
 from dsi.training.targets import DocidTargets, MakeTargets, TeacherTargets, output_rows
+from dsi.training.tasks import document_task
 from dsi.training.trainer import DocidTrainer
 
 ROUND = "round.json"
@@ -55,6 +56,8 @@ CLUSTERS = ".clusters.npy"
 """The suffix of the file of the cluster of each output row, from which a round's steps sample."""
 WARM_STATES = "states-before"
 """The folder of the document states of the warm start."""
+TOKENISED = "documents"
+"""The folder of the documents' token ids."""
 HEAD_RATE_TIMES_DOCUMENTS = 12.0
 """The docid head's default learning rate, times the number of documents. AdamW moves an output row as far when its
 document is absent from a batch as when it is there, so the rate must fall as each document comes up less often: 2e-3 is
@@ -128,9 +131,19 @@ class RoundContext:
         return self.model.warm_start and (self.docids.is_atomic or self.model.head == "hierarchical_softmax")
 
     def states(self, backbone: DifferentiableSearchIndex, work_folder: Path) -> list[Path]:
-        """The files of the document states, in `work_folder`; all processes compute them together."""
-        encode = StateEncoder(placed(backbone, compute_device()), self.tokenizer_folder, self.model.document_length)
-        return encode_shards(work_folder, self.corpus, encode, "document states", rank())
+        """The files of the document states, in `work_folder`; all processes compute them together.
+
+        The documents are tokenised once for all rounds, beside that folder: half of the time of a small model's pass.
+        """
+        length = self.model.document_length
+        encode = StateEncoder(placed(backbone, compute_device()), self.tokenizer_folder, length)
+        task = {"documents": document_task(self.corpus, encode.tokenizer, length)}
+        texts = write_examples(work_folder.with_name(TOKENISED), task, len(encode.tokenizer), rank())
+
+        def states_of(numbers: range) -> Vectors:
+            return encode.of_token_ids(texts.token_ids(numbers))
+
+        return vector_shards(work_folder, self.corpus, states_of, "document states", rank())
 
     def backbone(self, checkpoint: str | None) -> DifferentiableSearchIndex:
         """The model of a checkpoint without its output rows, loaded whole on every process even under FSDP."""

@@ -39,24 +39,12 @@ def training_tasks(
     """
     query_shards, document_shards = shard_paths(doc2query_folder), -(-len(corpus) // CHUNK)
 
-    def cut(texts: list[str], length: int) -> list[list[int]]:
-        token_ids: list[list[int]] = tokenizer(texts, truncation=True, max_length=length)["input_ids"] if texts else []
-        return token_ids
-
-    def documents(shard: int) -> tuple[NDArray[np.uint32], list[str]]:
-        texts = [document.content() for document in corpus.rows(shard * CHUNK, (shard + 1) * CHUNK)]
-        return np.arange(shard * CHUNK, shard * CHUNK + len(texts), dtype=np.uint32), texts
-
     def synthetic_queries(shard: int) -> Pairs:
         doc_index, texts = read_shard(query_shards[shard])
-        return doc_index, cut(texts, query_length)
-
-    def first_passages(shard: int) -> Pairs:
-        numbers, texts = documents(shard)
-        return numbers, cut(texts, config.passage_length)
+        return doc_index, _cut(tokenizer, texts, query_length)
 
     def random_spans(shard: int) -> Pairs:
-        numbers, texts = documents(shard)
+        numbers, texts = _documents(corpus, shard)
         random = np.random.default_rng([seed, int(numbers[0])])
         documents_spans = [
             _spans(token_ids, config.spans, config.passage_length - 1, random)  # the end of the text is a token too
@@ -68,18 +56,38 @@ def training_tasks(
     def labelled_queries(_: int) -> Pairs:
         pairs = list(corpus.relevant(TRAIN))
         texts = [query.text for query, _ in pairs]
-        chunks = (cut(texts[start : start + CHUNK], query_length) for start in range(0, len(texts), CHUNK))
+        chunks = (_cut(tokenizer, texts[start : start + CHUNK], query_length) for start in range(0, len(texts), CHUNK))
         return np.array([number for _, number in pairs], dtype=np.uint32), list(chain.from_iterable(chunks))
 
     if config.labelled:
         corpus.check_split("training.tasks.labelled", TRAIN)
     tasks = {
         "d2q": Task(len(query_shards), synthetic_queries),
-        "first_p": Task(document_shards, first_passages),
+        "first_p": document_task(corpus, tokenizer, config.passage_length),
         "daq": Task(document_shards, random_spans),
         "labelled": Task(1, labelled_queries),
     }
     return {name: task for name, task in tasks.items() if getattr(config, name)}
+
+
+def document_task(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, length: int) -> Task:
+    """The task of the first `length` tokens of every document, in corpus order."""
+
+    def pairs(shard: int) -> Pairs:
+        numbers, texts = _documents(corpus, shard)
+        return numbers, _cut(tokenizer, texts, length)
+
+    return Task(-(-len(corpus) // CHUNK), pairs)
+
+
+def _documents(corpus: Corpus, shard: int) -> tuple[NDArray[np.uint32], list[str]]:
+    texts = [document.content() for document in corpus.rows(shard * CHUNK, (shard + 1) * CHUNK)]
+    return np.arange(shard * CHUNK, shard * CHUNK + len(texts), dtype=np.uint32), texts
+
+
+def _cut(tokenizer: PreTrainedTokenizerBase, texts: list[str], length: int) -> list[list[int]]:
+    token_ids: list[list[int]] = tokenizer(texts, truncation=True, max_length=length)["input_ids"] if texts else []
+    return token_ids
 
 
 def _spans(token_ids: list[int], count: int, length: int, random: np.random.Generator) -> list[list[int]]:
