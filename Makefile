@@ -104,8 +104,8 @@ bench-head: install  ## the docid head's part of a training step, up to a millio
 bench-rows: install  ## a query among up to a million rows of atomic docids, against a product of all rows
 	$(BIN)/python scripts/bench_rows.py
 
-bench-million: install  ## a whole run on a million made-up documents (THOUSANDS=1000)
-	$(BIN)/python scripts/bench_million.py $(if $(THOUSANDS),--thousands $(THOUSANDS))
+bench-million: install  ## a whole run on a million made-up documents (DOCUMENTS=1000000)
+	$(BIN)/python scripts/bench_million.py $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
 bench-trie: install  ## build the trie of 8.8 million docids
 	$(BIN)/python scripts/bench_trie.py

@@ -17,8 +17,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,9 +26,10 @@ from typing import Any
 
 from dsi.errors import DsiError
 from dsi.runtime.machine import machine
-from dsi.runtime.processes import is_first_process, rank, wait_for_everyone, wait_until
+from dsi.runtime.once import locked
+from dsi.runtime.processes import array_task, is_first_process, own_part, rank, wait_for_everyone, wait_until
 from dsi.runtime.shards import published
-from dsi.runtime.system import forbids_links, lock, process_peak
+from dsi.runtime.system import forbids_links, process_peak
 
 FORMAT = 4
 """The format of stage folders and manifests. Folders of another one are made again, or refused by name."""
@@ -198,7 +199,11 @@ class Store:
 
         `make` finds its own unfinished work in the folder that it is given and goes on from there. Under `accelerate
         launch` the first process builds and publishes; the others wait, or take part if the stage is `parallel`: then
-        nothing is published before all have done their part.
+        nothing is published before all have done their part. A task of a job array does its part of a `parallel` stage,
+        and publishes if it is the last one to come to the end of it.
+
+        Raises:
+            OthersAtWork: this is a task of a job array, and other tasks have not done their parts yet.
         """
         folder = self.path(stage, fingerprint(inputs))
         partial = self.partial(stage, fingerprint(inputs))
@@ -212,7 +217,11 @@ class Store:
             wait_until(lambda: read_manifest(folder) is not None)
             return folder
         self.prepare()
-        with _lock(folder.with_name(folder.name + ".lock"), stage):
+        if parallel and array_task() is not None and read_manifest(folder) is None:
+            partial.mkdir(exist_ok=True)
+            with own_part():
+                make(partial)
+        with locked(folder.with_name(folder.name + ".lock"), stage):
             is_built = read_manifest(folder) is not None
             if not is_built:
                 shutil.rmtree(partial / FINISHED, ignore_errors=True)  # left by a start that was stopped
@@ -302,23 +311,6 @@ def _written(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-@contextmanager
-def _lock(path: Path, stage: str) -> Iterator[None]:
-    """Let one process at a time build a stage."""
-    with path.open("wb") as file:
-        try:
-            lock(file, wait=False)
-        except BlockingIOError:
-            print(f"{stage}: another process is building it, waiting", flush=True)
-            lock(file, wait=True)
-        except OSError as error:  # as on some network file systems
-            print(
-                f"dsi: warning: {path.parent} has no locks ({error.strerror}): let one process at a time work on it",
-                file=sys.stderr,
-            )
-        yield
 
 
 def _package_versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from dsi.config import CONFIG, configuration, describe, json_schema, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
 from dsi.runtime.file_faults import file_fault
-from dsi.runtime.launcher import meet, prepare_environment
+from dsi.runtime.launcher import prepare_environment, together
 from dsi.runtime.libraries import settle_libraries
-from dsi.runtime.processes import is_first_process
+from dsi.runtime.processes import OthersAtWork, be_array_task, is_first_process
+from dsi.runtime.slurm import LAUNCHERS, place_in_step, rank_in_array
 
 RENAMED = {"compare": "run-baselines"}
 """The present names of commands that had other names once."""
@@ -44,15 +45,22 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments and arguments[0] in RENAMED:
             raise DsiError(f"the command {arguments[0]} is called {RENAMED[arguments[0]]} now")
         options = _parsed(arguments)
+        if options.launcher == "slurm":
+            place_in_step()
+        be_array_task(rank_in_array() if options.launcher == "array" else None)
         prepare_environment()
-        if options.together:
-            meet()
-        options.command(options)
-        sys.stdout.flush()  # a reader that has gone is found here, not at exit
+        with together() if options.together else nullcontext():
+            options.command(options)
+            sys.stdout.flush()  # a reader that has gone is found here, not at exit
     except DsiError as error:
         for fault in error.faults:
             print(f"dsi: error: {fault}", file=sys.stderr)
         return 2
+    except OthersAtWork:
+        print(
+            "dsi: this task of the array has done its part; the last one to do so finishes the stage", file=sys.stderr
+        )
+        return 0
     except BrokenPipeError:  # the reader of a pipe, e.g. head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
         return 0
@@ -94,13 +102,19 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, function: object, help: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help)
-        sub.set_defaults(command=function, together=False)
+        sub.set_defaults(command=function, together=False, launcher=None)
         return sub
 
     def runs_and_keys(sub: argparse.ArgumentParser) -> None:
         sub.set_defaults(together=True)  # the processes of a launcher share the work
         _folder(sub, "--runs", "folder of all runs (default: runs)", default=Path("runs"))
         sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
+        sub.add_argument(
+            "--launcher",
+            choices=LAUNCHERS,
+            help="be one of the tasks that srun has started together, or one of a job array, which waits for no other"
+            " (default: what torchrun or accelerate launch say)",
+        )
 
     def experiment(sub: argparse.ArgumentParser, or_runs: str = "", **options: Any) -> None:
         _file(sub, "config", f"YAML file of the experiment, or the name of one of ours, e.g. demo{or_runs}", **options)

@@ -23,7 +23,7 @@ from dsi.estimate import UNKNOWN_QUERIES, Scale, count_documents, estimate
 from dsi.fingerprints import with_contents
 from dsi.runtime.contents import Contents
 from dsi.runtime.extras import lacking
-from dsi.runtime.processes import is_first_process
+from dsi.runtime.processes import array_task, is_first_process
 
 Condition = Callable[[Config], bool]
 
@@ -119,6 +119,8 @@ class Stage:
     """Whether a configuration has the stage at all. If not, its folder is empty, and no stage reads it."""
     launchable: bool = False
     """Whether all processes of a launcher take part."""
+    by_shards: bool = False
+    """Whether they share nothing but files of shards, so that tasks of a job array, at any time, can take part too."""
     version: int = 1
     """The version of the folder's content; raise it when older folders must not be reused."""
 
@@ -167,6 +169,7 @@ _TABLE = (
         inputs=("corpus", "generator"),
         only_if={"generator.checkpoint": _samples_from_t5, "generator": _samples_from_t5},
         launchable=True,
+        by_shards=True,
         version=2,
     ),
     Stage(
@@ -183,6 +186,7 @@ _TABLE = (
             or _teacher_vectors_are_the_embeddings(config)
         ),
         launchable=True,
+        by_shards=True,
         version=2,
     ),
     Stage(
@@ -226,6 +230,7 @@ _TABLE = (
         only_if={"lexical": _teacher_reads_words, "embeddings": _teacher_vectors_are_the_embeddings},
         asked=_has_teacher,
         launchable=True,
+        by_shards=True,
     ),
     Stage(
         "model",
@@ -485,9 +490,16 @@ class Run:
             print(f"== {stage.command}: {stage.help}", flush=True)
             verb = getattr(importlib.import_module(stage.module), stage.verb)
             counts: dict[str, Any] = verb(out_folder, **arguments)
-            print("   " + _one_line(counts), flush=True)
+            if counts:
+                print("   " + _one_line(counts), flush=True)
             return counts
 
+        is_missing = read_manifest(self.stored(stage)) is None
+        if array_task() is not None and stage.launchable and not stage.by_shards and is_missing:
+            raise DsiError(
+                f"--launcher array: the processes of stage {stage.name} work together; start `dsi {stage.command}` in"
+                " one process, or in the tasks of one job with --launcher slurm"
+            )
         folder = self.store.build(stage.name, self.inputs(stage), make, stage.launchable, self._paths(stage))
         if is_first_process():
             if stage.name == "corpus":  # what cannot be measured is told now rather than after training

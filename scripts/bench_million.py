@@ -4,7 +4,7 @@ A document has 40 words, a title of two besides: some of its title, some of its 
 law. Queries have a word of a document's title and two of its text. Nothing but synthetic queries is trained on, and
 each stage has a process of its own.
 
-    make bench-million [THOUSANDS=1000]
+    make bench-million [DOCUMENTS=1000000]
 """
 
 import argparse
@@ -23,7 +23,7 @@ from dsi.artifacts import read_manifest
 from dsi.pipeline import STAGES
 from dsi.report.tables import text_table
 
-WORDS, TITLE, VOCABULARY, TOPIC_WORDS = 40, 2, 200_000, 100
+WORDS, TITLE, VOCABULARY, TOPIC_WORDS = 40, 2, 12_000, 100
 BLOCK, QUERIES = 10_000, 2_000
 OF_TOPIC, OF_TITLE = 0.35, 0.1
 """The shares of a document's words that are of its topic, and of its title."""
@@ -41,13 +41,13 @@ KEYS: dict[str, Any] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--thousands", type=int, default=1_000, help="thousands of documents (default: 1000)")
+    parser.add_argument("--documents", type=int, default=1_000_000, help="how many (default: 1,000,000)")
     parser.add_argument("--folder", type=Path, help="where to work, and to go on where it was stopped")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="configuration keys")
     options = parser.parse_args()
     with TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        run(folder, 1_000 * options.thousands, options.set)
+        run(folder, options.documents, options.set)
 
 
 def run(folder: Path, documents: int, changes: list[str]) -> None:
@@ -129,10 +129,10 @@ def blocks(documents: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.
 
 
 def vocabulary() -> NDArray[Any]:
-    """Words of two to four syllables, (VOCABULARY,)."""
+    """Words of two or three syllables, (VOCABULARY,), few enough for each to be a piece of its own."""
     random, found = np.random.default_rng(3), dict[str, None]()
     while len(found) < VOCABULARY:
-        found["".join(random.choice(SYLLABLES, size=random.integers(2, 5)))] = None
+        found["".join(random.choice(SYLLABLES, size=random.integers(2, 4)))] = None
     return np.array([*found])
 
 

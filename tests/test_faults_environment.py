@@ -119,7 +119,7 @@ def test_a_gpu_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_processes_of_a_launcher_meet(tmp_path: Path) -> None:
     script = tmp_path / "meeting.py"
-    script.write_text("from dsi.runtime.launcher import meet\nmeet()\n", encoding="utf-8")
+    script.write_text("from dsi.runtime.launcher import together\nwith together(): pass\n", encoding="utf-8")
     run_processes(processes_command(2, [], script))
 
 

@@ -70,9 +70,10 @@ def expand(
                 parts = [generate(block, random) for generate, random in zip(generators, randoms, strict=True)]
                 queries += [list(chain(*texts)) for texts in zip(*parts, strict=True)]
             write_shard(shards.path(shard), numbers.start, queries)
+    paths = shards.wait()
     if not is_first_process():
         return {}
-    queries_written = sum(map(count_queries, shards.wait()))
+    queries_written = sum(map(count_queries, paths))
     quality = quality_sheet(documents, out_folder)
     return {"queries": queries_written, "shards": len(shards), **counts, "quality": quality}
 

@@ -6,6 +6,7 @@ known-item queries (`generator.simulated_steps`), which need no labels.
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from dsi.model.build import random_shape
 from dsi.model.checkpoints import ResumableTrainer, last_checkpoint
 from dsi.model.trainer_arguments import optimizer_of, trainer_arguments
 from dsi.runtime.device import is_bfloat16
-from dsi.runtime.processes import is_first_process, wait_until
+from dsi.runtime.once import once
 from dsi.tokenizer import open_tokenizer, save_tokenizer
 
 Pair = tuple[str, str]
@@ -122,17 +123,19 @@ def labelled_pairs(config: GeneratorConfig, corpus: Corpus, work_folder: Path) -
     for number, path in enumerate(config.extra):
         folder = work_folder / f"extra-{number}"
         done = work_folder / f"extra-{number}.done"
-        if is_first_process() and not done.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            ingest(folder, corpus=CorpusConfig(source="beir", path=path))
-            done.touch()
-        wait_until(done.exists)
+        once(done.exists, partial(_ingest, path, folder, done), done.with_suffix(".lock"))
         extra = Corpus(folder)
         splits += [(extra, split) for split in extra.splits]
     pairs = [(source[row].content(), query.text) for source, split in splits for query, row in source.relevant(split)]
     if not pairs:
         raise DsiError(f"generator.split: split {config.split!r} of the corpus has no relevant document")
     return pairs
+
+
+def _ingest(path: str, folder: Path, done: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    ingest(folder, corpus=CorpusConfig(source="beir", path=path))
+    done.touch()
 
 
 def simulated_pairs(corpus: Corpus, count: int, random: np.random.Generator) -> Iterator[Pair]:

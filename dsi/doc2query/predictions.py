@@ -27,7 +27,7 @@ from dsi.corpus.store import Corpus, Document
 from dsi.corpus.tables import NAMES, TEXT
 from dsi.corpus.words import words_of
 from dsi.errors import DsiError, first_line
-from dsi.runtime.processes import is_first_process, wait_until
+from dsi.runtime.once import once
 from dsi.runtime.progress import progress
 
 SAMPLE = re.compile(r"(.*sample\d+)(?:(?:\.txt|[._-]?part[._-]?|[._-])(\d+))?")
@@ -60,7 +60,7 @@ class Predictions:
 def read_predictions(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
     """Gather the predictions for the corpus in the SQLite file `path`, unless this is already done.
 
-    The first process does so while the others wait.
+    One process does so for all.
 
     Returns:
         The number and the first ids of documents without a prediction, and of predictions without a document.
@@ -70,7 +70,8 @@ def read_predictions(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
             are not as many.
     """
     counts_file = path.with_suffix(".json")
-    if is_first_process() and not is_written(counts_file):
+
+    def gather() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         counts = _gather(source, corpus, path)
@@ -86,7 +87,8 @@ def read_predictions(source: str, corpus: Corpus, path: Path) -> dict[str, Any]:
                 print(f"{source}: {counts[key]:,} {what} predictions: {ids}, ...", file=sys.stderr)
         _warn_of_strangers(source, corpus, Predictions(path, CHECKED))
         write_json(counts_file, counts)
-    wait_until(lambda: is_written(counts_file))
+
+    once(lambda: is_written(counts_file), gather, path.with_suffix(".lock"))
     return json.loads(counts_file.read_text(encoding="utf-8"))
 
 

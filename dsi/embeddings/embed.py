@@ -29,7 +29,7 @@ from dsi.corpus.vectors import (
 from dsi.embeddings.tfidf import Tfidf
 from dsi.errors import DsiError, first_line
 from dsi.runtime.checkpoint_files import check_whole
-from dsi.runtime.processes import rank
+from dsi.runtime.processes import is_first_process, rank
 from dsi.runtime.progress import progress
 
 MADE = "made.json"
@@ -51,14 +51,14 @@ def embed(
     Raises:
         DsiError: the encoder or the file of vectors cannot be used.
     """
-    documents, this = Corpus(corpus_folder), rank()
+    documents, this, is_first = Corpus(corpus_folder), rank(), is_first_process()
     made: dict[str, Any] = {"kind": embeddings.kind}
-    if embeddings.kind == "tfidf" and not this.process:
+    if embeddings.kind == "tfidf" and is_first:
         contents = progress(documents.contents(), "embed", total=len(documents))
         fitted, vectors = Tfidf.fit(contents, len(documents), embeddings.seed)
         fitted.save(out_folder)
         np.save(out_folder / VECTORS, vectors)
-    elif embeddings.kind == "file" and not this.process:
+    elif embeddings.kind == "file" and is_first:
         _copy(embeddings.file, out_folder / VECTORS, documents)
     elif embeddings.kind == "sentence_transformers":
         from dsi.embeddings.sentence_encoder import (  # PyTorch takes seconds to import
@@ -69,7 +69,7 @@ def embed(
         made["model"] = embeddings.model
         encode = document_encoder(sentence_encoder(embeddings.model, "embeddings.model"))
         shards = encode_shards(out_folder / WORK, documents, encode, "embed", this)
-        if not this.process:
+        if is_first:
             join_shards(out_folder / VECTORS, shards)
     elif embeddings.kind == "document_states":
         from dsi.embeddings import states
@@ -79,9 +79,9 @@ def embed(
         made["length"] = backbone.document_length
         untrained = states.untrained(backbone, tokenizer_folder, embeddings.seed)
         shards = encode_shards(out_folder / WORK, documents, untrained, "embed", this)
-        if not this.process:
+        if is_first:
             states.save(out_folder, untrained, states.centre(join_shards(out_folder / VECTORS, shards)))
-    if this.process:
+    if not is_first:
         return {}
     write_json(out_folder / MADE, made)
     vectors = read_vectors(out_folder)

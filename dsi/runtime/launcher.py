@@ -3,10 +3,14 @@
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 from dsi.errors import DsiError, first_line
+from dsi.runtime import lifeline
 from dsi.runtime.processes import local_process_index, rank
 
 PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -54,6 +58,19 @@ def _is_on(name: str) -> bool:
     return value in TRUE
 
 
+@contextmanager
+def together() -> Iterator[None]:
+    """Let the processes of a launcher, if there is one, work in the block together: they meet first, and if one does
+    not come to the end of the block, all end.
+
+    Raises:
+        DsiError: they do not meet (see `meet`).
+    """
+    meet()
+    yield
+    lifeline.release()
+
+
 @cache
 def meet() -> None:
     """Return once all processes of the launcher, if there is one, have called this function.
@@ -74,7 +91,8 @@ def meet() -> None:
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
         _reach(host, int(port), listening=this.process > 0)
-        _wait_at_store()
+        store, key = _wait_at_store(), "dsi/lifeline"
+        lifeline.hold(this, host, lambda: store.get(key), lambda place: store.set(key, place), FIRST_WAIT)
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise DsiError(
             f"{found}: process {this.process} of {this.processes} does not find the others at {host}:{port} within"
@@ -98,7 +116,7 @@ def _reach(host: str, port: int, listening: bool) -> None:
 
 
 @cache
-def _wait_at_store() -> object:
+def _wait_at_store() -> Any:
     """The store of the process group, in which every process has said by now that it is there."""
     from torch.distributed import rendezvous
 

@@ -2,11 +2,16 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
 from dsi.errors import DsiError
+
+
+class OthersAtWork(Exception):
+    """This task of a job array has done its part; what comes next needs those of others, for which it never waits."""
 
 
 class Rank(NamedTuple):
@@ -22,12 +27,48 @@ LONGEST_WAIT = timedelta(days=7)
 """The longest that processes wait for each other: one may read the whole corpus meanwhile."""
 
 
+_array_task: Rank | None = None
+"""The place of this process in a job array whose tasks work for themselves (see dsi.runtime.slurm)."""
+_has_array_task = False
+"""Whether this process does its part of a pass now, rather than what one process does for all."""
+
+
+def be_array_task(place: Rank | None) -> None:
+    """Have this process work as one task of a job array, or, with None, as none."""
+    global _array_task
+    _array_task = place
+
+
+def array_task() -> Rank | None:
+    """The place of this process in a job array, if it works as one of its tasks."""
+    return _array_task
+
+
+@contextmanager
+def own_part() -> Iterator[None]:
+    """Let this task of a job array do its part of a pass in the block, and leave it by `OthersAtWork` where it would
+    have to wait for others."""
+    global _has_array_task
+    _has_array_task = True
+    try:
+        yield
+    finally:
+        _has_array_task = False
+
+
+def does_own_part() -> bool:
+    """Whether this is a task of a job array that does its part of a pass."""
+    return _has_array_task
+
+
 def rank() -> Rank:
-    """The rank of this process among all processes of all nodes.
+    """The rank of this process among those that share the work: all processes of all nodes.
 
     Raises:
         DsiError: the environment has no numbers for it.
     """
+    if _has_array_task and _array_task is not None:
+        return _array_task
     return Rank(_number("RANK", 0), _number("WORLD_SIZE", 1))
 
 
@@ -51,7 +92,7 @@ def _number(name: str, default: int) -> int:
 
 def is_first_process() -> bool:
     """Whether this is the one process that writes and prints what all have in common."""
-    return rank().process == 0
+    return not _has_array_task and rank().process == 0
 
 
 def wait_for_everyone() -> None:
@@ -63,6 +104,12 @@ def wait_for_everyone() -> None:
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    """Return once `done()` holds, by the work of other processes; if one fails, the launcher ends all of them."""
+    """Return once `done()` holds, by the work of other processes; if one dies, all of them end (dsi.runtime.lifeline).
+
+    Raises:
+        OthersAtWork: it does not hold yet, and this is a task of a job array.
+    """
     while not done():
+        if _has_array_task:
+            raise OthersAtWork
         time.sleep(0.5)

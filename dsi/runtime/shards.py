@@ -4,7 +4,9 @@ A shard is one file, published by a rename. It is the unit of resuming: a shard 
 holds must depend on its number alone, not on the process that makes it.
 """
 
+import hashlib
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,9 +67,10 @@ class Shards:
 @contextmanager
 def published(path: Path) -> Iterator[Path]:
     """A temporary path to write to, renamed to `path` at the end of the block, so that `path` is never half written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    for leftover in path.parent.glob(f".{escape(path.name)}.*"):
-        if not is_running(leftover.suffix[1:]):  # a process was killed before it could publish
+    node = f"-{hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()}"  # processes of others run there
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{node}")
+    for leftover in path.parent.glob(f".{escape(path.name)}.*{node}"):
+        if not is_running(leftover.suffix[1:].removesuffix(node)):  # a process was killed before it could publish
             leftover.unlink(missing_ok=True)
     try:
         yield temporary

@@ -17,7 +17,8 @@ from dsi.config import TeacherConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import VECTORS, encode_shards, join_shards
 from dsi.errors import DsiError
-from dsi.runtime.processes import Rank, is_first_process, rank, wait_until
+from dsi.runtime.once import once
+from dsi.runtime.processes import Rank, is_first_process, rank
 from dsi.runtime.progress import progress, say
 from dsi.runtime.shards import Shards, published
 from dsi.teacher.bi_encoder import encoder_of
@@ -83,9 +84,9 @@ def teach(
                 with np.errstate(over="ignore"):
                     kept = scores.astype(PRECISION.get(teacher.kind, np.float16))
                 np.savez(file, doc_index=doc_index, scores=kept, facts=np.array(found), seconds=np.array(spent))
+    paths = shards.wait()
     if not is_first_process():
         return {}
-    paths = shards.wait()
     facts, seconds = _facts(paths)
     if not facts[0]:
         raise _stranger(len(queries))
@@ -136,22 +137,27 @@ def _vectors(
     if not path.exists():
         encode = encoder_of(teacher.retriever_model)
         shards = encode_shards(out_folder / WORK / "vectors", corpus, encode, "embed for the teacher", this)
-        if not this.process:
+
+        def join() -> None:
             with published(path) as temporary:
                 join_shards(temporary, shards)
-        wait_until(path.exists)
+
+        once(path.exists, join, out_folder / WORK / "vectors.lock")
     return path
 
 
 def _given(out_folder: Path, teacher: TeacherConfig, corpus: Corpus, queries: TrainingQueries) -> Path | None:
-    """The SQLite file of scores of one's own, which the first process writes while the others wait."""
+    """The SQLite file of scores of one's own, which one process writes for all."""
     if teacher.path is None or teacher.kind != "run":
         return None
     path = out_folder / WORK / GIVEN
-    if is_first_process() and not path.exists():
+    source = teacher.path
+
+    def gather() -> None:
         with published(path) as temporary:
-            gather_scores(teacher.path, corpus, queries, temporary)
-    wait_until(path.exists)
+            gather_scores(source, corpus, queries, temporary)
+
+    once(path.exists, gather, path.with_suffix(".lock"))
     return path
 
 
