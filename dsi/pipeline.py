@@ -210,6 +210,8 @@ _TABLE = (
         sections=("corpus.language",),
         inputs=("corpus",),
         asked=lambda config: _teacher_reads_words(config) or config.search.prior == "bm25",
+        launchable=True,
+        by_shards=True,
     ),
     Stage(
         "lexical_doc2query",
@@ -219,6 +221,8 @@ _TABLE = (
         sections=("corpus.language",),
         inputs=("corpus", "doc2query"),
         asked=_prior_is("bm25_doc2query"),
+        launchable=True,
+        by_shards=True,
     ),
     Stage(
         "teacher",

@@ -117,9 +117,8 @@ def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> Pre
     share = min(config.sample / max(corpus.characters(), 1), 1.0)
 
     def contents(label: str) -> Iterator[str]:
-        for number, document in enumerate(progress(corpus, label)):
-            if int((number + 1) * share) > int(number * share):
-                yield before.normalize_str(document.content())
+        for document in progress(corpus.spread(share), label, total=int(len(corpus) * share)):
+            yield before.normalize_str(document.content())
 
     theirs = sentencepiece.SentencePieceNormalizer(rule_name=rule)
     characters = Counter[str]()

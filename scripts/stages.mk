@@ -2,7 +2,7 @@
 
 STAGES := corpus tokenizer generator doc2query embeddings docids lexical lexical_doc2query teacher model prior search encoder baselines evaluation report
 # Those in which all processes of LAUNCH take part.
-LAUNCHABLE := generator doc2query embeddings teacher model encoder
+LAUNCHABLE := generator doc2query embeddings lexical lexical_doc2query teacher model encoder
 
 COMMAND_corpus := ingest
 COMMAND_tokenizer := tokenize

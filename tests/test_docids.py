@@ -9,7 +9,7 @@ from conftest import Stages, assign_tiny, tiny_documents
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsi.config import DocidsConfig
+from dsi.config import DocidsConfig, EmbeddingsConfig
 from dsi.corpus import vectors as vectors_module
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import encode_shards, join_shards, read_vectors
@@ -21,7 +21,7 @@ from dsi.docids.residual import residual_codes
 from dsi.docids.semantic import tree_codes
 from dsi.docids.store import Docids
 from dsi.docids.trie import build_trie
-from dsi.embeddings.embed import encoder
+from dsi.embeddings.embed import embed, encoder
 from dsi.embeddings.tfidf import Tfidf
 from dsi.errors import DsiError
 from dsi.runtime.processes import Rank
@@ -182,6 +182,22 @@ def test_a_file_without_a_vector_for_each_document_is_refused(
         np.save(file, vectors)
     with pytest.raises(DsiError, match=rf"^embeddings\.file: .*{message}"):
         assign_tiny(tmp_path / "docids", tiny, DocidsConfig(kind="semantic"), kind="file", file=str(file))
+
+
+def test_tfidf_of_many_documents_is_fitted_to_some(
+    tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, limit in (("all", 200_000), ("some", 30)):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr("dsi.embeddings.embed.FITTED", limit)
+        counts = embed(tmp_path / name, embeddings=EmbeddingsConfig(), corpus_folder=tiny.corpus)
+        assert counts["documents"] == len(Corpus(tiny.corpus))
+    whole, some = (read_vectors(tmp_path / name) for name in ("all", "some"))
+    texts = list(Corpus(tiny.corpus).contents())
+    np.testing.assert_allclose(encoder(tmp_path / "some")(texts), np.asarray(some, dtype=np.float32), atol=1e-6)
+    norms = np.linalg.norm(some, axis=1)  # of documents that share no word with those it is fitted to, 0
+    np.testing.assert_allclose(norms[norms > 0], 1, atol=1e-5)
+    assert np.corrcoef((whole @ whole.T).flatten(), (some @ some.T).flatten())[0, 1] > 0.5
 
 
 @pytest.mark.parametrize("kind", ["tfidf", "document_states"])

@@ -32,6 +32,8 @@ teacher: {{kind: bm25}}
 model: {{d_model: 32, d_kv: 8, d_ff: 32, head: hierarchical_softmax}}
 training: {{labels: teacher, steps: 4, batch_size: 16}}
 """
+BY_SHARDS = {"expand": "doc2query", "embed": "embeddings", "index-terms": "lexical", "teach": "teacher"}
+"""The stages that tasks of a job array make, by their commands."""
 TOGETHER = """
 import os, signal, sys, time
 from dsi.runtime.launcher import together
@@ -111,10 +113,11 @@ def test_the_last_task_of_an_array_finishes_a_stage(
     config.write_text(CONFIG.format(data=write_msmarco_folder(tmp_path / "data")))
     monkeypatch.setattr(vectors, "SHARD", 10)
     monkeypatch.setattr("dsi.teacher.teach.QUERIES_PER_SHARD", 40)
+    monkeypatch.setattr("dsi.lexical.index_terms.SHARD", 10)
     options = {name: [str(config), "--runs", str(tmp_path / name)] for name in ("alone", "array")}
     for verb in ("ingest", "tokenize", "expand", "embed", "assign", "index-terms", "teach"):
         assert main([verb, *options["alone"]]) == 0
-        if verb not in ("expand", "embed", "teach"):
+        if verb not in BY_SHARDS:
             assert main([verb, *options["array"]]) == 0
             continue
         order = [2, 0, 2, 1]  # in any order, one after the other, one twice
@@ -123,10 +126,11 @@ def test_the_last_task_of_an_array_finishes_a_stage(
             capsys.readouterr()
             assert main([verb, *options["array"], "--launcher", "array"]) == 0
             done = list((tmp_path / "array/tasks").glob("*/manifest.json"))
-            stage = {"expand": "doc2query", "embed": "embeddings", "teach": "teacher"}[verb]
+            stage = BY_SHARDS[verb]
             assert any(path.parent.name == stage for path in done) == (place == len(order) - 1)
             assert ("has done its part" in capsys.readouterr().err) == (place < len(order) - 1)
-        same_files(*(tmp_path / name / "tasks" / stage for name in ("alone", "array")))
+        if verb != "index-terms":  # whose files have names by chance
+            same_files(*(tmp_path / name / "tasks" / stage for name in ("alone", "array")))
     assert main(["train", *options["array"], "--launcher", "array"]) == 2
     assert "stage model work together" in capsys.readouterr().err
     assert not list((tmp_path / "array/.store").glob("*.partial"))
@@ -169,9 +173,9 @@ def test_the_jobs_of_the_paper_s_run_follow_each_other(tmp_path: Path) -> None:
             verb = command.removeprefix("srun --kill-on-bad-exit=1 ").split()[1]
             assert f"{verb} configs/msmarco-full.yaml --set docids.kind=semantic" in command
             stage = next((stage for stage in STAGES.values() if stage.command == verb), None)
-            assert ("--array=0-4 " in job) == ("--launcher array" in job) == (stage is not None and stage.by_shards)
+            assert ("--array=0-" in job) == ("--launcher array" in job) == (stage is not None and stage.by_shards)
     verbs = [job.split("--wrap=")[1].split(".venv/bin/dsi ")[-1].split()[0] for job in jobs]
-    assert verbs == ["index-terms", "expand", "embed", "assign", "teach", "teach", "train", "run"]
+    assert verbs == ["tokenize", "index-terms", "expand", "embed", "assign", "teach", "teach", "train", "run"]
 
 
 def start(script: Path, processes: int, *arguments: str) -> list[subprocess.Popen[str]]:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsi.corpus.store import Corpus, Document, write_rows
+from dsi.doc2query import expanded
 from dsi.lexical.analysis import STEMMERS, terms_of
 from dsi.lexical.index_terms import Terms, index_terms
 
@@ -28,6 +29,32 @@ def indexed(folder: Path, contents: list[str], language: str = "other") -> Terms
     counts = index_terms(folder / "lexical", language=language, corpus_folder=folder / "corpus")
     assert counts["documents"] == len(contents)
     return Terms(folder / "lexical")
+
+
+@pytest.mark.parametrize("size", [1, 7, 20])
+def test_shards_are_searched_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    words = [f"w{number}" for number in range(30)]
+    random = np.random.default_rng(size)
+    contents = [" ".join(random.choice(words, size=random.integers(1, 9))) for _ in range(20)]
+    whole = indexed(tmp_path / "whole", contents)
+    monkeypatch.setattr("dsi.lexical.index_terms.SHARD", size)
+    parts = indexed(tmp_path / "parts", contents)
+    assert len(parts) == len(whole) == 20
+    for expected, found in zip(whole.best(words, 20), parts.best(words, 20), strict=True):
+        np.testing.assert_array_equal(expected, found)
+    assert parts.scores_of("w1 w2", 3) == whole.scores_of("w1 w2", 3)
+    writer = tantivy.Index.open(str(tmp_path / "parts/lexical/postings")).writer(num_threads=1)
+    assert writer.commit() > 0  # it can still grow, and knows which files are its own
+    writer.wait_merging_threads()
+    assert len(Terms(tmp_path / "parts/lexical")) == 20
+
+
+def test_contents_of_some_documents(tiny: Stages) -> None:
+    corpus = Corpus(tiny.corpus)
+    for folder in (None, tiny.doc2query):
+        whole = list(expanded.contents(corpus, folder))
+        parts = [range(start, min(start + 7, len(corpus))) for start in range(0, len(corpus), 7)]
+        assert [pair for part in parts for pair in expanded.contents(corpus, folder, part)] == whole
 
 
 def rounded(length: int) -> int:

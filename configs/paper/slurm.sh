@@ -28,10 +28,12 @@ submit() {
 }
 
 one=(--ntasks=1 --cpus-per-task=16 --mem=128G)
+few=(--array=0-8 --ntasks=1 --cpus-per-task=2 --mem=8G) # the postings of a million documents each
 each=(--array="0-$((TASKS - 1))" --ntasks=1 --cpus-per-task=8 --mem=64G --gpus-per-task=1)
 all=(--nodes="$NODES" --ntasks-per-node="$GPUS" --cpus-per-task=8 --gpus-per-node="$GPUS" --mem=0 --exclusive)
 
-job=$(submit corpus "" "${one[@]}" -- "$DSI ingest $CONFIG $SET && $DSI tokenize $CONFIG $SET && $DSI index-terms $CONFIG $SET")
+job=$(submit corpus "" "${one[@]}" -- "$DSI ingest $CONFIG $SET && $DSI tokenize $CONFIG $SET")
+job=$(submit words "$job" "${few[@]}" -- "$DSI index-terms $CONFIG $SET --launcher array")
 job=$(submit queries "$job" "${each[@]}" -- "$DSI expand $CONFIG $SET --launcher array")
 job=$(submit vectors "$job" "${each[@]}" -- "$DSI embed $CONFIG $SET --launcher array")
 job=$(submit docids "$job" "${one[@]}" -- "$DSI assign $CONFIG $SET")

@@ -41,9 +41,17 @@ def read_shard(path: Path) -> tuple[NDArray[np.uint32], list[str]]:
     return table["doc_index"].to_numpy(), table["text"].to_pylist()
 
 
-def read_shards(folder: Path) -> Iterator[tuple[NDArray[np.uint32], list[str]]]:
-    """The queries of every finished shard in order, as `read_shard` returns them."""
-    return map(read_shard, shard_paths(folder))
+def read_shards(folder: Path, documents: range | None = None) -> Iterator[tuple[NDArray[np.uint32], list[str]]]:
+    """The queries of every finished shard in order, as `read_shard` returns them; of those with queries of some
+    `documents`, if these are given."""
+    return (read_shard(path) for path in shard_paths(folder) if documents is None or _has_any(path, documents))
+
+
+def _has_any(path: Path, documents: range) -> bool:
+    """Whether a shard has queries of some of these documents, as far as its footer tells."""
+    footer = pq.read_metadata(path)
+    bounds = [footer.row_group(number).column(0).statistics for number in range(footer.num_row_groups)]
+    return any(found is None or (found.min < documents.stop and found.max >= documents.start) for found in bounds)
 
 
 def read_queries_of(folder: Path, documents: Iterable[int]) -> dict[int, list[str]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from dsi.artifacts import WORK, write_json
+from dsi.artifacts import WORK, is_written, write_json
 from dsi.config import BackboneConfig, EmbeddingsConfig
 from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import (
@@ -26,9 +26,10 @@ from dsi.corpus.vectors import (
     join_shards,
     read_vectors,
 )
-from dsi.embeddings.tfidf import Tfidf
+from dsi.embeddings.tfidf import FITTED, Tfidf
 from dsi.errors import DsiError, first_line
 from dsi.runtime.checkpoint_files import check_whole
+from dsi.runtime.once import once
 from dsi.runtime.processes import is_first_process, rank
 from dsi.runtime.progress import progress
 
@@ -45,19 +46,27 @@ def embed(
 ) -> dict[str, Any]:
     """Write the vectors of all documents; return the facts for the manifest, in the first process.
 
-    `tokenizer_folder` and `backbone` are needed for document states. Neural encoders divide the documents among the
-    processes; with TF-IDF or a file the first process does all.
+    `tokenizer_folder` and `backbone` are needed for document states. The processes divide the documents; those of a
+    file, and so few that TF-IDF is fitted to all of them, are the first one's.
 
     Raises:
         DsiError: the encoder or the file of vectors cannot be used.
     """
     documents, this, is_first = Corpus(corpus_folder), rank(), is_first_process()
     made: dict[str, Any] = {"kind": embeddings.kind}
-    if embeddings.kind == "tfidf" and is_first:
-        contents = progress(documents.contents(), "embed", total=len(documents))
-        fitted, vectors = Tfidf.fit(contents, len(documents), embeddings.seed)
-        fitted.save(out_folder)
-        np.save(out_folder / VECTORS, vectors)
+    if embeddings.kind == "tfidf" and len(documents) > FITTED:
+        fitted = out_folder / WORK / "fitted.json"
+
+        def fit() -> None:
+            _fit(out_folder, documents, embeddings.seed)
+            write_json(fitted, FITTED)
+
+        once(lambda: is_written(fitted), fit, fitted.with_suffix(".lock"))
+        shards = encode_shards(out_folder / WORK, documents, Tfidf.load(out_folder), "embed", this)
+        if is_first:
+            join_shards(out_folder / VECTORS, shards)
+    elif embeddings.kind == "tfidf" and is_first:
+        np.save(out_folder / VECTORS, _fit(out_folder, documents, embeddings.seed))
     elif embeddings.kind == "file" and is_first:
         _copy(embeddings.file, out_folder / VECTORS, documents)
     elif embeddings.kind == "sentence_transformers":
@@ -93,6 +102,16 @@ def embed(
         "dtype": str(vectors.dtype),
         "zero_vectors": zero,
     }
+
+
+def _fit(out_folder: Path, documents: Corpus, seed: int) -> Vectors:
+    """Write the TF-IDF encoder fitted to at most `FITTED` documents, and return the vectors of these."""
+    (out_folder / WORK).mkdir(parents=True, exist_ok=True)
+    count = min(len(documents), FITTED)
+    some = (document.content() for document in progress(documents.spread(count / len(documents)), "embed", total=count))
+    fitted, vectors = Tfidf.fit(some, count, seed)
+    fitted.save(out_folder)
+    return vectors
 
 
 def encoder(folder: Path) -> Encode:

@@ -18,6 +18,8 @@ WORDS = 100_000
 """The largest number of words that are weighed."""
 DIMENSIONS = 128
 """The largest number of dimensions."""
+FITTED = 200_000
+"""The largest number of documents, at even distances, that an encoder is fitted to: all their words are in memory."""
 
 
 class Tfidf:

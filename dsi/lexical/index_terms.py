@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,58 +22,94 @@ import numpy as np
 import tantivy
 from numpy.typing import NDArray
 
-from dsi.artifacts import write_json
+from dsi.artifacts import WORK, write_json
 from dsi.corpus.store import Corpus
 from dsi.doc2query.expanded import contents
 from dsi.lexical.analysis import analyzer, terms_of, words_between_blanks
+from dsi.runtime.processes import is_first_process, rank
 from dsi.runtime.progress import progress
+from dsi.runtime.shards import Shards, published
+from dsi.runtime.system import link_or_copy
 
 POSTINGS, LANGUAGE = "postings", "language.json"
 ANALYZER = "terms"
 """The name under which an opened index knows the analyzer."""
 HEAP_BYTES = 128_000_000
 """The memory of the writer, which writes a segment when it is full."""
+SHARD = 1 << 20
+"""The number of documents in a shard."""
+DONE = ".done"
+"""The suffix of the empty file that says that a shard's folder is whole."""
+SEGMENTS, MANAGED = "meta.json", ".managed.json"
+"""The files of tantivy in which the segments of an index stand, and the files that it may remove."""
 
 
 def index_terms(out_folder: Path, *, language: str, corpus_folder: Path) -> dict[str, Any]:
-    """Write the postings of all documents; an interrupted start begins anew (a million documents take a minute).
+    """Write the postings of all documents, those of a million after the other; all processes share the work.
 
     Returns:
         documents, language and bytes.
     """
-    corpus = Corpus(corpus_folder)
-    return _write(out_folder, language, corpus.contents(), len(corpus))
+    return _write(out_folder, language, Corpus(corpus_folder), None)
 
 
 def index_expanded_terms(
     out_folder: Path, *, language: str, corpus_folder: Path, doc2query_folder: Path
 ) -> dict[str, Any]:
     """Write the postings of all documents with their synthetic queries, as `index_terms` does those of documents."""
-    corpus = Corpus(corpus_folder)
-    texts = (text for _, text in contents(corpus, doc2query_folder))
-    return _write(out_folder, language, texts, len(corpus))
+    return _write(out_folder, language, Corpus(corpus_folder), doc2query_folder)
 
 
-def _write(out_folder: Path, language: str, texts: Iterable[str], documents: int) -> dict[str, Any]:
-    folder = out_folder / POSTINGS
+def _write(out_folder: Path, language: str, corpus: Corpus, doc2query_folder: Path | None) -> dict[str, Any]:
+    shards = Shards(out_folder / WORK, len(corpus), SHARD, DONE, rank())
+    for shard in shards.unfinished():
+        numbers, done = shards.range(shard), shards.path(shard)
+        _write_postings(done.with_suffix(""), language, corpus, doc2query_folder, numbers)
+        with published(done) as temporary:
+            temporary.touch()
+    folders = [done.with_suffix("") for done in shards.wait()]
+    if not is_first_process():
+        return {}
+    _join(out_folder / POSTINGS, folders)
+    write_json(out_folder / LANGUAGE, language)
+    size = sum(file.stat().st_size for file in (out_folder / POSTINGS).iterdir())
+    return {"documents": len(corpus), "language": language, "index_bytes": size}
+
+
+def _write_postings(folder: Path, language: str, corpus: Corpus, doc2query_folder: Path | None, numbers: range) -> None:
+    """Write the postings of some documents, and of their synthetic queries if the folder of these is given."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     schema = tantivy.SchemaBuilder()
     schema.add_text_field("terms", tokenizer_name=ANALYZER, index_option="freq")
     schema.add_unsigned_field("doc_index", fast=True)
     index = tantivy.Index(schema.build(), path=str(folder))
     index.register_tokenizer(ANALYZER, analyzer(language))
     writer = index.writer(heap_size=HEAP_BYTES, num_threads=1)  # so that the same documents give the same segments
-    for doc_index, content in enumerate(progress(texts, "index terms", total=documents)):
+    texts = progress(contents(corpus, doc2query_folder, numbers), "index terms", total=len(numbers))
+    for doc_index, (_, content) in zip(numbers, texts, strict=True):
         document = tantivy.Document()
         document.add_text("terms", words_between_blanks(content, language))
         document.add_unsigned("doc_index", doc_index)
         writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
-    write_json(out_folder / LANGUAGE, language)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    return {"documents": documents, "language": language, "index_bytes": size}
+
+
+def _join(folder: Path, parts: Sequence[Path]) -> None:
+    """Make one index of several with the same schema: the segments of all, whose names differ, and their lists."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    whole, managed = dict[str, Any](), dict[str, None]()
+    for part in parts:
+        of_part = json.loads((part / SEGMENTS).read_text(encoding="utf-8"))
+        managed |= dict.fromkeys(json.loads((part / MANAGED).read_text(encoding="utf-8")))
+        whole = {**of_part, "segments": [*whole.get("segments", []), *of_part["segments"]]}
+        for file in part.glob("[!.]*"):  # without locks
+            if file.name != SEGMENTS:
+                link_or_copy(file, folder / file.name)  # rather than move: a kill leaves all parts as they were
+    (folder / MANAGED).write_text(json.dumps([*managed]), encoding="utf-8")
+    (folder / SEGMENTS).write_text(json.dumps(whole, indent=2), encoding="utf-8")
 
 
 class TermScore(NamedTuple):

@@ -6,6 +6,7 @@ psutil is imported where it is used: its own module for Linux cannot do without 
 
 import errno
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,14 @@ def lock(file: IO[bytes], wait: bool) -> None:
 def forbids_links(error: OSError) -> bool:
     """Whether this error of making a symbolic link says that there can be none, whatever its name."""
     return getattr(error, "winerror", None) == _NO_PRIVILEGE or error.errno in (errno.EPERM, errno.ENOTSUP)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has but one for each file."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def to_disk(path: Path) -> None:
