@@ -17,7 +17,8 @@ from dsi.errors import DsiError
 from dsi.evaluation.measures import parse_measures, score_run
 from dsi.lexical.index_terms import Terms
 from dsi.runtime.tsv import read_tsv
-from dsi.search.prior import LUCENE, Mixture, lexical_priors, read_mixture
+from dsi.search.lexical_prior import LUCENE, lexical_priors, read_mixture
+from dsi.search.prior import Mixture
 from dsi.search.run_files import read_run
 from dsi.tuning.prior import EPSILONS, UNTUNED, WEIGHTS
 

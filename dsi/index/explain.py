@@ -9,7 +9,8 @@ from dsi.index.explanation import BestDocument, DocidStep, Explanation, NearDocu
 from dsi.runtime.printable import one_line
 from dsi.search.atomic import nearest_rows
 from dsi.search.document_score import DocumentScore
-from dsi.search.prior import Prior, term_priors
+from dsi.search.lexical_prior import term_priors
+from dsi.search.prior import Prior
 from dsi.search.searcher import Ranking
 from dsi.search.text_searcher import TextSearcher
 

@@ -12,7 +12,8 @@ from dsi.lexical.index_terms import Terms
 from dsi.model.build import open_index
 from dsi.model.precision import to_precision
 from dsi.runtime.device import search_device
-from dsi.search.prior import PLAIN, Prior, lexical_priors, read_mixture
+from dsi.search.lexical_prior import lexical_priors, read_mixture
+from dsi.search.prior import PLAIN, Prior
 from dsi.search.searcher import Ranking, Searcher
 from dsi.tokenizer import open_tokenizer
 

@@ -29,7 +29,8 @@ from dsi.runtime.progress import progress, say
 from dsi.runtime.tsv import write_tsv
 from dsi.search.answering import Hits
 from dsi.search.fusion import linear
-from dsi.search.prior import CHOICE, PLAIN, Mixture, lexical_priors
+from dsi.search.lexical_prior import CHOICE, lexical_priors
+from dsi.search.prior import PLAIN, Mixture
 from dsi.search.searcher import Ranking as SearchRanking
 from dsi.search.searcher import Searcher
 from dsi.search.text_searcher import IndexFolders, TextSearcher
