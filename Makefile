@@ -104,6 +104,9 @@ bench-head: install  ## the docid head's part of a training step, up to a millio
 bench-rows: install  ## a query among up to a million rows of atomic docids, against a product of all rows
 	$(BIN)/python scripts/bench_rows.py
 
+bench-states: install  ## document states a second, against the time of their matrix products
+	$(BIN)/python scripts/bench_states.py
+
 bench-million: install  ## a whole run on a million made-up documents (DOCUMENTS=1000000)
 	$(BIN)/python scripts/bench_million.py $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
@@ -141,4 +144,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-million bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help
+.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help

@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 
 from dsi.cli import main
 from dsi.corpus import vectors
-from dsi.model.document_states import StateEncoder
+from dsi.model import document_states
+from dsi.model.architecture import DifferentiableSearchIndex
+from dsi.training import rounds
 
-compute = StateEncoder.of_token_ids
+compute = document_states.states_of
 
 
-def counted(self: StateEncoder, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+def counted(model: DifferentiableSearchIndex, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
     with Path(os.environ["COUNTED"], f"process-{os.environ.get('RANK', '0')}").open("a", encoding="utf-8") as file:
         file.write(f"{len(ids)}\n")
-    return compute(self, ids)
+    return compute(model, ids)
 
 
 vectors.SHARD = int(os.environ["SHARD"])
-StateEncoder.of_token_ids = counted  # type: ignore[method-assign]
+document_states.states_of = rounds.states_of = counted
 sys.exit(main(sys.argv[1:]))

@@ -29,7 +29,7 @@ from dsi.evaluation.measures import DEV_MEASURE
 from dsi.model.architecture import DifferentiableSearchIndex, parameters_by_part, placed
 from dsi.model.build import DocidShape, build_backbone, build_model, whole_on_every_process
 from dsi.model.checkpoints import has_stopped, last_checkpoint, seconds_done, steps_done
-from dsi.model.document_states import StateEncoder, document_states
+from dsi.model.document_states import document_states, states_of
 from dsi.model.trainer_arguments import trainer_arguments
 from dsi.model.warm_start import add_document_states, warm_start
 from dsi.objectives.choice import cluster_rows, objective_of
@@ -39,6 +39,7 @@ from dsi.runtime.device import compute_device, is_bfloat16
 from dsi.runtime.processes import is_first_process, rank, wait_for_everyone
 from dsi.runtime.shards import published
 from dsi.teacher.labels import TeacherLabels
+from dsi.tokenizer import open_tokenizer
 from dsi.training.batches import Batches
 from dsi.training.dev import DevEvaluator, dev_evaluator
 from dsi.training.examples import Examples, write_examples
@@ -135,15 +136,14 @@ class RoundContext:
 
         The documents are tokenised once for all rounds, beside that folder: half of the time of a small model's pass.
         """
-        length = self.model.document_length
-        encode = StateEncoder(placed(backbone, compute_device()), self.tokenizer_folder, length)
-        task = {"documents": document_task(self.corpus, encode.tokenizer, length)}
-        texts = write_examples(work_folder.with_name(TOKENISED), task, len(encode.tokenizer), rank())
+        model, tokenizer = placed(backbone, compute_device()).eval(), open_tokenizer(self.tokenizer_folder)
+        task = {"documents": document_task(self.corpus, tokenizer, self.model.document_length)}
+        texts = write_examples(work_folder.with_name(TOKENISED), task, len(tokenizer), rank())
 
-        def states_of(numbers: range) -> Vectors:
-            return encode.of_token_ids(texts.token_ids(numbers))
+        def encode(numbers: range) -> Vectors:
+            return states_of(model, texts.token_ids(numbers))
 
-        return vector_shards(work_folder, self.corpus, states_of, "document states", rank())
+        return vector_shards(work_folder, self.corpus, encode, "document states", rank())
 
     def backbone(self, checkpoint: str | None) -> DifferentiableSearchIndex:
         """The model of a checkpoint without its output rows, loaded whole on every process even under FSDP."""
