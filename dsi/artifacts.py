@@ -27,7 +27,15 @@ from typing import Any
 from dsi.errors import DsiError
 from dsi.runtime.machine import machine
 from dsi.runtime.once import locked
-from dsi.runtime.processes import array_task, is_first_process, own_part, rank, wait_for_everyone, wait_until
+from dsi.runtime.processes import (
+    OthersAtWork,
+    array_task,
+    is_first_process,
+    own_part,
+    rank,
+    wait_for_everyone,
+    wait_until,
+)
 from dsi.runtime.shards import published
 from dsi.runtime.system import forbids_links, process_peak
 
@@ -43,6 +51,8 @@ SMALL = 1 << 24
 WORK = "work"
 FINISHED = Path(WORK, "finished")
 """The folder in which every process but the first leaves a file when its part of a stage is done."""
+PARTS = "parts"
+"""The folder in which the tasks of a job array note the seconds and the peak memory of their parts of a stage."""
 PACKAGES = (
     "dsi-retrieval",
     "torch",
@@ -218,9 +228,7 @@ class Store:
             return folder
         self.prepare()
         if parallel and array_task() is not None and read_manifest(folder) is None:
-            partial.mkdir(exist_ok=True)
-            with own_part():
-                make(partial)
+            self._do_part(folder, partial, make)
         with locked(folder.with_name(folder.name + ".lock"), stage):
             is_built = read_manifest(folder) is not None
             if not is_built:
@@ -229,7 +237,7 @@ class Store:
             if parallel:
                 wait_for_everyone()
             if not is_built:
-                before, start = _seconds_before(partial), time.monotonic()
+                before, start, parts = _seconds_before(partial), time.monotonic(), _parts(partial)
                 counts = make(partial)
                 others = rank().processes - 1 if parallel else 0
                 wait_until(lambda: len(list((partial / FINISHED).iterdir())) == others)
@@ -237,8 +245,8 @@ class Store:
                     "stage": stage,
                     "fingerprint": fingerprint(inputs),
                     "counts": counts,
-                    "seconds": round(before + time.monotonic() - start, 2),
-                    "peak_memory_bytes": process_peak(),
+                    "seconds": round(before + time.monotonic() - start + sum(part["seconds"] for part in parts), 2),
+                    "peak_memory_bytes": max([process_peak() or 0, *(part["peak"] or 0 for part in parts)]) or None,
                     "date": datetime.now(UTC).date().isoformat(),
                     "machine": machine(),
                     "packages": _package_versions(),
@@ -251,6 +259,24 @@ class Store:
                 partial.rename(folder)
             shutil.rmtree(folder / WORK, ignore_errors=True)  # also where a process was killed before this line
         return folder
+
+    @staticmethod
+    def _do_part(folder: Path, partial: Path, make: Callable[[Path], dict[str, Any]]) -> None:
+        """Do the part of this task of a job array, and note what it takes."""
+        partial.mkdir(exist_ok=True)
+        began, start = time.time_ns(), time.monotonic()
+        try:
+            with own_part():
+                make(partial)
+        except OthersAtWork:
+            if read_manifest(folder) is None:
+                raise
+            shutil.rmtree(partial, ignore_errors=True)  # it was published while this task began
+        finally:
+            if partial.exists():
+                (partial / WORK / PARTS).mkdir(parents=True, exist_ok=True)
+                cost = {"seconds": time.monotonic() - start, "peak": process_peak()}
+                write_json(partial / WORK / PARTS / f"{began}-{os.getpid()}.json", cost)
 
 
 def link(folder: Path, path: Path) -> None:
@@ -303,6 +329,11 @@ def _seconds_before(partial: Path) -> float:
         before = earlier["before"] + max(map(_written, partial.rglob("*"))) - earlier["start"]
     write_json(clock, {"before": before, "start": time.time()})
     return before
+
+
+def _parts(partial: Path) -> list[dict[str, Any]]:
+    """What the tasks of a job array have noted of their parts."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in (partial / WORK / PARTS).glob("[!.]*.json")]
 
 
 def _written(path: Path) -> float:

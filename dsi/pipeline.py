@@ -24,6 +24,7 @@ from dsi.fingerprints import with_contents
 from dsi.runtime.contents import Contents
 from dsi.runtime.extras import lacking
 from dsi.runtime.processes import array_task, is_first_process
+from dsi.runtime.shards import published
 
 Condition = Callable[[Config], bool]
 
@@ -554,13 +555,14 @@ class Run:
             _write_if_changed(self.folder / "plan" / stage.name, self.fingerprint(stage) + "\n")
             linked = self.folder / stage.name
             if linked.is_symlink() and linked.resolve() != self.stored(stage).resolve():
-                linked.unlink()
+                linked.unlink(missing_ok=True)  # other tasks of a job array do the same
 
 
 def _write_if_changed(path: Path, text: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with published(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _one_line(counts: dict[str, Any]) -> str:

@@ -114,10 +114,10 @@ def train_vocabulary(corpus: Corpus, config: TokenizerConfig, path: Path) -> Pre
     rule = "nmt_nfkc_cf" if config.lowercase else "nmt_nfkc"
     before = _normalizer(config)
 
-    share = min(config.sample / max(corpus.characters(), 1), 1.0)
+    count = max(min(config.sample * len(corpus) // max(corpus.characters(), 1), len(corpus)), 1)
 
     def contents(label: str) -> Iterator[str]:
-        for document in progress(corpus.spread(share), label, total=int(len(corpus) * share)):
+        for document in progress(corpus.spread(count), label, total=count):
             yield before.normalize_str(document.content())
 
     theirs = sentencepiece.SentencePieceNormalizer(rule_name=rule)

@@ -26,7 +26,7 @@ PLOT = "docs/results.svg"
 """The plot of the stored results, relative to the README."""
 LONGEST = 250
 """The largest number of lines of the README."""
-OTHERS = ("SECURITY.md", "docs/architecture.md", "docs/guide.md", "docs/log.md")
+OTHERS = ("SECURITY.md", "docs/architecture.md", "docs/guide.md", "docs/log.md", "docs/scale.md")
 """Texts that must name only what exists, too."""
 
 

@@ -1,6 +1,6 @@
 """What a graphics card says of the code that has been written without one: oracles, memory, speed.
 
-    python scripts/gpu_check.py            on a card, about eight minutes
+    python scripts/gpu_check.py            on a card; meant to take less than eight minutes
     python scripts/gpu_check.py --small    the same in small, also on a CPU, as the tests do
 
 It needs torch, numpy, transformers and safetensors alone, and random weights: T5-base's shape, 8,841,823 documents.
@@ -8,6 +8,7 @@ A part that fails says so in its row, and the rest goes on.
 """
 
 import argparse
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,8 @@ class Sizes:
     rows: int
     """The output rows of the throughput of chunked and sampled steps."""
     batch: int
+    step_batch: int
+    """The queries of the step at the largest number of rows, whose activations must fit beside these."""
     beams: tuple[int, ...]
     queries: int
     """The queries of a batch that is searched for."""
@@ -66,9 +69,9 @@ class Sizes:
 
 
 T5_BASE = {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12}
-CARD = Sizes(T5_BASE, 32_128, 8_841_823, 1_000_000, 512, (10, 40, 100), 32, 64, 40)
+CARD = Sizes(T5_BASE, 32_128, 8_841_823, 1_000_000, 512, 128, (10, 40, 100), 32, 64, 40)
 TINY = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
-SMALL = Sizes(TINY, 200, 3_000, 500, 8, (2, 5), 3, 2, 4)
+SMALL = Sizes(TINY, 200, 3_000, 500, 8, 4, (2, 5), 3, 2, 4)
 
 
 @dataclass
@@ -98,21 +101,22 @@ def main() -> int:
     if not (torch.cuda.is_available() or options.small):
         print("gpu_check: there is no card; --small runs on the CPU", file=sys.stderr)
         return 2
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     sizes, report, began = SMALL if options.small else CARD, Report(), time.perf_counter()
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}", flush=True)
-    for part in (oracles, step, throughput, beams, one_query, queries):
-        torch.manual_seed(0)
+    for part in (oracles, step, throughput, beams, queries, one_query):  # a capture that fails may spoil what follows
         try:
+            torch.manual_seed(0)
+            if device.type == "cuda":
+                gc.collect()
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+                torch.cuda.set_per_process_memory_fraction(1.0)
             part(report, sizes, device)
         except Exception as error:  # of any kind: the other parts are worth knowing all the same
             report.failed += 1
-            report.add(part.__name__, "failed", f"{type(error).__name__}: {str(error).splitlines()[0]:.80}")
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-            torch.cuda.set_per_process_memory_fraction(1.0)
+            report.add(part.__name__, "failed", f"{type(error).__name__}: {' '.join(str(error).split()):.80}")
     figures = {**report.figures, "seconds": time.perf_counter() - began}
     print(*(f"{key}={value:.4g}" for key, value in figures.items()), f"failed={report.failed}")
     return int(report.failed > 0)
@@ -172,7 +176,7 @@ def oracles(report: Report, sizes: Sizes, device: torch.device) -> None:
     mean = stochastically_rounded(value, noise).double().mean()
     report.check("oracle", "mean of rounded numbers, in steps of bfloat16", abs(128 * float(mean - value[0])), 5e-3)
 
-    small = Sizes({**TINY, "num_layers": 2}, 200, 0, 0, 0, (), 0, 0, 0)
+    small = Sizes({**TINY, "num_layers": 2}, 200, 0, 0, 0, 0, (), 0, 0, 0)
     codes = kmeans_shaped(300, 4, 10)
     model = model_of(small, device, int(codes.max()) + 1, codes.shape[1]).eval()
     ids, mask = texts(small, 4, 7, device)
@@ -216,18 +220,21 @@ def by_teacher_forcing(model: DifferentiableSearchIndex, codes: Tensor, ids: Ten
     return torch.stack(scores)
 
 
-def steps_of(sizes: Sizes, device: torch.device, documents: int, visits: Visits, dtype: torch.dtype) -> Iterator[None]:
-    """Training steps of a body with AdamW, in bfloat16, over so many output rows."""
+def steps_of(
+    sizes: Sizes, device: torch.device, documents: int, batch: int, visits: Visits, dtype: torch.dtype
+) -> Iterator[None]:
+    """Training steps of a body with AdamW, in bfloat16, for `batch` queries over the output rows of `documents`."""
     weight = torch.empty(documents, sizes.body["d_model"], dtype=dtype, device=device)
     for some in weight.split(1 << 16):
         some.copy_(functional.normalize(torch.randn(some.shape, device=device), dim=1))
     rows = OutputRows(weight, "sgd", 0.5, dtype, device=device)
+    assert rows.weight.data_ptr() == weight.data_ptr()  # there is no room for a copy
     model = model_of(sizes, device, 2, 1).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda")
     objective = OverRows(rows, visits)
     while True:
-        ids, mask = texts(sizes, sizes.batch, TOKENS, device)
-        codes = torch.randint(documents, (sizes.batch, 1), device=device)
+        ids, mask = texts(sizes, batch, TOKENS, device)
+        codes = torch.randint(documents, (batch, 1), device=device)
         with torch.autocast(device.type, torch.bfloat16):
             loss = model(objective, {"input_ids": ids, "attention_mask": mask, "codes": codes})
         loss.backward()
@@ -243,11 +250,11 @@ def step(report: Report, sizes: Sizes, device: torch.device) -> None:
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(MEMORY / total, 1.0))
-    steps = steps_of(sizes, device, sizes.documents, chunks, torch.bfloat16)
+    steps = steps_of(sizes, device, sizes.documents, sizes.step_batch, chunks, torch.bfloat16)
     spent = seconds(partial(next, steps), device)
     width = sizes.body["d_model"]
-    products = 4 * 2.0 * sizes.batch * width * sizes.documents
-    what = f"chunked, {sizes.documents:,} x {width} bfloat16 rows, batch {sizes.batch}"
+    products = 4 * 2.0 * sizes.step_batch * width * sizes.documents
+    what = f"chunked, {sizes.documents:,} x {width} bfloat16 rows, batch {sizes.step_batch}"
     report.add("step", what, f"{spent:.3f} s, {products / spent / 1e12:.3g} TFLOP/s of rows", step_s=spent)
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**30
@@ -260,7 +267,7 @@ def throughput(report: Report, sizes: Sizes, device: torch.device) -> None:
     ways: dict[str, Visits] = {"chunked": chunks, "sampled": Sampler(Clusters(of_row), 1_024, 1_024, seed=0)}
     for way, visits in ways.items():
         for dtype in (torch.float32, torch.bfloat16):
-            steps = steps_of(sizes, device, sizes.rows, visits, dtype)
+            steps = steps_of(sizes, device, sizes.rows, sizes.batch, visits, dtype)
             rate = sizes.batch / seconds(partial(next, steps), device)
             precision = str(dtype).removeprefix("torch.")
             what = f"{way}, {sizes.rows:,} {precision} rows, batch {sizes.batch}"

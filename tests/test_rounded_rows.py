@@ -47,6 +47,19 @@ def test_what_is_proven_is_so(rows: int, width: int, seed: int, spread: float, c
     torch.testing.assert_close(*of_proven, rtol=0, atol=0.03)
 
 
+def test_rows_at_random_are_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of length 1 and states near some of them, as those of trained models: nothing is read a second time."""
+    random = torch.Generator().manual_seed(1)
+    weight = torch.nn.functional.normalize(torch.randn(70_000, 128, generator=random))
+    states = 24 * torch.nn.functional.normalize(weight[:20] + 0.06 * torch.randn(20, 128, generator=random))
+    found = RoundedRows(weight).best(states, 10)
+    assert found.is_proven.all()
+    torch.testing.assert_close(found.documents, (states @ weight.T).topk(10).indices)
+    below = RoundedRows(-weight.abs()).best(states.abs(), 10)  # all logits are below those of what fills the last block
+    assert below.documents.max() < len(weight)
+    assert below.is_proven.float().mean() > 0.5
+
+
 def test_bounds_hold_for_every_row() -> None:
     weight, states = some_rows(BLOCK + 100, 32, 1, 1.0), torch.randn(5, 32)
     of_groups = RoundedRows(weight)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The 8.8M run of Pradeep et al. 2023 on Slurm: bash configs/paper/slurm.sh [KEY=VALUE ...]
 #
-# The passes over the corpus are a job array, whose tasks share nothing but files and never wait for each other; training
+# The passes over the corpus are a job array, whose tasks share nothing but files and never wait for each other's parts; training
 # is one job of several nodes; all else is a process. What is built already is not made again, so that after a fault the
 # same command does what is missing: tasks that have done their part end at once, training goes on from its checkpoint.
 # Everything lies in runs/ on a file system that all nodes see. Lines of the local cluster (account, partition) belong
@@ -16,14 +16,14 @@ GPUS=${GPUS:-8}
 DSI=".venv/bin/dsi"
 SET=${*:+--set$(printf ' %q' "$@")}
 
-# submit NAME AFTER OPTIONS... -- COMMAND: submits a job that begins when the job AFTER is done, and prints its number
+# submit NAME AFTER OPTIONS... -- COMMAND: submits a job that begins when the jobs AFTER are done, and prints its number
 submit() {
     local name=$1 after=$2 options=()
     shift 2
     while [ "$1" != -- ]; do options+=("$1"); shift; done
     shift
     mkdir -p runs/slurm
-    sbatch --parsable --job-name="dsi-$name" --output="runs/slurm/$name-%j.txt" ${after:+--dependency=afterok:$after} \
+    sbatch --parsable --job-name="dsi-$name" --output="runs/slurm/$name-%j.txt" ${after:+--dependency=afterok:$after --kill-on-invalid-dep=yes} \
         "${options[@]}" --wrap="$*"
 }
 
@@ -32,13 +32,16 @@ few=(--array=0-8 --ntasks=1 --cpus-per-task=2 --mem=8G) # the postings of a mill
 each=(--array="0-$((TASKS - 1))" --ntasks=1 --cpus-per-task=8 --mem=64G --gpus-per-task=1)
 all=(--nodes="$NODES" --ntasks-per-node="$GPUS" --cpus-per-task=8 --gpus-per-node="$GPUS" --mem=0 --exclusive)
 
-job=$(submit corpus "" "${one[@]}" -- "$DSI ingest $CONFIG $SET && $DSI tokenize $CONFIG $SET")
-job=$(submit words "$job" "${few[@]}" -- "$DSI index-terms $CONFIG $SET --launcher array")
-job=$(submit queries "$job" "${each[@]}" -- "$DSI expand $CONFIG $SET --launcher array")
-job=$(submit vectors "$job" "${each[@]}" -- "$DSI embed $CONFIG $SET --launcher array")
-job=$(submit docids "$job" "${one[@]}" -- "$DSI assign $CONFIG $SET")
-job=$(submit teacher "$job" "${each[@]}" -- "$DSI teach $CONFIG $SET --launcher array")
+corpus=$(submit corpus "" "${one[@]}" -- "$DSI ingest $CONFIG $SET && $DSI tokenize $CONFIG $SET")
+words=$(submit words "$corpus" "${few[@]}" -- "$DSI index-terms $CONFIG $SET --launcher array")
+queries=$(submit queries "$corpus" "${each[@]}" -- "$DSI expand $CONFIG $SET --launcher array")
+vectors=$(submit vectors "$corpus" "${each[@]}" -- "$DSI embed $CONFIG $SET --launcher array")
+# Without --launcher, a stage whose parts are all there is put together, should no task have seen the parts of all others.
+docids=$(submit docids "$words:$queries:$vectors" "${one[@]}" -- \
+    "$DSI index-terms $CONFIG $SET && $DSI expand $CONFIG $SET && $DSI embed $CONFIG $SET && $DSI assign $CONFIG $SET")
+teacher=$(submit teacher "$docids" "${each[@]}" -- "$DSI teach $CONFIG $SET --launcher array")
 # Again for a teacher that embeds the documents first: a task whose vectors are ready before those of others stops there.
-job=$(submit labels "$job" "${each[@]}" -- "$DSI teach $CONFIG $SET --launcher array")
-job=$(submit model "$job" "${all[@]}" -- "srun --kill-on-bad-exit=1 $DSI train $CONFIG $SET --launcher slurm")
-submit rest "$job" "${one[@]}" --gpus-per-task=1 -- "$DSI run $CONFIG $SET"
+labels=$(submit labels "$teacher" "${each[@]}" -- "$DSI teach $CONFIG $SET --launcher array")
+model=$(submit model "$labels" "${all[@]}" -- \
+    "$DSI teach $CONFIG $SET && srun --cpus-per-task=8 --kill-on-bad-exit=1 $DSI train $CONFIG $SET --launcher slurm")
+submit rest "$model" "${one[@]}" --gpus-per-task=1 -- "$DSI run $CONFIG $SET"

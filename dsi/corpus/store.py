@@ -125,9 +125,10 @@ class Corpus:
         for batch in self.documents.slice(start, max(min(stop, len(self)) - start, 0)).to_batches():
             yield from map(Document, *(batch[name].to_pylist() for name in Document._fields))
 
-    def spread(self, share: float) -> Iterator[Document]:
-        """So large a share of the documents, at even distances."""
-        return (document for number, document in enumerate(self) if int((number + 1) * share) > int(number * share))
+    def spread(self, count: int) -> Iterator[Document]:
+        """So many of the documents, at even distances."""
+        total = len(self)
+        return (document for n, document in enumerate(self) if (n + 1) * count // total > n * count // total)
 
     def contents(self) -> Iterator[str]:
         """The content of every document in order."""

@@ -108,7 +108,7 @@ def _fit(out_folder: Path, documents: Corpus, seed: int) -> Vectors:
     """Write the TF-IDF encoder fitted to at most `FITTED` documents, and return the vectors of these."""
     (out_folder / WORK).mkdir(parents=True, exist_ok=True)
     count = min(len(documents), FITTED)
-    some = (document.content() for document in progress(documents.spread(count / len(documents)), "embed", total=count))
+    some = (document.content() for document in progress(documents.spread(count), "embed", total=count))
     fitted, vectors = Tfidf.fit(some, count, seed)
     fitted.save(out_folder)
     return vectors

@@ -38,8 +38,6 @@ HEAP_BYTES = 128_000_000
 """The memory of the writer, which writes a segment when it is full."""
 SHARD = 1 << 20
 """The number of documents in a shard."""
-DONE = ".done"
-"""The suffix of the empty file that says that a shard's folder is whole."""
 SEGMENTS, MANAGED = "meta.json", ".managed.json"
 """The files of tantivy in which the segments of an index stand, and the files that it may remove."""
 
@@ -61,13 +59,11 @@ def index_expanded_terms(
 
 
 def _write(out_folder: Path, language: str, corpus: Corpus, doc2query_folder: Path | None) -> dict[str, Any]:
-    shards = Shards(out_folder / WORK, len(corpus), SHARD, DONE, rank())
+    shards = Shards(out_folder / WORK, len(corpus), SHARD, ".postings", rank())
     for shard in shards.unfinished():
-        numbers, done = shards.range(shard), shards.path(shard)
-        _write_postings(done.with_suffix(""), language, corpus, doc2query_folder, numbers)
-        with published(done) as temporary:
-            temporary.touch()
-    folders = [done.with_suffix("") for done in shards.wait()]
+        with published(shards.path(shard)) as temporary:
+            _write_postings(temporary, language, corpus, doc2query_folder, shards.range(shard))
+    folders = shards.wait()
     if not is_first_process():
         return {}
     _join(out_folder / POSTINGS, folders)
@@ -77,8 +73,8 @@ def _write(out_folder: Path, language: str, corpus: Corpus, doc2query_folder: Pa
 
 
 def _write_postings(folder: Path, language: str, corpus: Corpus, doc2query_folder: Path | None, numbers: range) -> None:
-    """Write the postings of some documents, and of their synthetic queries if the folder of these is given."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Write the postings of some documents, and of their synthetic queries if the folder of these is given, to a new
+    folder."""
     folder.mkdir()
     schema = tantivy.SchemaBuilder()
     schema.add_text_field("terms", tokenizer_name=ANALYZER, index_option="freq")

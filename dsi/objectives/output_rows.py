@@ -73,7 +73,7 @@ class OutputRows:
     ) -> None:
         self.share, self.rank, self.seed = Share.of(len(weight), rank), rank, seed
         own = weight.detach()[self.share.start : self.share.stop]
-        is_taken = len(own) == len(weight) and own.dtype == dtype and own.device == torch.device(device)
+        is_taken = len(own) == len(weight) and own.dtype == dtype and own.device == torch.empty(0, device=device).device
         self.weight = own if is_taken else torch.empty(own.shape, dtype=dtype, device=device).copy_(own)
         self.squares = torch.ones(len(self.weight), device=device) if rule == "adagrad" else None
         """1 plus the sum of the squared gradients of each row, (own rows,) float32, for adagrad."""

@@ -67,7 +67,11 @@ def together() -> Iterator[None]:
         DsiError: they do not meet (see `meet`).
     """
     meet()
-    yield
+    try:
+        yield
+    except BaseException:
+        lifeline.fail(rank().process)
+        raise
     lifeline.release()
 
 

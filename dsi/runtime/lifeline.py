@@ -11,6 +11,7 @@ import selectors
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -21,6 +22,8 @@ DONE = 0xFFFFFFFF
 """What a process says, in place of the number of a dead one, when its own work is done."""
 BYTES = 4
 """The length of a message: a process number."""
+PATIENCE = 1.0
+"""The seconds in which a message that has been sent arrives."""
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 4}
 """Seconds and probes after which a node that has vanished without a word counts as dead."""
 
@@ -37,16 +40,20 @@ def hold(rank: Rank, host: str, get: Callable[[], bytes], publish: Callable[[str
     Raises:
         OSError: not all connect within `longest`.
     """
+    deadline = time.monotonic() + longest.seconds
     if rank.process == 0:
         word = secrets.token_hex(16)
         with socket.create_server(("", 0)) as server:
-            server.settimeout(longest.seconds)
             publish(f"{server.getsockname()[1]} {word}")
             while len(_connections) < rank.processes - 1:
+                server.settimeout(max(deadline - time.monotonic(), 0.01))
                 connection = server.accept()[0]
-                connection.settimeout(longest.seconds)
-                if _received(connection, len(word)) == word.encode():
-                    _connections[int.from_bytes(_received(connection, BYTES))] = connection
+                connection.settimeout(PATIENCE)
+                said = _received(connection, len(word) + BYTES)
+                if said.startswith(word.encode()) and len(said) == len(word) + BYTES:
+                    _connections[int.from_bytes(said[len(word) :])] = connection
+                else:
+                    connection.close()  # of someone else
     else:
         port, word = get().decode().split()
         connection = socket.create_connection((host, int(port)), timeout=longest.seconds)
@@ -58,6 +65,8 @@ def hold(rank: Rank, host: str, get: Callable[[], bytes], publish: Callable[[str
             if hasattr(socket, name):
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         connection.settimeout(None)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_close)  # a child would keep the connections of a parent that dies
     threading.Thread(target=_watch, args=(rank,), daemon=True).start()
 
 
@@ -65,6 +74,21 @@ def release() -> None:
     """Let the other processes go on when this one ends, as its work is done."""
     for connection in _connections.values():
         _tell(connection, DONE)
+
+
+def fail(process: int) -> None:
+    """Let the other processes end, as this one leaves its work undone. That may be because another one has died, of
+    which word is on its way: then `_watch` names that one."""
+    if _connections:
+        time.sleep(PATIENCE)
+        for connection in _connections.values():
+            _tell(connection, process)
+
+
+def _close() -> None:
+    for connection in _connections.values():
+        connection.close()
+    _connections.clear()
 
 
 def _watch(rank: Rank) -> None:
@@ -87,7 +111,7 @@ def _stop(rank: Rank, dead: int) -> None:
             _tell(connection, dead)
     print(
         f"dsi: error: process {dead} of {rank.processes} has ended before its work was done, so process {rank.process}"
-        " stops too; the same command goes on from here",
+        " stops too",
         file=sys.stderr,
         flush=True,
     )

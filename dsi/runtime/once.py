@@ -12,8 +12,8 @@ from dsi.runtime.system import lock
 def once(done: Callable[[], bool], work: Callable[[], None], lock_file: Path) -> None:
     """Have one process do `work`, after which `done()` holds, unless it holds already.
 
-    Of the processes of a launcher it is the first one, for which the others wait; of the tasks of a job array, which
-    wait for nobody, it is whoever comes first, by a lock.
+    Of the processes of a launcher it is the first one, for which the others wait; of the tasks of a job array, of which
+    any may be absent, it is whoever comes first, by a lock.
     """
     if does_own_part():
         lock_file.parent.mkdir(parents=True, exist_ok=True)

@@ -98,13 +98,16 @@ def is_first_process() -> bool:
 def wait_for_everyone() -> None:
     """Return once every process of the launcher has called this function as often as this process."""
     if rank().processes > 1:
+        import torch
         from accelerate import PartialState
 
-        PartialState(timeout=LONGEST_WAIT).wait_for_everyone()
+        # a process on the CPU would be in no group if accelerate were not told, and not wait
+        is_cpu = os.environ.get("ACCELERATE_USE_CPU") == "true" or not torch.accelerator.is_available()
+        PartialState(cpu=is_cpu, timeout=LONGEST_WAIT).wait_for_everyone()
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    """Return once `done()` holds, by the work of other processes; if one dies, all of them end (dsi.runtime.lifeline).
+    """Return once `done()` holds, by the work of other processes; of one that dies dsi.runtime.lifeline takes care.
 
     Raises:
         OthersAtWork: it does not hold yet, and this is a task of a job array.

@@ -7,13 +7,14 @@ holds must depend on its number alone, not on the process that makes it.
 import hashlib
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from dsi.runtime.processes import ALONE, Rank, wait_until
+from dsi.runtime.processes import ALONE, Rank, is_first_process, wait_until
 from dsi.runtime.system import is_running, to_disk
 
 
@@ -47,37 +48,50 @@ class Shards:
         return self.folder / f"shard-{shard:05d}{self.suffix}"
 
     def unfinished(self) -> list[int]:
-        """The shards that this process has yet to make, in order; makes their folder and tidies it."""
+        """The shards that this process has yet to make, in order; makes their folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         own = range(self.rank.process, len(self), self.rank.processes)
-        shards = [shard for shard in own if not self.path(shard).exists()]
-        names = {f".{self.path(shard).name}" for shard in shards}
-        for temporary in self.folder.glob(".shard-*"):
-            if temporary.stem in names:  # left by a process that was killed
-                temporary.unlink()
-        return shards
+        return [shard for shard in own if not self.path(shard).exists()]
 
     def wait(self) -> list[Path]:
         """The files of all shards, in order, once every process has made its own."""
         paths = [self.path(shard) for shard in range(len(self))]
         wait_until(lambda: all(path.exists() for path in paths))
+        if is_first_process():
+            for left in self.folder.glob(".shard-*"):  # by a process that was killed; nobody writes any more
+                _remove(left)
         return paths
 
 
 @contextmanager
 def published(path: Path) -> Iterator[Path]:
-    """A temporary path to write to, renamed to `path` at the end of the block, so that `path` is never half written."""
-    node = f"-{hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()}"  # processes of others run there
+    """A temporary path to write to, a file or a folder, renamed to `path` at the end of the block, so that `path` is
+    never half written."""
+    node = f"-{hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()}"  # on others processes run too
     temporary = path.with_name(f".{path.name}.{os.getpid()}{node}")
     for leftover in path.parent.glob(f".{escape(path.name)}.*{node}"):
         if not is_running(leftover.suffix[1:].removesuffix(node)):  # a process was killed before it could publish
-            leftover.unlink(missing_ok=True)
+            _remove(leftover)
     try:
         yield temporary
-        _to_disk(temporary)
-        temporary.replace(path)
+        if not _is_folder(temporary):
+            _to_disk(temporary)
+            temporary.replace(path)
+        elif not path.exists():  # else another process has made the same folder meanwhile
+            temporary.rename(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    if _is_folder(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _to_disk(path: Path) -> None:

@@ -1,7 +1,7 @@
 """The place of this process in a job of Slurm, whose variables are read only when `--launcher` asks for it.
 
 With `slurm`, the tasks of a job step (srun) work together, as the processes of torchrun do. With `array`, each task of
-a job array works for itself, at any time: it makes its shards and never waits; the last one does what is left.
+a job array works for itself, at any time: it makes its shards and waits for no other's; the last one does what is left.
 """
 
 import os

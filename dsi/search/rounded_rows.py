@@ -22,8 +22,8 @@ MANY = 1 / 64
 """The share of all documents that are too many to look for among rounded rows."""
 LOGITS_AT_ONCE = 1 << 19
 """The number of logits that are computed at once, few enough to stay in the processor's cache."""
-SLACK = 1 + 1e-4
-"""What bounds are multiplied with, as they are computed in float32 themselves."""
+ROUNDING = 1e-5
+"""The error of products in float32, which bounds allow for too, as a share of the product of the lengths."""
 
 
 class Found(NamedTuple):
@@ -54,8 +54,8 @@ class RoundedRows:
             rounded, self.scale[part] = _rounded(rows)
             self.rounded[part] = rounded
             near, lengths = rounded * self.scale[part, None], torch.zeros(2, BLOCK)
-            lengths[0, : len(rows)] = torch.linalg.vector_norm(rows - near, dim=1)
             lengths[1, : len(rows)] = torch.linalg.vector_norm(near, dim=1)
+            lengths[0, : len(rows)] = torch.linalg.vector_norm(rows - near, dim=1) + ROUNDING * lengths[1, : len(rows)]
             self.lengths[:, block] = lengths.view(2, GROUP, -1).amax(dim=1)
 
     @classmethod
@@ -69,7 +69,7 @@ class RoundedRows:
         rounded, scale = _rounded(states)
         near = rounded * scale[:, None]
         upper, log_sum = self._read_all(rounded.to(torch.int8), scale)
-        bounds = torch.stack([states.norm(dim=1), (states - near).norm(dim=1)], dim=1) * SLACK
+        bounds = torch.stack([states.norm(dim=1), (states - near).norm(dim=1)], dim=1)
         upper = upper.addmm_(bounds, self.lengths.flatten(1))
         upper, groups = upper.topk(max(2 * count, GROUPS) + 1, dim=1)
         rows = self._rows_of(groups[:, :-1])
@@ -98,8 +98,9 @@ class RoundedRows:
             part = slice(BLOCK * start, BLOCK * stop)
             logits = torch._int_mm(states, self.rounded[part].T) * self.scale[part]
             logits *= scale[:, None]
+            logits[:, len(self.weight) - part.start :] = -torch.inf  # what fills the last block
             torch.amax(logits.view(queries, stop - start, GROUP, -1), dim=2, out=largest[:, start:stop])
-            log_sums.append(logits[:, : len(self.weight) - part.start].logsumexp(dim=1))
+            log_sums.append(logits.logsumexp(dim=1))
         return largest.flatten(1), torch.stack(log_sums).logsumexp(dim=0)
 
     def _rows_of(self, groups: Tensor) -> Tensor:
@@ -111,5 +112,5 @@ class RoundedRows:
 
 def _rounded(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Vectors, (vectors, width) float32, as whole numbers from -127 to 127, still float32, and the scale of each."""
-    scale = vectors.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
+    scale = (vectors.abs().amax(dim=1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
     return (vectors / scale[:, None]).round_(), scale
