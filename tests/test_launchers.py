@@ -8,18 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ON_CPU, tiny_documents, write_msmarco_folder
 
-from dsi.artifacts import MANIFEST, read_manifest
+from dsi.artifacts import MANIFEST, Store, read_manifest
 from dsi.cli import main
 from dsi.corpus import vectors
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES
-from dsi.runtime.processes import rank
+from dsi.runtime.processes import OthersAtWork, Rank, be_array_task, does_own_part, rank, wait_until
+from dsi.runtime.shards import Shards, published
 from dsi.runtime.slurm import place_in_step, rank_in_array
 
 CONFIG = """
@@ -199,11 +201,25 @@ def start(script: Path, processes: int, *arguments: str) -> list[subprocess.Pope
 
 
 @pytest.mark.parametrize(
-    ("processes", "dead", "how"), [(2, 1, "killed"), (4, 2, "killed"), (4, 0, "killed"), (4, 3, "failed")]
+    ("processes", "dead", "how", "others"),
+    [
+        (2, 1, "killed", "sleep"),
+        (4, 2, "killed", "sleep"),
+        (4, 0, "failed", "sleep"),
+        (4, 3, "failed", "sleep"),
+        (3, 1, "killed", "wait for all"),
+    ],
 )
-def test_when_one_dies_the_others_stop_and_name_it(tmp_path: Path, processes: int, dead: int, how: str) -> None:
-    script = tmp_path / "together.py"
-    script.write_text(TOGETHER, encoding="utf-8")
+def test_when_one_dies_the_others_stop_and_name_it(
+    tmp_path: Path, processes: int, dead: int, how: str, others: str
+) -> None:
+    script, text = tmp_path / "together.py", TOGETHER
+    if others != "sleep":  # in a collective, which fails when its connections break
+        waiting = "from dsi.runtime.processes import wait_for_everyone\n    wait_for_everyone()\n    "
+        text = text.replace("    if os.environ", f"    {waiting}if os.environ").replace(
+            "time.sleep(float(sys.argv[3]))", "wait_for_everyone()"
+        )
+    script.write_text(text, encoding="utf-8")
     began = time.monotonic()
     running = start(script, processes, str(dead), how, "100")
     errors = [process.communicate(timeout=90)[1] for process in running]
@@ -225,10 +241,48 @@ def test_one_that_is_done_early_stops_nobody(tmp_path: Path) -> None:
     assert [process.returncode for process in running] == [0] * 3
 
 
+def test_a_shard_is_made_by_two_processes_at_once(tmp_path: Path) -> None:
+    """As when a task is submitted again while it still runs: the first to end has made it, and nothing is left."""
+    shards = Shards(tmp_path, 1, 1, ".npy")
+    file, folder = shards.path(0), tmp_path / "folder"
+    with published(file) as theirs, published(folder) as other:
+        theirs.touch()
+        other.mkdir()
+        (other / "theirs").touch()
+        again = Shards(tmp_path, 1, 1, ".npy")
+        assert again.unfinished() == [0]
+        (folder / "ours").mkdir(parents=True)  # another process has published its own
+        assert theirs.exists()
+    assert again.wait() == [file]
+    assert [path.name for path in folder.iterdir()] == ["ours"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "shard-00000.npy"]
+
+
+def test_a_manifest_has_the_seconds_of_all_tasks(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def make(folder: Path) -> dict[str, int]:
+        time.sleep(0.3 if does_own_part() else 0)
+        (folder / f"part-{rank().process}").touch()
+        wait_until(lambda: len(list(folder.glob("part-*"))) >= 3)
+        return {}
+
+    for task in range(3):
+        be_array_task(Rank(task, 3))
+        try:
+            with nullcontext() if task == 2 else pytest.raises(OthersAtWork):
+                store.build("stage", {}, make, parallel=True)
+        finally:
+            be_array_task(None)
+    [folder] = tmp_path.glob(".store/stage-*[!k]")
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert 0.9 <= manifest["seconds"] < 30
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "part-0", "part-1", "part-2"]
+
+
 def test_shards_of_processes_of_two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process of another node writes now is not taken for the leftover of a dead one."""
-    from dsi.runtime.shards import published
-
     path = tmp_path / "shard.npy"
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("platform.node", lambda: "elsewhere")
