@@ -67,10 +67,13 @@ class Shards:
 def published(path: Path) -> Iterator[Path]:
     """A temporary path to write to, a file or a folder, renamed to `path` at the end of the block, so that `path` is
     never half written."""
-    node = f"-{hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()}"  # on others processes run too
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{node}")
-    for leftover in path.parent.glob(f".{escape(path.name)}.*{node}"):
-        if not is_running(leftover.suffix[1:].removesuffix(node)):  # a process was killed before it could publish
+    here = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{here}")
+    for leftover in path.parent.glob(f".{escape(path.name)}.*"):
+        process, _, node = leftover.suffix[1:].partition("-")
+        if node in ("", here) and not is_running(
+            process
+        ):  # killed before it could publish; on others processes run too
             _remove(leftover)
     try:
         yield temporary
