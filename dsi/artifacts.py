@@ -51,7 +51,7 @@ SMALL = 1 << 24
 WORK = "work"
 FINISHED = Path(WORK, "finished")
 """The folder in which every process but the first leaves a file when its part of a stage is done."""
-PARTS = "parts"
+PARTS = Path(WORK, "parts")
 """The folder in which the tasks of a job array note the seconds and the peak memory of their parts of a stage."""
 PACKAGES = (
     "dsi-retrieval",
@@ -274,9 +274,9 @@ class Store:
             shutil.rmtree(partial, ignore_errors=True)  # it was published while this task began
         finally:
             if partial.exists():
-                (partial / WORK / PARTS).mkdir(parents=True, exist_ok=True)
+                (partial / PARTS).mkdir(parents=True, exist_ok=True)
                 cost = {"seconds": time.monotonic() - start, "peak": process_peak()}
-                write_json(partial / WORK / PARTS / f"{began}-{os.getpid()}.json", cost)
+                write_json(partial / PARTS / f"{began}-{os.getpid()}.json", cost)
 
 
 def link(folder: Path, path: Path) -> None:
@@ -333,7 +333,7 @@ def _seconds_before(partial: Path) -> float:
 
 def _parts(partial: Path) -> list[dict[str, Any]]:
     """What the tasks of a job array have noted of their parts."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in (partial / WORK / PARTS).glob("[!.]*.json")]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in (partial / PARTS).glob("[!.]*.json")]
 
 
 def _written(path: Path) -> float:

@@ -499,8 +499,8 @@ class Run:
                 print("   " + _one_line(counts), flush=True)
             return counts
 
-        is_missing = read_manifest(self.stored(stage)) is None
-        if array_task() is not None and stage.launchable and not stage.by_shards and is_missing:
+        is_one_job = stage.launchable and not stage.by_shards
+        if array_task() is not None and is_one_job and read_manifest(self.stored(stage)) is None:
             raise DsiError(
                 f"--launcher array: the processes of stage {stage.name} work together; start `dsi {stage.command}` in"
                 " one process, or in the tasks of one job with --launcher slurm"

@@ -11,11 +11,10 @@ documents, or the script fails.
 
 import argparse
 import time
-from collections.abc import Callable
 from functools import partial
 
 import torch
-from timing import timed
+from timing import fastest
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     side = torch.randint(-127, 128, (2_048, 2_048), dtype=torch.int8)
-    multiplied = 2 * 2_048**3 / fastest(partial(torch._int_mm, side, side.T))
+    multiplied = 2 * 2_048**3 / fastest(partial(torch._int_mm, side, side.T), RUNS)
     table: list[list[str]] = []
     for rows in options.rows:
         weight = functional.normalize(torch.randn(rows, options.width))
@@ -43,15 +42,15 @@ def main() -> None:
         seconds = time.perf_counter() - start
         size = rounded.rounded.nbytes + rounded.scale.nbytes
         summed = weight.flatten()[: size // 4]
-        read = summed.nbytes / fastest(summed.sum)
+        read = summed.nbytes / fastest(summed.sum, RUNS)
         for queries in options.batches:
             states = weight[torch.randint(rows, (queries,))] + 0.06 * torch.randn(queries, options.width)
             states = 24 * functional.normalize(states)
             found = rounded.best(states, COUNT)
             assert found.is_proven.all()
             assert torch.equal(found.documents, plain(weight, states))
-            ours = fastest(partial(rounded.best, states, COUNT))
-            peers = [fastest(partial(system, weight, states)) for system in (plain, with_torch)]
+            ours = fastest(partial(rounded.best, states, COUNT), RUNS)
+            peers = [fastest(partial(system, weight, states), RUNS) for system in (plain, with_torch)]
             bound = max(size / read, 2 * queries * weight.numel() / multiplied)
             each = [f"{1e3 * value / queries:.2f}" for value in (ours, *peers, bound)]
             ratios = [f"{min(peers) / ours:.1f}", f"{ours / bound:.1f}"]
@@ -66,11 +65,6 @@ def main() -> None:
     for row in table[-len(options.batches) :]:
         print(*(f"{name}_{row[1]}={row[header.index(column)]}" for name, column in columns.items()), end=" ")
     print()
-
-
-def fastest(work: Callable[[], object]) -> float:
-    """The seconds of the fastest of some runs, as what else the machine does only adds to a time."""
-    return min(timed(work)[0] for _ in range(RUNS))
 
 
 def plain(weight: Tensor, states: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from timing import timed
+from timing import fastest
 
 from dsi.corpus.vectors import SHARD
 from dsi.model.architecture import DifferentiableSearchIndex
@@ -48,7 +48,7 @@ def main() -> None:
         model = DifferentiableSearchIndex(config).to(device).eval()
         lengths = np.clip(random.lognormal(4.25, 0.4, options.documents), 8, longest).astype(int)
         ids = [random.integers(3, VOCABULARY, size=length).tolist() for length in lengths]
-        seconds = min(timed(partial(encode, model, ids))[0] for _ in range(RUNS))
+        seconds = fastest(partial(encode, model, ids), RUNS)
         flops = forward_flops(model, float(lengths.sum()), len(ids))
         share = flops / multiplication_speed(device) / seconds
         shares.append(share)

@@ -29,7 +29,7 @@ LONGEST_WAIT = timedelta(days=7)
 
 _array_task: Rank | None = None
 """The place of this process in a job array whose tasks work for themselves (see dsi.runtime.slurm)."""
-_has_array_task = False
+_does_own_part = False
 """Whether this process does its part of a pass now, rather than what one process does for all."""
 
 
@@ -48,17 +48,17 @@ def array_task() -> Rank | None:
 def own_part() -> Iterator[None]:
     """Let this task of a job array do its part of a pass in the block, and leave it by `OthersAtWork` where it would
     have to wait for others."""
-    global _has_array_task
-    _has_array_task = True
+    global _does_own_part
+    _does_own_part = True
     try:
         yield
     finally:
-        _has_array_task = False
+        _does_own_part = False
 
 
 def does_own_part() -> bool:
     """Whether this is a task of a job array that does its part of a pass."""
-    return _has_array_task
+    return _does_own_part
 
 
 def rank() -> Rank:
@@ -67,7 +67,7 @@ def rank() -> Rank:
     Raises:
         DsiError: the environment has no numbers for it.
     """
-    if _has_array_task and _array_task is not None:
+    if _does_own_part and _array_task is not None:
         return _array_task
     return Rank(_number("RANK", 0), _number("WORLD_SIZE", 1))
 
@@ -92,7 +92,7 @@ def _number(name: str, default: int) -> int:
 
 def is_first_process() -> bool:
     """Whether this is the one process that writes and prints what all have in common."""
-    return not _has_array_task and rank().process == 0
+    return not _does_own_part and rank().process == 0
 
 
 def wait_for_everyone() -> None:
@@ -113,6 +113,6 @@ def wait_until(done: Callable[[], bool]) -> None:
         OthersAtWork: it does not hold yet, and this is a task of a job array.
     """
     while not done():
-        if _has_array_task:
+        if _does_own_part:
             raise OthersAtWork
         time.sleep(0.5)

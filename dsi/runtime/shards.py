@@ -71,9 +71,8 @@ def published(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{here}")
     for leftover in path.parent.glob(f".{escape(path.name)}.*"):
         process, _, node = leftover.suffix[1:].partition("-")
-        if node in ("", here) and not is_running(
-            process
-        ):  # killed before it could publish; on others processes run too
+        # killed before it could publish; what runs on other nodes is not known here
+        if node in ("", here) and not is_running(process):
             _remove(leftover)
     try:
         yield temporary

@@ -23,12 +23,13 @@ def place_in_step() -> None:
     Raises:
         DsiError: this is no task of a job step.
     """
+    advice = "start it by `srun dsi ... --launcher slurm`"
     for ours, theirs in STEP.items():
-        os.environ[ours] = str(_number(theirs, "slurm", "start it by `srun dsi ... --launcher slurm`"))
+        os.environ[ours] = str(_number(theirs, "slurm", advice))
     tasks = re.match(r"\d+", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
     os.environ["LOCAL_WORLD_SIZE"] = tasks.group() if tasks else os.environ["WORLD_SIZE"]
     os.environ.setdefault("MASTER_ADDR", first_node(os.environ.get("SLURM_STEP_NODELIST") or "localhost"))
-    job = _number("SLURM_JOB_ID", "slurm", "start it by `srun dsi ... --launcher slurm`")
+    job = _number("SLURM_JOB_ID", "slurm", advice)
     os.environ.setdefault("MASTER_PORT", str(FIRST_PORT + job % PORTS))
 
 
