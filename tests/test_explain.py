@@ -28,7 +28,7 @@ from dsi.index.index import Index
 from dsi.index.run import stages
 from dsi.lexical.index_terms import index_terms
 from dsi.search import atomic
-from dsi.search.atomic import nearest_rows
+from dsi.search.atomic import AtomicRows
 from dsi.search.document_score import DocumentScore
 from dsi.search.searcher import Searcher
 
@@ -102,12 +102,12 @@ def test_nearest_rows_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = functional.normalize(model.docid_head.weight.detach(), dim=1)
     cosines = (rows @ rows.T).fill_diagonal_(-torch.inf)
     for doc_index in (0, 6, 7, 20, 39):
-        documents, found = nearest_rows(model, doc_index, 5)
+        documents, found = AtomicRows(model.docid_head.weight).nearest(doc_index, 5)
         assert documents.tolist() == cosines[doc_index].argsort(descending=True)[:5].tolist()
         np.testing.assert_allclose(found, cosines[doc_index].sort(descending=True).values[:5], atol=1e-6)
-    assert nearest_rows(model, 11, 5)[1].tolist() == [0] * 5
-    assert len(nearest_rows(random_model(3, 1), 0, 5)[0]) == 2
-    assert len(nearest_rows(random_model(1, 1), 0, 5)[0]) == 0
+    assert AtomicRows(model.docid_head.weight).nearest(11, 5)[1].tolist() == [0] * 5
+    assert len(AtomicRows(random_model(3, 1).docid_head.weight).nearest(0, 5)[0]) == 2
+    assert len(AtomicRows(random_model(1, 1).docid_head.weight).nearest(0, 5)[0]) == 0
 
 
 def test_terms_sum_to_the_score(tmp_path: Path) -> None:

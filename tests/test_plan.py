@@ -16,7 +16,8 @@ from dsi.search.beam import DeviceTrie
 from dsi.search.fusion import linear, reciprocal_ranks
 from dsi.search.plan import NO_NODE, Plan
 from dsi.search.prior import PLAIN, Mixture, Prior
-from dsi.search.searcher import Ranking, Searcher
+from dsi.search.ranking import Ranking
+from dsi.search.searcher import Searcher
 
 CPU = torch.device("cpu")
 MIXTURES = st.builds(Mixture, st.sampled_from([0.0, 0.3, 1.0, 8.0]), st.sampled_from([0.0, 1e-4, 1e-2, 1.0]))

@@ -88,7 +88,9 @@ def test_rows_at_right_angles_are_found_by_reading_all(
         monkeypatch.setattr(rounded_rows, "WORTHWHILE", count + 1)
         plain = Searcher(model, docids)
         expected = plain.search(queries, 10, 4)
-        assert plain._rounded is None
+        assert plain.rows is not None
+        assert plain.rows.rounded is not None
+        assert plain.rows.rounded() is None
         monkeypatch.setattr(rounded_rows, "WORTHWHILE", count)
         searcher = Searcher(model, docids)
         for depth in (10, 1_000):  # the latter are too many
@@ -96,7 +98,9 @@ def test_rows_at_right_angles_are_found_by_reading_all(
                 np.testing.assert_allclose(mine.score, theirs.score, atol=0.02)
                 if scale > 1:
                     assert mine.doc_index.tolist() == theirs.doc_index.tolist()
-        assert searcher._rounded is not None
+        assert searcher.rows is not None
+        assert searcher.rows.rounded is not None
+        assert searcher.rows.rounded() is not None
         assert len(expected[0].doc_index) == 10
         score = searcher.score(queries[0], 5)
         assert score.log_prob == pytest.approx(plain.score(queries[0], 5).log_prob, abs=0.02)

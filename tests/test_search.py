@@ -18,8 +18,9 @@ from dsi.docids.store import Docids, Vocabulary, write_docids
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.precision import to_precision
 from dsi.search import atomic
+from dsi.search.ranking import Ranking
 from dsi.search.search_errors import is_certified, search_errors
-from dsi.search.searcher import Ranking, Searcher
+from dsi.search.searcher import Searcher
 
 END = 0
 ROUNDING = 3e-4

@@ -63,8 +63,9 @@ class Trie:
         rows = np.repeat(start - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         return self.documents[rows].astype(np.int64), sizes
 
-    def below(self, node: int, count: int) -> tuple[int, list[int]]:
-        """The number of documents below a node, and `count` of them at equal distances, all if there are not so many.
+    def below(self, node: int, count: int, deleted: NDArray[np.integer[Any]] | None = None) -> tuple[int, list[int]]:
+        """The number of documents below a node, and `count` of them at equal distances, all if there are not so many;
+        those among `deleted` are left out.
 
         >>> build_trie(np.array([[0, 1], [0, 0], [2, -1]])).below(1, count=5)
         (2, [1, 0])
@@ -74,7 +75,8 @@ class Trie:
         while first < stop:
             leaves = [end - int(np.searchsorted(self.inner_nodes, end)) for end in (first, stop)]
             start, end = self.leaf_start[leaves].tolist() if len(self.leaf_start) else leaves
-            parts.append(self.documents[start:end])
+            below = self.documents[start:end]
+            parts.append(below if deleted is None or not len(deleted) else below[~np.isin(below, deleted)])
             first, stop = self.first_child[[first, stop]].tolist()
         ends = np.cumsum([len(part) for part in parts])
         total, some = int(ends[-1]), min(count, int(ends[-1]))
@@ -117,6 +119,23 @@ class Trie:
         leaf_of = np.empty(len(self.documents), dtype=np.int32)
         leaf_of[self.documents] = leaves
         return leaf_of
+
+    def without_documents(self, deleted: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The nodes, in increasing order, below which no document is left when the different documents `deleted` are.
+
+        >>> build_trie(np.array([[0, 1], [0, 0], [2, -1]])).without_documents(np.array([0, 2])).tolist()
+        [2, 4]
+        """
+        leaves, documents = np.unique(self.leaf_of[deleted].astype(np.int64), return_counts=True)
+        leaves = leaves[documents == self.documents_of(leaves)[1]]
+        *upper, nodes = np.split(leaves, np.searchsorted(leaves, self.level_start[1:-1]))
+        levels = [nodes]
+        for leaves_of_level in reversed(upper):
+            parents, children = np.unique(self.parents(nodes), return_counts=True)
+            parents = parents[children == self.first_child[parents + 1] - self.first_child[parents]]
+            nodes = np.union1d(parents, leaves_of_level)
+            levels.append(nodes)
+        return np.concatenate(levels[::-1])
 
     def siblings(self, paths: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first sibling of each node of `paths` and how many there are with itself; 0 where there is no node."""

@@ -7,11 +7,10 @@ import numpy as np
 from dsi.corpus.store import Corpus, Document
 from dsi.index.explanation import BestDocument, DocidStep, Explanation, NearDocument, PriorScore
 from dsi.runtime.printable import one_line
-from dsi.search.atomic import nearest_rows
 from dsi.search.document_score import DocumentScore
 from dsi.search.lexical_prior import term_priors
 from dsi.search.prior import Prior
-from dsi.search.searcher import Ranking
+from dsi.search.ranking import Ranking
 from dsi.search.text_searcher import TextSearcher
 
 TITLE = 60
@@ -98,10 +97,11 @@ def _steps(corpus: Corpus, searcher: TextSearcher, scored: DocumentScore) -> tup
     if not scored.steps:
         return ()
     trie, strings = searcher.searcher.docids.trie, searcher.searcher.docids.vocabulary.strings
+    deleted = searcher.searcher.changes.deleted
 
     def step_to(node: int, log_prob: float, sibling: DocidStep | None = None) -> DocidStep:
         token = int(trie.token[node])
-        documents, some = trie.below(node, EXAMPLES)
+        documents, some = trie.below(node, EXAMPLES, deleted)
         examples = tuple(_title(corpus[doc_index]) for doc_index in some)
         return DocidStep(strings[token] if strings else str(token), log_prob, documents, examples, sibling)
 
@@ -115,10 +115,11 @@ def _atomic(
     corpus: Corpus, searcher: TextSearcher, scored: DocumentScore, doc_index: int
 ) -> tuple[BestDocument | None, tuple[NearDocument, ...]]:
     """The most probable document, and those nearest to a document, with atomic docids."""
-    if scored.best is None:
+    rows = searcher.searcher.rows
+    if scored.best is None or rows is None:
         return None, ()
     best, log_prob = scored.best
-    near = zip(*(each.tolist() for each in nearest_rows(searcher.searcher.model, doc_index, NEAREST)), strict=True)
+    near = zip(*(each.tolist() for each in rows.nearest(doc_index, NEAREST)), strict=True)
     return (
         BestDocument(corpus[best].doc_id, _title(corpus[best]), log_prob),
         tuple(NearDocument(corpus[number].doc_id, _title(corpus[number]), cosine) for number, cosine in near),

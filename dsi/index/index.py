@@ -15,7 +15,7 @@ from dsi.index.explanation import Explanation
 from dsi.index.hits import Hit, Hits
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
-from dsi.search.searcher import Ranking
+from dsi.search.ranking import Ranking
 from dsi.search.text_searcher import TextSearcher
 
 HITS = 10

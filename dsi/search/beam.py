@@ -9,11 +9,13 @@ With a plan (see dsi.search.plan) the score of a hypothesis is the largest total
 falls.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dsi.docids.trie import Trie
@@ -34,6 +36,17 @@ class DeviceTrie:
         self.token = torch.from_numpy(token).to(device)
         self.first_child = torch.from_numpy(trie.first_child.view(np.int32)).to(device)
         self.fan_out = trie.fan_out
+        self.is_left: Tensor | None = None
+        """Whether each node still exists, (nodes,); None if all do."""
+
+    def without(self, nodes: NDArray[np.int64]) -> Self:
+        """All nodes of the trie but these, which must hold all nodes below them; the tensors are shared."""
+        other = copy(self)
+        other.is_left = None
+        if len(nodes):
+            other.is_left = torch.ones(len(self.token), dtype=torch.bool, device=self.token.device)
+            other.is_left[torch.from_numpy(nodes).to(self.token.device)] = False
+        return other
 
     def expansions(self, nodes: Tensor, level: int) -> Expansions:
         """The children of `nodes`, (queries, beams), which are on this level of the trie; OFF_TRIE has none.
@@ -48,6 +61,8 @@ class DeviceTrie:
         offsets = torch.arange(self.fan_out[level], device=nodes.device)
         exist = offsets < torch.where(nodes == OFF_TRIE, 0, self.first_child[nodes + 1] - first).unsqueeze(-1)
         children = torch.where(exist, first.unsqueeze(-1) + offsets, 0)
+        if self.is_left is not None:
+            exist &= self.is_left[children]
         return Expansions(children, self.token[children].long(), exist, self.is_leaf(children))
 
     def is_leaf(self, nodes: Tensor) -> Tensor:

@@ -13,10 +13,9 @@ from torch import Tensor
 from dsi.docids.store import Docids
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.decoding import StepDecoder
-from dsi.search.atomic import top_documents
+from dsi.search.atomic import AtomicRows, top_documents
 from dsi.search.beam import DeviceTrie
 from dsi.search.leaves import leaf_logits
-from dsi.search.rounded_rows import RoundedRows
 
 
 class Step(NamedTuple):
@@ -45,23 +44,23 @@ class DocumentScore:
     """The most probable document of all and its log-probability, with atomic docids; else None."""
 
 
+def score_row(model: DifferentiableSearchIndex, rows: AtomicRows, input_ids: Tensor, doc_index: int) -> DocumentScore:
+    """What the model says of a document with an atomic docid for one text, (1, tokens) token ids without padding."""
+    others = input_ids.new_tensor([[doc_index]])
+    found = top_documents(model, input_ids, torch.ones_like(input_ids), 1, others, rows)
+    documents, log_probs = (each[0].tolist() for each in found)
+    return DocumentScore(log_probs[-1], best=(documents[0], log_probs[0]))
+
+
 @torch.inference_mode()
 def score_document(
-    model: DifferentiableSearchIndex,
-    docids: Docids,
-    input_ids: Tensor,
-    doc_index: int,
-    rounded: RoundedRows | None = None,
+    model: DifferentiableSearchIndex, docids: Docids, trie: DeviceTrie, input_ids: Tensor, doc_index: int
 ) -> DocumentScore:
-    """What the model says of a document for one text, (1, tokens) token ids without padding; with the `rounded` rows,
-    as `top_documents` does."""
-    mask, document = torch.ones_like(input_ids), input_ids.new_tensor([[doc_index]])
-    if docids.is_atomic:
-        found = top_documents(model, input_ids, mask, 1, document, rounded)
-        documents, log_probs = (each[0].tolist() for each in found)
-        return DocumentScore(log_probs[-1], best=(documents[0], log_probs[0]))
+    """What the model says of a document whose docid is in the `trie` for one text, (1, tokens) token ids without
+    padding."""
+    mask = torch.ones_like(input_ids)
     code = [token for token in docids.codes[doc_index].tolist() if token >= 0]
-    steps = _steps(model, DeviceTrie(docids.trie, model.device), input_ids, mask, code)
+    steps = _steps(model, trie, input_ids, mask, code)
     leaf_logit = None
     if model.config.docid_head == "hierarchical_softmax":
         leaf_logit = float(leaf_logits(model, input_ids.new_tensor([[steps[-1].node]]), input_ids, mask))

@@ -109,6 +109,10 @@ class Prior:
         place = np.minimum(np.searchsorted(self.doc_index, doc_index), len(self.doc_index) - 1)
         return np.where(self.doc_index[place] == doc_index, self.score[place], np.float32(0))
 
+    def without(self, is_left_out: NDArray[np.bool_]) -> Self:
+        """The prior of the other documents."""
+        return type(self)(self.doc_index[~is_left_out], self.score[~is_left_out])
+
     def best(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The `count` documents with the largest scores and these scores, best first, ties in corpus order."""
         order = np.lexsort((self.doc_index, -self.score))[:count]

@@ -6,10 +6,13 @@ are scored in full; where the upper bound of the next group is below the logit o
 document can be among the best.
 """
 
+from threading import Lock
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+
+from dsi.search.changes import NONE, Changes
 
 GROUP, BLOCK = 16, 1 << 14
 """A group is 16 rows, a sixteenth of a block apart, so that the largest logits of groups are found without a detour."""
@@ -64,16 +67,19 @@ class RoundedRows:
         is_fast = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
         return cls(weight.detach()) if is_fast and len(weight) >= WORTHWHILE else None
 
-    def best(self, states: Tensor, count: int) -> Found:
-        """The `count` documents, few of all, with the largest logits for each state, (queries, width) float32."""
+    def best(self, states: Tensor, count: int, changes: Changes = NONE) -> Found:
+        """The `count` documents, few of all that are not deleted, with the largest logits for each state, (queries,
+        width) float32."""
         rounded, scale = _rounded(states)
         near = rounded * scale[:, None]
-        upper, log_sum = self._read_all(rounded.to(torch.int8), scale)
+        upper, log_sum = self._read_all(rounded.to(torch.int8), scale, changes)
         bounds = torch.stack([states.norm(dim=1), (states - near).norm(dim=1)], dim=1)
         upper = upper.addmm_(bounds, self.lengths.flatten(1))
         upper, groups = upper.topk(max(2 * count, GROUPS) + 1, dim=1)
         rows = self._rows_of(groups[:, :-1])
         is_row = rows < len(self.weight)
+        if len(changes.deleted):
+            is_row &= ~torch.from_numpy(changes.is_deleted(rows.numpy()))
         rows = rows.clamp_(max=len(self.weight) - 1)
         in_full, of_rounded = (
             torch.einsum("qd,qnd->qn", vectors, matrix[rows].float()) * factor
@@ -87,9 +93,9 @@ class RoundedRows:
         logits, places = in_full.topk(count, dim=1)
         return Found(rows.gather(1, places), logits, log_sum, upper[:, -1] <= logits[:, -1])
 
-    def _read_all(self, states: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    def _read_all(self, states: Tensor, scale: Tensor, changes: Changes = NONE) -> tuple[Tensor, Tensor]:
         """The largest logit of each group, (queries, groups), and the logarithm of the sum of exp(logit), (queries,),
-        of rounded rows and `states`, (queries, width) int8, of this scale, (queries,)."""
+        of rounded rows and `states`, (queries, width) int8, of this scale, (queries,). Deleted rows do not count."""
         queries, blocks = len(states), self.lengths.shape[1]
         largest, log_sums = torch.empty(queries, blocks, BLOCK // GROUP), list[Tensor]()
         step = max(LOGITS_AT_ONCE // queries // BLOCK, 1)
@@ -99,6 +105,9 @@ class RoundedRows:
             logits = torch._int_mm(states, self.rounded[part].T) * self.scale[part]
             logits *= scale[:, None]
             logits[:, len(self.weight) - part.start :] = -torch.inf  # what fills the last block
+            if len(changes.deleted):
+                within = changes.deleted_within(part.start, min(part.stop, len(self.weight)))
+                logits.index_fill_(1, torch.from_numpy(within), -torch.inf)
             torch.amax(logits.view(queries, stop - start, GROUP, -1), dim=2, out=largest[:, start:stop])
             log_sums.append(logits.logsumexp(dim=1))
         return largest.flatten(1), torch.stack(log_sums).logsumexp(dim=0)
@@ -108,6 +117,22 @@ class RoundedRows:
         apart = BLOCK // GROUP
         first = groups // apart * BLOCK + groups % apart
         return (first.unsqueeze(2) + apart * torch.arange(GROUP)).flatten(1)
+
+
+class RoundedOnce:
+    """The rounded rows of a weight, made when they are first asked for, and once, whichever thread asks first."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight, self._lock, self._is_made = weight, Lock(), False
+        self._rows: RoundedRows | None = None
+
+    def __call__(self) -> RoundedRows | None:
+        """What `RoundedRows.of` returns."""
+        if not self._is_made:
+            with self._lock:
+                if not self._is_made:
+                    self._rows, self._is_made = RoundedRows.of(self._weight), True
+        return self._rows
 
 
 def _rounded(vectors: Tensor) -> tuple[Tensor, Tensor]:

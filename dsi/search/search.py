@@ -17,9 +17,9 @@ from dsi.model.cost import search_flops
 from dsi.search.answering import Hits, Questions, ask
 from dsi.search.fusion import linear, reciprocal_ranks
 from dsi.search.lexical_prior import CHOICE, lexical_priors
+from dsi.search.ranking import Ranking
 from dsi.search.run_files import DSI, LINEAR, PLANNED, RECIPROCAL_RANKS, read_run, write_run
 from dsi.search.search_errors import is_certified, search_errors
-from dsi.search.searcher import Ranking
 from dsi.search.text_searcher import IndexFolders, TextSearcher
 
 BATCHES = 32

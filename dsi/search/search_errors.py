@@ -7,7 +7,8 @@ import numpy as np
 
 from dsi.runtime.progress import progress
 from dsi.search.prior import Prior
-from dsi.search.searcher import CERTIFIED, Ranking, Searcher
+from dsi.search.ranking import Ranking
+from dsi.search.searcher import CERTIFIED, Searcher
 
 BEAMS = (1, 10, 40, 100)
 
@@ -35,13 +36,13 @@ def search_errors(
 
     With a prior for each query the documents wanted are those of largest total.
     """
-    model, docids, mixture = searcher.model, searcher.docids, searcher.mixture
-    beam_searcher = Searcher(model, docids, mixture=mixture)
+    model, docids, mixture, changes = searcher.model, searcher.docids, searcher.mixture, searcher.changes
+    beam_searcher = Searcher(model, docids, mixture=mixture, changes=changes)
     rankings = {
         beam: beam_searcher.search(queries, beam, batch_size, priors)
         for beam in progress(BEAMS, "search errors", unit="beams")
     }
-    exact_searcher = Searcher(model, docids, max_beam=max_beam, mixture=mixture)
+    exact_searcher = Searcher(model, docids, max_beam=max_beam, mixture=mixture, changes=changes)
     exact = exact_searcher.search(queries, max(BEAMS), batch_size, priors)
     certified = [number for number, ranking in enumerate(exact) if is_certified(ranking)]
     errors = [
@@ -49,7 +50,7 @@ def search_errors(
             beam,
             _mean(_missed(exact[number], narrow[number], 1) for number in certified),
             _mean(_missed(exact[number], narrow[number], CERTIFIED) for number in certified),
-            _mean(narrow[number].certified >= min(CERTIFIED, len(docids.codes)) for number in certified),
+            _mean(narrow[number].certified >= min(CERTIFIED, searcher.living) for number in certified),
         )
         for beam, narrow in rankings.items()
     ]

@@ -1,8 +1,8 @@
 """Searches for tokenised queries in batches, with any kind of docids."""
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,42 +14,19 @@ from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.cost import forward_flops
 from dsi.model.length_batches import length_batches, padded_texts
 from dsi.runtime.threads import threads_for
-from dsi.search.atomic import top_documents
+from dsi.search.atomic import AtomicRows, top_documents
 from dsi.search.beam import BeamResult, DeviceTrie, UnconstrainedTrie, beam_search
-from dsi.search.document_score import DocumentScore, score_document
+from dsi.search.changes import NONE, Changes
+from dsi.search.document_score import DocumentScore, score_document, score_row
 from dsi.search.exact import exact_search
 from dsi.search.leaves import leaf_logits, rank_by_leaf
 from dsi.search.plan import Plan, padded
 from dsi.search.prior import PLAIN, Mixture, Prior
-from dsi.search.rounded_rows import RoundedRows
+from dsi.search.ranking import NOTHING, Ranking, by_total
+from dsi.search.rounded_rows import RoundedOnce
 
 CERTIFIED = 10
 """The number of results that exact search certifies: those that RR@10 is computed from."""
-
-
-SAME = 1e-12
-"""The relative difference of float64 logarithms of the same number: tensors of other shapes are rounded otherwise."""
-
-
-class Ranking(NamedTuple):
-    """The documents found for a query, best first."""
-
-    doc_index: NDArray[np.int64]
-    """The row numbers of the documents, (hits,)."""
-    score: NDArray[np.float32]
-    """What they are ordered by, (hits,): the log-probability of each document's docid given the query, or the logit of
-    its leaf; with a prior the total."""
-    log_prob: NDArray[np.float32]
-    """The log-probability of each document's docid, or what stands for it with ranking leaf, (hits,); -inf for a
-    document of the prior that no beam has decoded, whose total is that of probability 0."""
-    certified: int
-    """How many of the first hits are certified to be the best documents of all by this score."""
-    is_docid: NDArray[np.bool_]
-    """Whether each result of the beam is a docid that exists, (results,)."""
-
-    def hits(self) -> Iterator[tuple[int, float]]:
-        """The doc_index and the score of each document."""
-        return zip(self.doc_index.tolist(), self.score.tolist(), strict=True)
 
 
 class Searcher:
@@ -60,6 +37,11 @@ class Searcher:
         max_beam: largest beam that exact search may try; 0 for plain beam search.
         ranking: how documents that a beam finds are ordered, path or leaf (see dsi.search.leaves).
         mixture: how searches with priors weigh them.
+        changes: the documents added and deleted since the model was trained; `docids` have those added already, but for
+            atomic ones.
+
+    Raises:
+        ValueError: the changes are not of documents of this index, or add rows to docids of several tokens.
     """
 
     def __init__(
@@ -70,16 +52,55 @@ class Searcher:
         max_beam: int = 0,
         ranking: str = "path",
         mixture: Mixture = PLAIN,
+        changes: Changes = NONE,
     ) -> None:
         self.model, self.docids, self.mixture = model, docids, mixture
         self.constrained, self.max_beam, self.ranking = constrained, max_beam, ranking
         self._flops = forward_flops(model, 1, 0), forward_flops(model, 0, 1)  # of a token of text, of a prefix
         self.trie: DeviceTrie | None = None
-        if not docids.is_atomic and constrained:
+        self.rows: AtomicRows | None = None
+        """The output rows of atomic docids; None for docids of several tokens."""
+        if docids.is_atomic:
+            # A GPU reads rows faster than they are rounded.
+            rounded = RoundedOnce(model.docid_head.weight) if model.device.type == "cpu" else None
+            self.rows = AtomicRows(model.docid_head.weight, rounded=rounded)
+        elif constrained:
             self.trie = DeviceTrie(docids.trie, model.device)
-        elif not docids.is_atomic:
+        else:
             tokens = model.config.docid_tokens
             self.trie = UnconstrainedTrie(docids.trie, model.device, tokens, docids.vocabulary.end)
+        self._apply(changes)
+
+    def changed(self, changes: Changes) -> Self:
+        """A searcher of the same index after these changes, in place of its own; what is costly to make is shared.
+
+        Raises:
+            ValueError: the changes are not of documents of this index, or add rows to docids of several tokens.
+        """
+        other = copy(self)
+        other._apply(changes)
+        return other
+
+    def _apply(self, changes: Changes) -> None:
+        if self.rows is not None:
+            self.rows = AtomicRows(self.rows.weight, changes, self.rows.rounded)
+        elif changes.rows is not None:
+            raise ValueError("output rows are added to atomic docids only")
+        elif len(changes.deleted) and changes.deleted[-1] >= self.documents:
+            raise ValueError(f"document {changes.deleted[-1]} is deleted; the index has {self.documents}")
+        if self.trie is not None:
+            self.trie = self.trie.without(self._emptied(changes))
+        self.changes = changes
+
+    @property
+    def documents(self) -> int:
+        """The number of documents, deleted ones too."""
+        return len(self.docids.trie.documents) if self.rows is None else self.rows.documents
+
+    @property
+    def living(self) -> int:
+        """The number of documents that are not deleted."""
+        return self.documents - len(self.changes.deleted)
 
     def search(
         self,
@@ -91,8 +112,8 @@ class Searcher:
         """The ranking of at most `beam` documents for each query, given as token ids, in batches of `batch_size`.
 
         With a prior for each query the search is planned: the documents of largest total, as `mixture` weighs them;
-        with one of no document it is the plain search. A ranking does not depend on the other queries of the batch:
-        padding is masked everywhere.
+        with one of no document it is the plain search. Deleted documents are as if they were not there, in priors too.
+        A ranking does not depend on the other queries of the batch: padding is masked everywhere.
 
         Raises:
             ValueError: there are priors, but not one for each query, or of a document that does not exist, or the
@@ -101,6 +122,8 @@ class Searcher:
         if priors is None:
             return self._in_batches(queries, beam, batch_size, None)
         self._check(priors, len(queries))
+        if len(self.changes.deleted):
+            priors = [prior.without(self.changes.is_deleted(prior.doc_index)) for prior in priors]
         has_prior = np.array([len(prior.doc_index) > 0 for prior in priors], dtype=bool)
         plain, planned = np.flatnonzero(~has_prior).tolist(), np.flatnonzero(has_prior).tolist()
         rankings: dict[int, Ranking] = {}
@@ -109,23 +132,29 @@ class Searcher:
             rankings |= zip(numbers, found, strict=True)
         return [rankings[number] for number in range(len(queries))]
 
-    @cached_property
-    def _rounded(self) -> RoundedRows | None:
-        """The rounded rows of atomic docids, made at the first search, where they save time: not beside a GPU, which
-        reads rows faster than they are rounded."""
-        is_on_cpu = self.docids.is_atomic and self.model.device.type == "cpu"
-        return RoundedRows.of(self.model.docid_head.weight) if is_on_cpu else None
-
     def score(self, query: Sequence[int], doc_index: int) -> DocumentScore:
-        """What the model says of one document for a query, given as token ids, whether or not a search finds it."""
+        """What the model says of one document for a query, given as token ids, whether or not a search finds it.
+
+        Raises:
+            ValueError: the document is deleted.
+        """
+        if self.changes.is_deleted(np.array([doc_index])).any():
+            raise ValueError(f"document {doc_index} is deleted")
         self.model.eval()
         with threads_for(self._work([query], beam=1)):
             ids = torch.tensor([query], device=self.model.device)
-            return score_document(self.model, self.docids, ids, doc_index, self._rounded)
+            if self.rows is not None:
+                return score_row(self.model, self.rows, ids, doc_index)
+            trie = self.trie
+            if trie is None or not self.constrained:
+                trie = DeviceTrie(self.docids.trie, self.model.device).without(self._emptied(self.changes))
+            return score_document(self.model, self.docids, trie, ids, doc_index)
 
     def _in_batches(
         self, queries: Sequence[Sequence[int]], beam: int, batch_size: int, priors: list[Prior] | None
     ) -> list[Ranking]:
+        if not self.living:
+            return [NOTHING] * len(queries)
         self.model.eval()
         rankings: dict[int, Ranking] = {}
         for batch in length_batches(queries, batch_size):
@@ -140,11 +169,10 @@ class Searcher:
             raise ValueError("a search with priors follows docids that exist; it must be constrained")
         if len(priors) != queries:
             raise ValueError(f"there are {len(priors)} priors for {queries} queries")
-        documents = len(self.docids.codes)
         for number, prior in enumerate(priors):
-            if len(prior.doc_index) and prior.doc_index[-1] >= documents:
+            if len(prior.doc_index) and prior.doc_index[-1] >= self.documents:
                 raise ValueError(
-                    f"the prior of query {number} is of document {prior.doc_index[-1]}; the index has {documents}"
+                    f"the prior of query {number} is of document {prior.doc_index[-1]}; the index has {self.documents}"
                 )
 
     def _work(self, queries: list[Sequence[int]], beam: int) -> float:
@@ -175,13 +203,16 @@ class Searcher:
         """The documents with the largest log-probabilities; with priors those of the largest totals, which are among
         these or the priors' documents."""
         others = None if priors is None else padded([prior.doc_index for prior in priors], 0).to(ids.device)
-        documents, log_probs = top_documents(self.model, ids, mask, beam, others, self._rounded)
-        rows = zip(documents.cpu().numpy(), log_probs.cpu().numpy(), strict=True)
+        documents, log_probs = top_documents(self.model, ids, mask, beam, others, self.rows)
+        rows = list(zip(documents.cpu().numpy(), log_probs.cpu().numpy(), strict=True))
         if priors is None:
             return [
                 Ranking(numbers, each, each, len(numbers), np.ones(len(numbers), dtype=bool)) for numbers, each in rows
             ]
-        return [self._mix(*row, prior, beam, certified_from=-np.inf) for row, prior in zip(rows, priors, strict=True)]
+        if len(self.changes.deleted):  # what fills the rows of shorter priors may be
+            rows = [(numbers[each > -np.inf], each[each > -np.inf]) for numbers, each in rows]
+        of_priors = zip(rows, priors, strict=True)
+        return [by_total(*row, prior, self.mixture, beam, certified_from=-np.inf) for row, prior in of_priors]
 
     def _mix_by_leaf(
         self, result: BeamResult, ids: Tensor, mask: Tensor, beam: int, priors: list[Prior]
@@ -197,9 +228,9 @@ class Searcher:
         logits = leaf_logits(self.model, padded(leaves, 0).to(ids.device), ids, mask).cpu()
         rankings = []
         for nodes, row, prior in zip(leaves, logits, priors, strict=True):
-            documents, sizes = self.docids.trie.documents_of(nodes)
+            documents, leaf = self._documents_of(nodes)
             log_probs = row[: len(nodes)].log_softmax(0).numpy()
-            rankings.append(self._mix(documents, np.repeat(log_probs, sizes), prior, beam, certified_from=np.inf))
+            rankings.append(by_total(documents, log_probs[leaf], prior, self.mixture, beam, certified_from=np.inf))
         return rankings
 
     def _ranking(
@@ -216,36 +247,25 @@ class Searcher:
         exist = scores > -np.inf
         nodes, scores, log_probs = nodes[exist], scores[exist], log_probs[exist]
         is_docid = nodes >= 0
-        documents, sizes = self.docids.trie.documents_of(nodes[is_docid])
-        score, log_prob = np.repeat(scores[is_docid], sizes), np.repeat(log_probs[is_docid], sizes)
+        documents, leaf = self._documents_of(nodes[is_docid])
+        score, log_prob = scores[is_docid][leaf], log_probs[is_docid][leaf]
         if prior is None:
             documents, score, log_prob = documents[:beam], score[:beam], log_prob[:beam]
             certified = int((score >= dropped).sum()) if self.constrained else 0
             return Ranking(documents, score, log_prob, certified, is_docid)
         if len(nodes) == beam:  # docids worth as much as the last one may have been left out
             dropped = max(dropped, float(scores[-1]))
-        return self._mix(documents, log_prob, prior, beam, dropped)
+        return by_total(documents, log_prob, prior, self.mixture, beam, dropped)
 
-    def _mix(
-        self,
-        documents: NDArray[np.int64],
-        log_prob: NDArray[np.float32],
-        prior: Prior,
-        beam: int,
-        certified_from: float,
-    ) -> Ranking:
-        """The ranking by total of some documents, repeated or not, and of the rest of the prior. No other document has
-        a larger total than `certified_from`."""
-        documents, first = np.unique(documents, return_index=True)
-        rest = np.setdiff1d(prior.doc_index, documents, assume_unique=True)
-        documents = np.concatenate([documents, rest])
-        log_prob = np.concatenate([log_prob[first], np.full(len(rest), -np.inf, dtype=np.float32)])
-        of_prior = torch.from_numpy(prior.of_documents(documents))
-        gains = self.mixture.gains(torch.from_numpy(log_prob), of_prior).numpy()
-        order = np.lexsort((documents, -log_prob, -gains))[:beam]
-        order = order[gains[order] > -np.inf]
-        equal = SAME * np.abs(gains[order])
-        is_certified = (gains[order] >= certified_from - equal) & (log_prob[order] > -np.inf)
-        certified = int(np.argmin(np.append(is_certified, False)))  # up to the first that is not
-        totals = (gains[order] + self.mixture.floor).astype(np.float32)
-        return Ranking(documents[order], totals, log_prob[order], certified, np.ones(len(order), dtype=bool))
+    def _documents_of(self, leaves: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The documents of some leaves that are not deleted, and the place of each one's leaf among `leaves`."""
+        documents, sizes = self.docids.trie.documents_of(leaves)
+        places = np.repeat(np.arange(len(leaves)), sizes)
+        if not len(self.changes.deleted):
+            return documents, places
+        is_living = ~self.changes.is_deleted(documents)
+        return documents[is_living], places[is_living]
+
+    def _emptied(self, changes: Changes) -> NDArray[np.int64]:
+        """The nodes of the trie below which all documents are deleted."""
+        return self.docids.trie.without_documents(changes.deleted) if len(changes.deleted) else changes.deleted

@@ -14,7 +14,8 @@ from dsi.model.precision import to_precision
 from dsi.runtime.device import search_device
 from dsi.search.lexical_prior import lexical_priors, read_mixture
 from dsi.search.prior import PLAIN, Prior
-from dsi.search.searcher import Ranking, Searcher
+from dsi.search.ranking import Ranking
+from dsi.search.searcher import Searcher
 from dsi.tokenizer import open_tokenizer
 
 

@@ -31,7 +31,7 @@ from dsi.search.answering import Hits
 from dsi.search.fusion import linear
 from dsi.search.lexical_prior import CHOICE, lexical_priors
 from dsi.search.prior import PLAIN, Mixture
-from dsi.search.searcher import Ranking as SearchRanking
+from dsi.search.ranking import Ranking as SearchRanking
 from dsi.search.searcher import Searcher
 from dsi.search.text_searcher import IndexFolders, TextSearcher
 from dsi.tuning.dev_queries import DevQueries
