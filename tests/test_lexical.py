@@ -111,7 +111,7 @@ def test_all_documents_of_a_corpus_in_several_segments(tmp_path: Path, monkeypat
     random = np.random.default_rng(0)
     texts = [[f"w{word:060d}" for word in random.integers(1 << 20, size=40)] for _ in range(20_000)]
     terms = indexed(tmp_path, [" ".join(text) for text in texts])
-    assert terms.searcher.num_segments > 1
+    assert terms.postings.searcher.num_segments > 1
     counts = Counter(word for text in texts for word in set(text))
     rare = [word for word, count in counts.items() if count >= 3][:20]
     for word in rare:

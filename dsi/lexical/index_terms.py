@@ -9,23 +9,24 @@ language.json    the language by which texts are cut into terms
 """
 
 import json
-import os
 import shutil
-import tempfile
-import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tantivy
 from numpy.typing import NDArray
 
 from dsi.artifacts import WORK, write_json
+from dsi.corpus.checks import id_hash
 from dsi.corpus.store import Corpus
 from dsi.doc2query.expanded import contents
 from dsi.lexical.analysis import analyzer, terms_of, words_between_blanks
+from dsi.lexical.later_terms import LaterPostings, check_order
+from dsi.lexical.postings import Postings
 from dsi.runtime.processes import is_first_process, rank
 from dsi.runtime.progress import progress
 from dsi.runtime.shards import Shards, published
@@ -116,34 +117,40 @@ class TermScore(NamedTuple):
     """What the term adds to the BM25 score of the document, once for each time that it stands in the query; 0 if it is
     not in the document."""
     documents: int
-    """The number of documents that have it."""
+    """The number of documents that have it, later ones not counted."""
 
 
 class Terms:
-    """Read access to the folder of either stage: the documents that have the words of a query, ranked by BM25."""
+    """Read access to the folder of either stage: the documents that have the words of a query, ranked by BM25.
+
+    `changed` adds documents that came later and leaves out others. What BM25 knows of the collection, how many
+    documents there are, how many have a term and how long they are, is that of the folder for all of them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.language: str = json.loads((folder / LANGUAGE).read_text(encoding="utf-8"))
-        self.schema, self.searcher = self._opened(folder / POSTINGS)
+        self.postings = Postings(folder / POSTINGS)
+        self.later: Sequence[LaterPostings] = ()
+        self.deleted: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
-    def _opened(self, postings: Path) -> tuple[tantivy.Schema, tantivy.Searcher]:
-        """The schema and the searcher of postings. Readers make a file for a lock; where they may not, they get it in a
-        temporary folder of links."""
-        try:
-            index = tantivy.Index.open(str(postings))
-            return index.schema, index.searcher()
-        except ValueError:
-            if os.access(postings, os.W_OK):
-                raise
-        links = Path(tempfile.mkdtemp(prefix="dsi-"))
-        weakref.finalize(self, shutil.rmtree, links, ignore_errors=True)
-        for file in postings.glob("[!.]*"):  # without locks
-            (links / file.name).symlink_to(file.resolve())
-        index = tantivy.Index.open(str(links))
-        return index.schema, index.searcher()
+    def changed(self, later: Sequence[LaterPostings], deleted: NDArray[np.int64]) -> Self:
+        """The same documents of the folder, with these later ones and without the deleted ones, in no time.
+
+        Args:
+            later: postings that follow each other, the first of them the documents of the folder.
+            deleted: the doc_index of each deleted document, of the folder or later, increasing: (deleted,).
+
+        Raises:
+            ValueError: the later documents do not follow those of the folder and each other.
+        """
+        check_order(later, len(self.postings))
+        terms = copy(self)
+        terms.later, terms.deleted = tuple(part for part in later if len(part)), deleted
+        return terms
 
     def __len__(self) -> int:
-        return int(self.searcher.num_docs)
+        """The number of documents, with later and with deleted ones: that of row numbers."""
+        return len(self.postings) + sum(map(len, self.later))
 
     def best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """The doc_index and the score of the `count` best documents for each text, each (texts, count), best first.
@@ -154,29 +161,66 @@ class Terms:
         doc_index = np.zeros((len(texts), count), dtype=np.uint32)
         scores = np.full((len(texts), count), -np.inf, dtype=np.float32)
         for row, text in enumerate(texts):
-            found = self.searcher.search(self._query(text), count, count=False).hits
-            numbers = np.array(self.searcher.fast_field_values("doc_index", [place for _, place in found]), np.uint32)
-            values = np.array([score for score, _ in found], dtype=np.float32)
-            order = np.lexsort((numbers, -values))
-            doc_index[row, : len(found)], scores[row, : len(found)] = numbers[order], values[order]
+            terms = terms_of(text, self.language)
+            numbers, values = self._best_of_folder(terms, count)
+            if self.later:
+                least = values[-1] if len(values) == count else np.float32(0)
+                later, of_later = self._best_later(terms, count, least)
+                numbers, values = np.concatenate([numbers, later]), np.concatenate([values, of_later])
+                order = np.lexsort((numbers, -values))[:count]
+                numbers, values = numbers[order], values[order]
+            doc_index[row, : len(numbers)], scores[row, : len(numbers)] = numbers, values
         return doc_index, scores
 
+    def _best_of_folder(self, terms: Sequence[str], count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """The best documents of the folder, at most `count`, without deleted ones."""
+        limit = count + min(count, int(np.searchsorted(self.deleted, len(self.postings))))
+        while True:  # once, unless more than `count` of the best are deleted
+            numbers, scores = self.postings.best(terms, limit)
+            living = ~self._is_deleted(numbers)
+            if living.sum() >= count or len(numbers) < limit:
+                return numbers[living][:count], scores[living][:count]
+            limit *= 2
+
+    def _best_later(
+        self, terms: Sequence[str], count: int, least: np.float32
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """The later documents with a score above `least`, at least the best `count` of them, without deleted ones."""
+        first = len(self.postings)
+        scores = np.zeros(len(self) - first, dtype=np.float32)
+        for _, part, documents, added in self._scores_of_terms(terms, self.later):
+            np.add.at(scores[part.first_document - first :], documents, added)
+        scores[self.deleted[np.searchsorted(self.deleted, first) :] - first] = 0
+        places = np.flatnonzero(scores > least)
+        if len(places) > count:
+            places = places[scores[places] >= np.partition(scores[places], -count)[-count]]
+        return (first + places).astype(np.uint32), scores[places]
+
+    def _is_deleted(self, numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        places = np.searchsorted(self.deleted, numbers, side="right")
+        return places > np.searchsorted(self.deleted, numbers)
+
     def scores_of(self, text: str, doc_index: int) -> list[TermScore]:
-        """What each term of a text, in the order of the text, adds to the score that `best` gives a document for it."""
-        field = ("doc_index", tantivy.FieldType.Unsigned)
-        is_document = tantivy.Query.range_query(self.schema, *field, doc_index, doc_index)
-        unscored = tantivy.Query.const_score_query(is_document, 0.0)
-        scores = []
-        for term, times in Counter(terms_of(text, self.language)).items():
-            both = [(tantivy.Occur.Must, unscored), (tantivy.Occur.Must, self._term(term))]
-            found = self.searcher.search(tantivy.Query.boolean_query(both), 1, count=False).hits
-            score = times * found[0][0] if found else 0.0
-            scores.append(TermScore(term, score, self.searcher.doc_freq("terms", term)))
-        return scores
+        """What each term of a text, in the order of the text, adds to the score that `best` gives a document for it,
+        or would, were it not deleted."""
+        terms = terms_of(text, self.language)
+        if doc_index < len(self.postings):
+            scores = {term: times * self.postings.score(term, doc_index) for term, times in Counter(terms).items()}
+        else:
+            [part] = (part for part in self.later if 0 <= doc_index - part.first_document < len(part))
+            place = doc_index - part.first_document
+            of_terms = self._scores_of_terms(terms, [part])
+            scores = {term: float(added[documents == place].sum()) for term, _, documents, added in of_terms}
+        return [TermScore(term, scores.get(term, 0.0), self.postings.having(term)) for term in dict.fromkeys(terms)]
 
-    def _query(self, text: str) -> tantivy.Query:
-        terms = map(self._term, terms_of(text, self.language))
-        return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
-
-    def _term(self, term: str) -> tantivy.Query:
-        return tantivy.Query.term_query(self.schema, "terms", term, index_option="freq")
+    def _scores_of_terms(
+        self, terms: Sequence[str], parts: Sequence[LaterPostings]
+    ) -> Iterator[tuple[str, LaterPostings, NDArray[np.intp], NDArray[np.float32]]]:
+        """For each of the terms and each of the parts that have it, the documents with the term, counted from the first
+        of the part, and what the term adds to their scores, as often as it is among the terms."""
+        for term, times in Counter(terms).items():
+            hashed, weight = np.uint64(id_hash(term)), np.float32(times) * self.postings.weight(term)
+            for part in parts:
+                postings = part.postings_of(hashed)
+                if postings.stop > postings.start:
+                    yield term, part, *part.scores(postings, weight, self.postings.norms(terms))
