@@ -133,8 +133,8 @@ def test_what_assigned_docids_finds_them_again(
 def test_a_letter_that_no_id_has_is_an_error(tiny: Stages, tmp_path: Path) -> None:
     assign_tiny(tmp_path, tiny, DocidsConfig(kind="naive"))
     kind = opened(tmp_path)
-    with pytest.raises(ValueError, match="'Z'"):
-        kind.way(NewDocument(99, "Z"))
+    with pytest.raises(DsiError, match=r"^document 'D1Z': no id of the index has 'Z'.* give "):
+        kind.way(NewDocument(99, "D1Z"))
 
 
 @given(st.integers(2, 80), st.integers(2, 5), st.integers(1, 9), st.integers(1, 80))

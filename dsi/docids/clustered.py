@@ -1,6 +1,5 @@
 """What the kinds of docids that are made of vectors have in common."""
 
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
@@ -23,9 +22,11 @@ class Clustered:
     """How the names of the files that hold the centroids begin."""
     own_tokens = True
     """Whether every level has tokens of its own."""
+    is_numbered = False
+    """Whether a number within its path ends every docid, rather than those alone whose path others have too."""
 
-    def __init__(self, centroids: Any, sizes: Sequence[int]) -> None:
-        self.centroids, self.sizes = centroids, sizes
+    def __init__(self, centroids: Any, vocabulary: Vocabulary) -> None:
+        self.centroids, self.vocabulary = centroids, vocabulary
 
     @staticmethod
     def cluster(vectors: Vectors, config: DocidsConfig) -> tuple[Codes, Any]:
@@ -42,12 +43,12 @@ class Clustered:
         if cls.own_tokens:
             sizes, codes = (codes.max(axis=0) + 1).tolist(), by_position(codes)
         vocabulary = Vocabulary(config.kind, int(codes.max()) + 1, codes.shape[1], sizes=sizes)
-        return cls(centroids, sizes), vocabulary, codes
+        return cls(centroids, vocabulary), vocabulary, codes
 
     def way(self, document: NewDocument) -> list[int]:
         assert document.vector is not None
         path = self.centroids.way(document.vector)
-        return [number + sum(self.sizes[:position]) for position, number in enumerate(path)]
+        return [self.vocabulary.token(position, number) for position, number in enumerate(path)]
 
     def save(self, folder: Path) -> None:
         for name, array in vars(self.centroids).items():
@@ -57,7 +58,7 @@ class Clustered:
     def load(cls, folder: Path, vocabulary: Vocabulary) -> Self:
         paths = {field.name: folder / f"{cls.file_prefix}.{field.name}.npy" for field in fields(cls.centroids_type)}
         arrays = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
-        return cls(cls.centroids_type(**arrays), vocabulary.sizes)
+        return cls(cls.centroids_type(**arrays), vocabulary)
 
 
 def by_position(codes: Codes) -> Codes:

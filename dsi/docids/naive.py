@@ -19,6 +19,7 @@ from dsi.corpus.store import Corpus
 from dsi.corpus.vectors import Vectors
 from dsi.docids.kind import NewDocument
 from dsi.docids.store import Codes, Vocabulary
+from dsi.errors import DsiError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,7 +34,8 @@ class Naive:
     """The id of the document in the collection, spelled out; the text tokenizer that may split it is kept too."""
 
     def __init__(self, strings: Sequence[str], alphabet: Alphabet, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.strings, self.alphabet, self.tokenizer = strings, alphabet, tokenizer
+        self.alphabet, self.tokenizer = alphabet, tokenizer
+        self._token = {string: number for number, string in enumerate(strings) if number != END}
 
     @classmethod
     def assign(
@@ -48,9 +50,15 @@ class Naive:
         return cls(strings, config.alphabet, tokenizer), vocabulary, codes
 
     def way(self, document: NewDocument) -> list[int]:
-        """The tokens of an id; ValueError if it has a letter that no id of the corpus has."""
+        """The tokens of an id; DsiError if it has a letter that no id of the corpus has."""
         spelled = letters(document.doc_id, self.alphabet, self.tokenizer)
-        return [*(self.strings.index(letter, END + 1) for letter in spelled), END]
+        for letter in spelled:
+            if letter not in self._token:
+                raise DsiError(
+                    f"document {document.doc_id!r}: no id of the index has {letter!r}, which a naive docid would spell;"
+                    " give the document another id, or build the index anew with it"
+                )
+        return [*(self._token[letter] for letter in spelled), END]
 
     def save(self, folder: Path) -> None:
         write_json(folder / "naive.json", {"alphabet": self.alphabet})

@@ -5,9 +5,10 @@ level, then the number of the document within its leaf. All documents of a leaf 
 the beginning of another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +49,29 @@ class ClusterTree:
             cluster = first + path[-1]
         return path
 
+    def divided(self, path: Sequence[int], means: Floats) -> Self:
+        """The tree in which the leaf that `path` leads to has children with these centroids, (children, dimensions).
+
+        >>> line = np.array([[0.0], [1.0], [9.0], [8.0], [10.0]], dtype=np.float32)
+        >>> tree = ClusterTree(line, np.array([1, 3, 3, 5, 5, 5])).divided([0], line[:2])
+        >>> tree.way(np.array([0.2])), tree.way(np.array([9.2]))
+        ([0, 0], [1, 1])
+        """
+        leaf = 0
+        for number in path:
+            leaf = int(self.first_child[leaf]) + number
+        place = int(self.first_child[leaf])
+        first_child = self.first_child + len(means) * (np.arange(len(self.first_child)) > leaf)
+        return type(self)(
+            np.insert(self.centroids, place, means, axis=0),
+            np.insert(first_child, place, np.repeat(first_child[place], len(means))),
+        )
+
 
 class Semantic(Clustered):
     """The path through a tree of k-means clusters, with the same tokens on every level."""
 
-    centroids_type, file_prefix, own_tokens = ClusterTree, "clusters", False
+    centroids_type, file_prefix, own_tokens, is_numbered = ClusterTree, "clusters", False, True
 
     @staticmethod
     def cluster(vectors: Vectors, config: DocidsConfig) -> tuple[Codes, ClusterTree]:

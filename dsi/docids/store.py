@@ -9,10 +9,11 @@ other files        what assigned the docids (see dsi.docids.kinds)
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,35 @@ class Vocabulary:
     """The text token whose embedding each docid token starts from, -1 for none; empty if no docid token has one."""
     sizes: list[int] = field(default_factory=list)
     """The number of tokens of each position if no two positions share a token; else empty."""
+    later: list[list[int]] = field(default_factory=list)
+    """The position and the number there of each token that later documents needed beyond `sizes`, in token order."""
+    largest_leaf: int = 0
+    """The most documents that one leaf cluster had before later ones came; 0 until then, and without clusters."""
+
+    @cached_property
+    def _later(self) -> dict[tuple[int, ...], int]:
+        return {tuple(pair): sum(self.sizes) + place for place, pair in enumerate(self.later)}
+
+    def token(self, position: int, number: int) -> int:
+        """The token of a number, counted from 0, on a position of a docid; -1 if there is none yet.
+
+        >>> vocabulary = Vocabulary("semantic_2d", tokens=5, length=2, sizes=[2, 3])
+        >>> vocabulary.token(1, 2), vocabulary.token(1, 3), vocabulary.with_numbers([(1, 3)]).token(1, 3)
+        (4, -1, 5)
+        """
+        if not self.sizes:
+            return number if number < self.tokens else -1
+        if position < len(self.sizes) and number < self.sizes[position]:
+            return sum(self.sizes[:position]) + number
+        return self._later.get((position, number), -1)
+
+    def with_numbers(self, pairs: Sequence[tuple[int, int]]) -> Self:
+        """The same tokens, then one for each pair of a position and a number that has none yet."""
+        later = [list(pair) for pair in pairs] if self.sizes else []
+        return replace(self, tokens=self.tokens + len(pairs), later=[*self.later, *later])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Docids:
     """Read access to the stage folder `docids`."""
 
@@ -70,6 +97,27 @@ class Docids:
     @property
     def is_atomic(self) -> bool:
         return self.vocabulary.kind == "atomic"
+
+
+@dataclass(frozen=True, eq=False)
+class DocidsInMemory(Docids):
+    """Docids that are in no folder yet, as those with later documents; `folder` is that of the docids before."""
+
+    given_vocabulary: Vocabulary
+    given_codes: Codes
+    """The docid tokens of each document, (documents, length), padded at the end with -1."""
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return self.given_vocabulary
+
+    @cached_property
+    def codes(self) -> NDArray[np.signedinteger[Any]]:
+        return self.given_codes.astype(smallest_signed(self.vocabulary.tokens - 1))
+
+    @cached_property
+    def trie(self) -> Trie:
+        return build_trie(self.codes)
 
 
 def write_docids(folder: Path, vocabulary: Vocabulary, codes: Codes) -> int:
