@@ -264,18 +264,20 @@ def test_living_rows_are_exact(  # type: ignore[no-untyped-def]
 
 
 @settings(max_examples=40)
+@example(seed=0, documents=300, added=4, share=0.0, count=1, spread=0.0)  # an added one weighs most in the sum
 @given(
     seed=st.integers(0, 999),
     documents=st.integers(300, 700),
     added=st.integers(0, 40),
     share=st.sampled_from([0.0, 0.1, 0.5, 0.9, 0.97]),
-    count=st.integers(1, 20),
+    count=st.integers(1, 8),
     spread=st.sampled_from([0.0, 1.0]),
 )
 def test_what_is_proven_is_so_of_the_living(
     seed: int, documents: int, added: int, share: float, count: int, spread: float
 ) -> None:
     weight, random = some_rows(documents + added, 33, seed, spread), np.random.default_rng(seed)
+    weight[documents:] *= random.choice([1, 3])
     states = torch.randn(5, 33, generator=torch.Generator().manual_seed(seed))
     states *= 20 / (states @ weight.T).amax(dim=1, keepdim=True)
     largest = (states @ weight.T).argmax(dim=1).numpy()
@@ -292,7 +294,7 @@ def test_what_is_proven_is_so_of_the_living(
     assert documents_found.shape == (5, wanted)
     torch.testing.assert_close(best, logits.topk(wanted, dim=1).values, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(best, logits.gather(1, documents_found), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(log_sum, logits.logsumexp(dim=1), rtol=0, atol=0.05)
+    torch.testing.assert_close(log_sum, logits.logsumexp(dim=1), rtol=0, atol=0.2)  # few groups are read in full
     if found is not None:
         expected = logits[found.is_proven, :documents].topk(2, dim=1).values
         torch.testing.assert_close(found.logits[found.is_proven], expected, rtol=1e-4, atol=1e-4)
