@@ -5,10 +5,10 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import shtab
 
@@ -22,6 +22,10 @@ from dsi.runtime.launcher import prepare_environment, together
 from dsi.runtime.libraries import settle_libraries
 from dsi.runtime.processes import OthersAtWork, be_array_task, is_first_process
 from dsi.runtime.slurm import LAUNCHERS, place_in_step, rank_in_array
+
+if TYPE_CHECKING:
+    from dsi.index.generations import Generation
+    from dsi.index.index import Index
 
 RENAMED = {"compare": "run-baselines"}
 """The present names of commands that had other names once."""
@@ -165,6 +169,30 @@ def _parser() -> argparse.ArgumentParser:
     _folder(explain, "index", INDEX)
     explain.add_argument("text", help="the query")
     explain.add_argument("doc_id", help="id of the document, as `dsi query` shows it")
+    changed = "folder of a saved index"
+    add = command("add", _add, "add documents to a saved index, without training")
+    _folder(add, "index", changed)
+    _file(add, "documents", ".jsonl, .csv, .tsv, .parquet, .txt, .md or a folder; all documents have ids")
+    add.add_argument("--replace", action="store_true", help="replace documents whose ids are there already")
+    delete = command("delete", _delete, "delete documents of a saved index")
+    _folder(delete, "index", changed)
+    delete.add_argument("doc_ids", nargs="*", metavar="ID", help="id of a document, as `dsi query` shows it")
+    _file(delete, "--file", "file of ids, one a line", type=Path)
+    consolidate = command("consolidate", _consolidate, "train a saved index on what was added, beside older queries")
+    _folder(consolidate, "index", changed)
+    consolidate.add_argument("--steps", type=_positive, help="training steps (default: by what was added)")
+    compact = command("compact", _compact, "write a saved index anew, without deleted documents")
+    _folder(compact, "index", changed)
+    compact.add_argument(
+        "--purge", action="store_true", help="remove older generations, and what was deleted with them"
+    )
+    log = command("log", _log, "say what changed in a saved index, and when")
+    _folder(log, "index", changed)
+    restore = command("restore", _restore, "make a saved index as it was at an earlier generation")
+    _folder(restore, "index", changed)
+    restore.add_argument("generation", type=int, help="its number, as `dsi log` shows it; 0: as it was saved")
+    prune = command("prune", _prune, "remove the generations of a saved index that the present one does not need")
+    _folder(prune, "index", changed)
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
     _file(sweep, "sweep", "YAML file of the sweep, or the name of one, e.g. sweeps/corpus-size")
     runs_and_keys(sweep)
@@ -299,6 +327,51 @@ def _export(options: argparse.Namespace) -> None:
     from dsi.index.index import load
 
     load(options.run).save(options.folder, include_documents=not options.without_documents)
+
+
+def _add(options: argparse.Namespace) -> None:
+    _say_change(options, lambda index: index.add(options.documents, replace=options.replace))
+
+
+def _delete(options: argparse.Namespace) -> None:
+    ids = list(options.doc_ids)
+    if options.file is not None:
+        from dsi.corpus.files import TextFile
+
+        ids += [line.strip() for _, line in TextFile(options.file).lines()]
+    _say_change(options, lambda index: index.delete(ids))
+
+
+def _consolidate(options: argparse.Namespace) -> None:
+    _say_change(options, lambda index: index.consolidate(options.steps))
+
+
+def _compact(options: argparse.Namespace) -> None:
+    _say_change(options, lambda index: index.compact(purge=options.purge))
+
+
+def _restore(options: argparse.Namespace) -> None:
+    _say_change(options, lambda index: index.restore(options.generation))
+
+
+def _say_change(options: argparse.Namespace, change: Callable[["Index"], "Generation"]) -> None:
+    """Change an index as a command says, and print what has changed."""
+    from dsi.index.index import load
+
+    print(change(load(options.index)))
+
+
+def _log(options: argparse.Namespace) -> None:
+    from dsi.index.generations import log_table
+
+    print(log_table(options.index))
+
+
+def _prune(options: argparse.Namespace) -> None:
+    from dsi.index.index import load
+
+    gone = load(options.index).prune()
+    print(f"removed: {', '.join(f'generation {number}' for number in gone) or 'nothing'}")
 
 
 def _convert(options: argparse.Namespace) -> None:

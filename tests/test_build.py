@@ -59,7 +59,7 @@ def test_every_form_of_documents_gives_the_same_index(built: Path, tmp_path: Pat
 def test_texts_alone_in_a_folder_that_goes_with_the_index() -> None:
     index = dsi.build([document["text"] for document in DOCUMENTS], keys=SMALL | {"search.prior": "none"})
     assert list(index.documents) == [str(number) for number in range(60)]
-    folder = index._parts.folder
+    folder = index._now.parts.folder
     assert folder.exists()
     index.save(folder.parent / "kept")
     assert dsi.load(folder.parent / "kept").search(QUERIES[0]) == index.search(QUERIES[0])

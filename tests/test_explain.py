@@ -322,7 +322,7 @@ def test_texts_are_escaped(runs: dict[str, Path], tmp_path: Path, kind: str) -> 
     evil = "<script>alert('&')</script>\x1b[31m\r\n"
     rows = (Document(document.doc_id, evil, document.text) for document in index.corpus)
     write_rows(tmp_path / "documents.arrow", Document, rows)
-    index.corpus = Corpus(tmp_path)
+    index._now.__dict__["corpus"] = Corpus(tmp_path)
     explanation = index.explain(f"{evil} {asked(index)}", "D30")
     assert explanation.title.startswith("<script>")
     check_shown(explanation)

@@ -60,7 +60,7 @@ def test_the_picture_of_a_walk(tree: Index, tmp_path: Path, monkeypatch: pytest.
     hit = tree.search(query, k=1, beam=3)[0]
     written = []
     for name in ("a.svg", "b.svg"):
-        arguments = [str(tree._parts.folder), query, hit.doc_id, "-o", str(tmp_path / name), "--beam", "3"]
+        arguments = [str(tree._now.parts.folder), query, hit.doc_id, "-o", str(tmp_path / name), "--beam", "3"]
         monkeypatch.setattr(sys, "argv", ["draw_walk.py", *arguments])
         draw_walk.main()
         written.append((tmp_path / name).read_text())
@@ -84,7 +84,7 @@ def test_what_cannot_be_walked(tree: Index, tiny: Stages, tmp_path: Path, monkey
 
     atomic = make_run(tmp_path, tiny, "atomic")
     for folder, doc_id, fault in (
-        (tree._parts.folder, "nowhere", "nowhere"),
+        (tree._now.parts.folder, "nowhere", "nowhere"),
         (atomic, tree.corpus[0].doc_id, "atomic docids are no tree"),
         (tmp_path / "none", "D1", "none"),
     ):

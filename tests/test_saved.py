@@ -25,8 +25,8 @@ from dsi.doc2query.shards import count_queries
 from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.index.card import warnings_of
+from dsi.index.files import state_of
 from dsi.index.hits import Hit, Hits
-from dsi.index.saved import state_of
 
 DOCUMENTS = [document._replace(title=f"<script>{number}</script>") for number, document in enumerate(tiny_documents())]
 QUERIES = [" ".join(document.text.split()[3:6]) for document in DOCUMENTS[::7]]
@@ -155,9 +155,14 @@ def test_what_growing_needs(saved: Path, tree: Path) -> None:
         tensors = load_file(folder / "growth/rows.safetensors")
         head = load_file(folder / "model/model.safetensors")["docid_head.weight"]
         assert rows in (None, len(head))
-        np.testing.assert_allclose(tensors["row_centre"], head.mean(dim=0), atol=1e-6)
-        np.testing.assert_allclose(tensors["mean_length"], [head.norm(dim=1).mean()], rtol=1e-5)
-        assert tensors["state_centre"].shape == (16,)
+        of_documents = head if rows else head[Docids(folder / "docids").trie.leaf_of.astype(int)]
+        np.testing.assert_allclose(tensors["row_centre"], of_documents.mean(dim=0), atol=1e-6)
+        lengths = (of_documents - of_documents.mean(dim=0)).norm(dim=1)
+        np.testing.assert_allclose(tensors["row_length"], [lengths.mean()], rtol=1e-5)
+        assert tensors["state_centre"].shape == tensors["query_centre"].shape == (16,)
+        settings = json.loads((folder / "growth/settings.json").read_text())
+        assert (settings["training"]["steps"], settings["model"]["d_model"]) == (3, 16)
+        assert (folder / "growth/embeddings").is_dir() == (folder == tree)
         generator = json.loads((folder / "growth/generator.json").read_text())
         assert (generator["known_item"]["queries"], generator["documents"]) == (5, 60)
         pq = pytest.importorskip("pyarrow.parquet")

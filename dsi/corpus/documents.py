@@ -59,8 +59,8 @@ class OwnDocuments:
             return {}
         return {path.relative_to(self._root).as_posix(): path for path in self._files}  # "." is the file itself
 
-    def documents(self) -> Iterator[tuple[Where, Document]]:
-        return documents_of(self._records(), self._paragraphs)
+    def documents(self, need_ids: bool = False) -> Iterator[tuple[Where, Document]]:
+        return documents_of(self._records(), self._paragraphs, need_ids)
 
     def queries(self, split: str) -> Iterator[tuple[Where, Query]]:
         for where, query in self._all_queries():

@@ -24,7 +24,9 @@ _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*\s*$")
 
 
-def documents_of(records: Iterable[tuple[Where, Any]], paragraphs: bool = False) -> Iterator[tuple[Where, Document]]:
+def documents_of(
+    records: Iterable[tuple[Where, Any]], paragraphs: bool = False, need_ids: bool = False
+) -> Iterator[tuple[Where, Document]]:
     """The documents that records stand for, or with `paragraphs` a document for each paragraph of their texts.
 
     >>> place = Where("texts", 1, "document")
@@ -32,11 +34,15 @@ def documents_of(records: Iterable[tuple[Where, Any]], paragraphs: bool = False)
     [Document(doc_id='0', title='', text='Fish swim.'), Document(doc_id='1', title='', text='Birds fly.')]
 
     Raises:
-        DsiError: a record is none of these, has no text, or has an id where others have none.
+        DsiError: a record is none of these, has no text, or has an id where others have none, or none with `need_ids`.
     """
     has_ids = None
     for number, (where, record) in enumerate(records):
         doc_id, title, text = _parts(where, record)
+        if need_ids and doc_id is None:
+            raise DsiError(
+                f"{where}: this document has no id, by which it is told from those that are there; give it one"
+            )
         if has_ids is None:
             has_ids = doc_id is not None
         if has_ids != (doc_id is not None):

@@ -9,18 +9,21 @@ Titles and texts are in Unicode's normal form C, whatever the source has; ids ar
 streams, so that `datasets.Dataset.from_file` opens each as a Hugging Face dataset.
 """
 
-from collections.abc import Iterable, Iterator, Set
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dsi.config import reported_split
 from dsi.corpus.words import nfc
 from dsi.errors import DsiError
 
+DOCUMENTS = "documents.arrow"
+NO_DOCUMENTS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 ROWS_PER_BATCH = 1_000
 TEXTS = "title", "text"
 """The columns that are text rather than ids or numbers."""
@@ -105,9 +108,14 @@ def _batches(rows: Iterable[NamedTuple]) -> Iterator[list[NamedTuple]]:
 class Corpus:
     """Read access to the stage folder `corpus`: a sequence of documents by `doc_index`, their row number."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.documents = _table(folder / "documents.arrow")
+    def __init__(
+        self, folder: Path, later: Sequence[Path] = (), deleted: NDArray[np.integer[Any]] = NO_DOCUMENTS
+    ) -> None:
+        """Open a folder; documents that came `later` are in others and follow each other, and those `deleted`, whose
+        row numbers are in increasing order, have no id any more."""
+        self.folder, self.deleted = folder, deleted
+        tables = [_table(each / DOCUMENTS) for each in (folder, *later)]
+        self.documents = pa.concat_tables(tables) if later else tables[0]
         """The memory-mapped columns doc_id, title and text."""
         self._columns = self.documents.columns  # held, as each column finds its batches when it is first read
 
@@ -149,17 +157,18 @@ class Corpus:
             KeyError: the corpus has none; the id is named.
         """
         try:
-            number = pc.index(self._columns[0], pa.scalar(doc_id, pa.string())).as_py()
+            found = self.doc_indexes({doc_id})
         except (pa.ArrowTypeError, pa.ArrowInvalid, UnicodeEncodeError):  # no string, or none that a file can hold
-            number = -1
-        if number < 0:
+            found = {}
+        if doc_id not in found:
             raise KeyError(f"there is no document {doc_id!r}")
-        return int(number)
+        return found[doc_id]
 
     def doc_indexes(self, doc_ids: Set[str]) -> dict[str, int]:
         """The `doc_index` of each of these ids that the corpus has."""
-        rows = enumerate(chain.from_iterable(chunk.to_pylist() for chunk in self.documents["doc_id"].chunks))
-        return {doc_id: number for number, doc_id in rows if doc_id in doc_ids}
+        is_asked = pc.is_in(self._columns[0], value_set=pa.array(doc_ids, pa.string()))
+        rows = np.setdiff1d(pc.indices_nonzero(is_asked).to_numpy(), self.deleted, assume_unique=True).tolist()
+        return dict(zip(self.doc_ids(rows), rows, strict=True))
 
     @property
     def splits(self) -> list[str]:

@@ -19,6 +19,7 @@ from dsi.from_documents.given import write_documents, write_qrels, write_queries
 from dsi.from_documents.sizes import sizes_for
 from dsi.index.hub import is_name
 from dsi.index.index import Index, load
+from dsi.index.opened import Opened
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
 from dsi.index.saving import save
@@ -68,7 +69,7 @@ def build(
     with _alone(folder):
         parts = _run(documents, work, queries, qrels, config, overrides)
         if is_first_process():
-            save(parts, folder)
+            save(Opened.of(parts), folder)
             shutil.rmtree(work)
     wait_until(folder.exists)
     return load(folder)

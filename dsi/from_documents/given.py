@@ -7,18 +7,17 @@ qrels.tsv          query id, document id, relevance
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Set
-from io import IOBase
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
 from dsi.corpus.checks import check_text, check_unique, id_hash
+from dsi.corpus.handed_over import handed_over
 from dsi.corpus.records import documents_of
 from dsi.corpus.source import Where
-from dsi.errors import DsiError, first_line
-from dsi.runtime.progress import progress
+from dsi.errors import DsiError
 from dsi.runtime.shards import published
 
 
@@ -56,14 +55,9 @@ def write_qrels(path: Path, qrels: Any) -> int:
 def _write(path: Path, unit: str, given: Any) -> int:
     """Write records of documents or queries, one of which is called `unit`, as lines of JSON; return their number."""
     hashes, name = array("Q"), path.stem
-    if hasattr(given, "columns") and hasattr(given, "to_dict"):
-        raise DsiError(f"{name}: a table would be the names of its columns; give its rows: to_dict('records')")
-    is_no_list = isinstance(given, str | bytes | Mapping | Set | IOBase) or not isinstance(given, Iterable)
-    if is_no_list:  # a set has no order, and so no row numbers; of a file, its path tells the format
-        raise DsiError(f"{name}: expected a list of them or a path, found {type(given).__name__} {short(given)}")
     with published(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for where, document in documents_of(_records(name, unit, given)):
+            for where, document in documents_of(handed_over(name, unit, given)):
                 check_text(where, unit, *document)
                 hashes.append(id_hash(document.doc_id))
                 record = {"id": document.doc_id, "title": document.title, "text": document.text}
@@ -72,20 +66,6 @@ def _write(path: Path, unit: str, given: Any) -> int:
             raise DsiError(f"{name}: there are none")
         check_unique(unit, hashes, _ids(temporary, name, unit), seed=0)
     return len(hashes)
-
-
-def _records(name: str, unit: str, given: Iterable[Any]) -> Iterator[tuple[Where, Any]]:
-    """The records with their places; what the iterator raises names the last one."""
-    number = 0
-    try:
-        for number, record in enumerate(progress(given, f"read {name}", unit=name), start=1):
-            yield Where(name, number, unit), record
-    except DsiError:
-        raise
-    except Exception as error:  # of the user's own code
-        raise DsiError(
-            f"{name}: the iterator failed after {number:,}: {type(error).__name__}: {first_line(error)}"
-        ) from error
 
 
 def _ids(path: Path, name: str, unit: str) -> Iterator[tuple[Where, str]]:

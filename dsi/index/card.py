@@ -26,6 +26,7 @@ NOT_COMMERCIAL = re.compile(
     r"\bnc\b|non[- ]?commercial|(academic|research|educational)([- ]| use| purposes?)*\bonly|academic use",
     re.IGNORECASE,
 )
+CHANGED = "Documents were added or deleted since this index was made. It has"
 SAYS = re.compile(r'dsi\.load\("[^"]*"\)')
 """The call in a card that opens the index."""
 
@@ -112,6 +113,15 @@ def card(parts: Parts, licences: Mapping[str, str]) -> str:
 def for_repository(text: str, name: str) -> str:
     """The card with the name of a repository where it says how the index is opened."""
     return SAYS.sub(lambda _: f"dsi.load({json.dumps(name, ensure_ascii=False)})", text)
+
+
+def with_changes(text: str, documents: int) -> str:
+    """The card of an index that has so many documents since others were added or deleted."""
+    note = f"{CHANGED} {documents:,} documents; what is below was measured before.\n"
+    found = re.search(rf"^{CHANGED}.*\n", text, re.MULTILINE)
+    if found:
+        return text[: found.start()] + note + text[found.end() :]
+    return re.sub(r"^(# .*\n)", lambda heading: f"{heading[1]}\n{note}", text, count=1, flags=re.MULTILINE)
 
 
 def _measured(metrics_file: Path, manifests: Mapping[str, Any]) -> list[str]:

@@ -1,73 +1,227 @@
 """What an index keeps for documents that come later, in the folder `growth` of a saved one.
 
-rows.safetensors   state_centre (d_model,): the mean document state, by which later states are centred; row_centre
-                   (d_model,): the mean output row; mean_length (1,): the mean length of the output rows
+rows.safetensors   state_centre, query_centre (d_model,): the mean state of documents, and of synthetic queries, by
+                   which later ones are centred; row_centre (d_model,): the mean output row of a document; row_length
+                   (1,): the mean length of these rows without the centre
 generator.json     how synthetic queries were drawn, and of how many documents the words were counted
+settings.json      the sections model, training and docids by which the index was made
 words.parquet      the number of documents that each word is in, by bin (see dsi.corpus.known_item)
-replay.parquet     doc_index, text: a sample of the synthetic queries, to learn beside those of new documents
+replay.parquet     doc_index, text: a sample of the synthetic queries, to learn beside those of new documents; all of
+                   them where the words of a prior are theirs too
+untrained.npy      the row numbers of the documents that were added since the model was trained, if any were
+embeddings/        what gives a later document the vector that its docid is found by, for docids that are clustered
+generator/         the T5 that generated queries, unless it is on the hub
 
 The centroids or codebooks that give a later document its docid are in the folder `docids`.
 """
 
 import shutil
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from dsi.artifacts import write_json
-from dsi.config import CONFIG, Doc2QueryConfig, ModelConfig, read_part
-from dsi.corpus.known_item import read_collection
-from dsi.corpus.store import Corpus
-from dsi.doc2query.shards import SCHEMA, count_queries, shard_paths
+from dsi.config import CONFIG, Doc2QueryConfig, DocidsConfig, GeneratorConfig, ModelConfig, TrainingConfig, read_part
+from dsi.corpus.known_item import BINS, Collection, KnownItemGenerator, read_collection
+from dsi.corpus.store import NO_DOCUMENTS, Corpus
+from dsi.corpus.vectors import VECTORS, Encode
+from dsi.doc2query.shards import SCHEMA, count_queries, read_shard, shard_paths
+from dsi.docids.store import Docids
+from dsi.embeddings.embed import encoder
+from dsi.errors import DsiError
+from dsi.index.files import copy_files
 from dsi.index.parts import Parts
+from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import open_index
 from dsi.model.document_states import StateEncoder
+from dsi.runtime.checkpoint_files import read_object
 from dsi.runtime.device import compute_device
 from dsi.runtime.progress import progress
 
 STATES = 2_000
-"""The number of documents, evenly spaced, whose states make the centre."""
+"""The number of documents, and of synthetic queries, evenly spaced, whose states make the centres."""
 REPLAYED = 50_000
 """The most synthetic queries that are kept."""
+ROWS, GENERATOR_FILE, SETTINGS = "rows.safetensors", "generator.json", "settings.json"
+WORDS, REPLAY = "words.parquet", "replay.parquet"
+EMBEDDINGS, GENERATOR, UNTRAINED = "embeddings", "generator", "untrained.npy"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Read access to the folder `growth` of a saved index."""
+
+    folder: Path
+    corpus: Corpus
+    """The documents that the index was trained on."""
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is in `rows.safetensors`.
+
+        Raises:
+            DsiError: an older version wrote it, without all that documents added later need.
+        """
+        tensors: dict[str, Tensor] = load_file(self.folder / ROWS)
+        if "query_centre" not in tensors or not (self.folder / SETTINGS).is_file():
+            raise DsiError(
+                f"{self.folder}: this index was saved by an older version, which kept less than documents added later"
+                " need; export it again from its run"
+            )
+        return tensors
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What is in `settings.json`."""
+        return read_object(self.folder / SETTINGS, "index")
+
+    @property
+    def model(self) -> ModelConfig:
+        return ModelConfig(**self.settings["model"])
+
+    @property
+    def training(self) -> TrainingConfig:
+        return TrainingConfig(**self.settings["training"])
+
+    @cached_property
+    def drawn(self) -> dict[str, Any]:
+        """What is in `generator.json`."""
+        return read_object(self.folder / GENERATOR_FILE, "index")
+
+    @cached_property
+    def doc2query(self) -> Doc2QueryConfig:
+        """How synthetic queries are drawn."""
+        return Doc2QueryConfig(**{name: self.drawn[name] for name in ("known_item", "t5", "seed")})
+
+    @cached_property
+    def known_item(self) -> KnownItemGenerator | None:
+        """The generator of known-item queries, with words counted as at first; None if the index was made without."""
+        config = self.doc2query.known_item
+        if not config.queries:
+            return None
+        counted = pq.read_table(self.folder / WORDS)
+        frequencies = np.zeros(BINS, dtype=np.int32)
+        frequencies[counted["bin"].to_numpy()] = counted["documents"].to_numpy()
+        sample = pa.array([], pa.string())
+        if config.noise:  # which is drawn from the words of some of the documents
+            sample = read_collection(self.corpus.contents(), len(self.corpus)).sample
+        return KnownItemGenerator(config, Collection(frequencies, self.drawn["documents"], sample))
+
+    @cached_property
+    def encode(self) -> Encode | None:
+        """What gives a later document its vector; None for docids that are not clustered.
+
+        Raises:
+            DsiError: the vectors of the training came from a file.
+        """
+        folder = self.folder / EMBEDDINGS
+        return encoder(folder) if folder.is_dir() else None
+
+    @property
+    def untrained(self) -> NDArray[np.int64]:
+        """The row numbers of the documents of this index that were added since its model was trained."""
+        path = self.folder / UNTRAINED
+        return np.load(path).astype(np.int64) if path.exists() else NO_DOCUMENTS
+
+    def replay(self) -> tuple[NDArray[np.uint32], list[str]]:
+        """The `doc_index` and the text of the synthetic queries that were kept."""
+        return read_shard(self.folder / REPLAY)
 
 
 def write_growth(folder: Path, parts: Parts) -> None:
     """Fill `folder` with what later documents need, from a run."""
     folder.mkdir(parents=True)
-    corpus = Corpus(parts.corpus)
+    corpus, config = Corpus(parts.corpus), parts.folder / CONFIG
+    model_config = read_part(config, "model", ModelConfig)
     model = open_index(parts.folders.model).to(compute_device())
-    length = read_part(parts.folder / CONFIG, "model", ModelConfig).document_length
-    encode = StateEncoder(model, parts.folders.tokenizer, length)
-    sample = range(0, len(corpus), -(-len(corpus) // STATES))
-    states = encode([corpus[number].content() for number in sample])
-    rows = model.docid_head.weight.detach().float()
-    tensors = {
-        "state_centre": torch.from_numpy(states.mean(axis=0)),
-        "row_centre": rows.mean(dim=0).cpu(),
-        "mean_length": rows.norm(dim=1).mean()[None].cpu(),
+    _write_replay(folder / REPLAY, parts.folder / "doc2query", keep_all=parts.search.prior == "bm25_doc2query")
+    write_tensors(folder, model, Docids(parts.folders.docids), corpus, parts.folders.tokenizer, model_config)
+    sections: dict[str, Any] = {
+        "model": model_config,
+        "training": read_part(config, "training", TrainingConfig),
+        "docids": read_part(config, "docids", DocidsConfig),
     }
-    expansion = read_part(parts.folder / CONFIG, "doc2query", Doc2QueryConfig)
+    dumped = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    dumped["model"]["checkpoint"] = None  # the index itself is what training goes on from
+    write_json(folder / SETTINGS, dumped)
+    expansion = read_part(config, "doc2query", Doc2QueryConfig)
     drawn = expansion.model_dump(mode="json", include={"known_item", "t5", "seed"})  # no paths of this machine
-    write_json(folder / "generator.json", {**drawn, "documents": len(corpus)})
-    save_file(tensors, folder / "rows.safetensors")
-    shutil.copymode(folder / "generator.json", folder / "rows.safetensors")  # others could not read it
+    generator = read_part(config, "generator", GeneratorConfig)
+    drawn |= {"documents": len(corpus), "predictions": expansion.predictions.path is not None}
+    if expansion.t5.queries:
+        drawn["generator"] = _keep_generator(folder / GENERATOR, parts.folder / "generator", generator.checkpoint)
+    write_json(folder / GENERATOR_FILE, drawn)
     if expansion.known_item.queries:
-        contents = progress(corpus.contents(), "count words", total=len(corpus))
-        frequencies = read_collection(contents, len(corpus)).frequencies
-        bins = np.flatnonzero(frequencies)
-        counted = {"bin": bins.astype(np.uint32), "documents": frequencies[bins]}
-        pq.write_table(pa.table(counted), folder / "words.parquet", compression="zstd")
-    _write_replay(folder / "replay.parquet", parts.folder / "doc2query")
+        write_words(folder, corpus)
+    if sections["docids"].is_clustered:
+        copy_files(parts.folder / "embeddings", folder / EMBEDDINGS, without=(VECTORS,))
 
 
-def _write_replay(path: Path, doc2query_folder: Path) -> None:
-    """Write every n-th synthetic query, so that there are no more than `REPLAYED`."""
-    shards = shard_paths(doc2query_folder)
-    stride, seen = max(1, -(-sum(map(count_queries, shards)) // REPLAYED)), 0
+def write_tensors(
+    folder: Path,
+    model: DifferentiableSearchIndex,
+    docids: Docids,
+    corpus: Corpus,
+    tokenizer_folder: Path,
+    config: ModelConfig,
+) -> None:
+    """Write `rows.safetensors` of a trained model; the synthetic queries are those in `folder` already."""
+    sample = range(0, len(corpus), -(-len(corpus) // STATES))
+    documents = StateEncoder(model, tokenizer_folder, config.document_length)
+    _, texts = read_shard(folder / REPLAY)
+    queries = StateEncoder(model, tokenizer_folder, config.query_length)
+    rows = document_rows(model, docids)
+    centre = rows.mean(dim=0)
+    tensors = {
+        "state_centre": torch.from_numpy(documents([corpus[number].content() for number in sample]).mean(axis=0)),
+        "query_centre": torch.from_numpy(queries(texts[:: -(-len(texts) // STATES)]).mean(axis=0)),
+        "row_centre": centre,
+        "row_length": (rows - centre).norm(dim=1).mean()[None],
+    }
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / ROWS)
+    shutil.copymode(folder / REPLAY, folder / ROWS)  # others could not read it
+
+
+def document_rows(model: DifferentiableSearchIndex, docids: Docids) -> Tensor:
+    """The output row of each document, (documents, d_model) float32, that of its leaf in a tree; of a head with none
+    for documents, those of the docid tokens."""
+    weight = model.docid_head.weight.detach().float()
+    if model.config.docid_head != "hierarchical_softmax":
+        return weight
+    return weight[torch.from_numpy(docids.trie.leaf_of.astype(np.int64))]
+
+
+def write_words(folder: Path, corpus: Corpus) -> None:
+    """Write how many documents of a corpus each word is in."""
+    contents = progress(corpus.contents(), "count words", total=len(corpus))
+    frequencies = read_collection(contents, len(corpus)).frequencies
+    bins = np.flatnonzero(frequencies)
+    counted = {"bin": bins.astype(np.uint32), "documents": frequencies[bins]}
+    pq.write_table(pa.table(counted), folder / WORDS, compression="zstd")
+
+
+def _keep_generator(folder: Path, trained_folder: Path, checkpoint: str | None) -> str | None:
+    """Copy the T5 of a run unless it is on the hub, whose name is returned then."""
+    source = trained_folder if (trained_folder / "config.json").exists() else Path(checkpoint or "")
+    if not source.is_dir():
+        return checkpoint
+    copy_files(source, folder)
+    return None
+
+
+def _write_replay(path: Path, doc2query_folder: Path, keep_all: bool) -> None:
+    """Write every n-th synthetic query, so that there are no more than `REPLAYED`, or all."""
+    shards, seen = shard_paths(doc2query_folder), 0
+    stride = 1 if keep_all else max(1, -(-sum(map(count_queries, shards)) // REPLAYED))
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for shard in shards:
             table = pq.read_table(shard, schema=SCHEMA)

@@ -1,10 +1,10 @@
 """The search index that a user holds: texts in, ranked documents out; saved to a folder, shared on the hub."""
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, Set, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Set, ValuesView
 from itertools import chain, islice
 from numbers import Integral
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from dsi.config import SearchConfig
 from dsi.corpus.store import Corpus, Document
@@ -12,12 +12,15 @@ from dsi.errors import DsiError, first_line
 from dsi.index import hub, saved
 from dsi.index.explain import explain
 from dsi.index.explanation import Explanation
+from dsi.index.generations import Claim, Generation, changing, current, finished, prune
 from dsi.index.hits import Hit, Hits
+from dsi.index.opened import Opened
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
 from dsi.search.ranking import Ranking
 from dsi.search.text_searcher import TextSearcher
 
+T = TypeVar("T")
 HITS = 10
 """The number of hits of a search that does not say how many."""
 
@@ -25,8 +28,8 @@ HITS = 10
 class Documents(Mapping[str, Document]):
     """The documents of an index by their ids."""
 
-    def __init__(self, corpus: Corpus, has_texts: bool) -> None:
-        self._corpus, self._has_texts = corpus, has_texts
+    def __init__(self, index: Opened) -> None:
+        self._corpus, self._has_texts, self._deleted = index.corpus, index.parts.has_documents, index.deleted
 
     def __getitem__(self, doc_id: str) -> Document:
         """The document with this id: its doc_id, title and text.
@@ -40,10 +43,11 @@ class Documents(Mapping[str, Document]):
         return self._corpus[doc_index]
 
     def __iter__(self) -> Iterator[str]:
-        return chain.from_iterable(chunk.to_pylist() for chunk in self._corpus.documents["doc_id"].chunks)
+        chunks = self._corpus.documents["doc_id"].chunks
+        return self._living(chain.from_iterable(chunk.to_pylist() for chunk in chunks))
 
     def __len__(self) -> int:
-        return len(self._corpus)
+        return len(self._corpus) - len(self._deleted)
 
     def __repr__(self) -> str:
         return f"<{len(self):,} documents{'' if self._has_texts else ', without titles and texts'}>"
@@ -69,7 +73,12 @@ class Documents(Mapping[str, Document]):
             DsiError: the index was saved without titles and texts.
         """
         self._check_texts()
-        return iter(self._corpus)
+        return self._living(self._corpus)
+
+    def _living(self, rows: Iterable[T]) -> Iterator[T]:
+        """Those of the rows, of which there is one for each document, whose documents are not deleted."""
+        gone = set(self._deleted.tolist())
+        return (row for number, row in enumerate(rows) if number not in gone)
 
     def _check_texts(self) -> None:
         if not self._has_texts:
@@ -97,28 +106,33 @@ class Index:
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        try:
-            self.corpus = Corpus(parts.corpus)
-            self.searcher = TextSearcher(parts.folders, parts.search)
-            self._check_parts()
-        except saved.UNREADABLE as error:
-            if parts.saved is None:
-                raise
-            what = "cannot be opened, a file is not what its name says"
-            raise DsiError(f"{parts.folder}: {what}: {first_line(error)}") from error
-        self.documents = Documents(self.corpus, parts.has_documents)
+        self._now = _opened(parts)
+
+    @property
+    def corpus(self) -> Corpus:
+        """The documents by row number, those that were deleted too."""
+        return self._now.corpus
+
+    @property
+    def searcher(self) -> TextSearcher:
+        return self._now.searcher
+
+    @property
+    def documents(self) -> Documents:
         """The documents by their ids: `index.documents["D7"].text`."""
+        return Documents(self._now)
 
     def __len__(self) -> int:
         """The number of documents."""
-        return len(self.corpus)
+        return len(self._now)
 
     def __repr__(self) -> str:
         kind = self.searcher.searcher.docids.vocabulary.kind
         ranked = self.config.prior if self.config.prior != "none" else "without a prior"
-        ids = "" if self._parts.has_documents else ", their ids only"
-        return f"<dsi.Index of {len(self):,} documents{ids}, {kind} docids, {ranked}, from {self._parts.folder}>"
+        parts = self._now.parts
+        ids = "" if parts.has_documents else ", their ids only"
+        changed = f", generation {parts.generation.number}" if parts.generation else ""
+        return f"<dsi.Index of {len(self):,} documents{ids}, {kind} docids, {ranked}, from {parts.folder}{changed}>"
 
     @property
     def config(self) -> SearchConfig:
@@ -155,16 +169,18 @@ class Index:
             ValueError: `k` or `beam` is not a whole number above 0, or a text has half a surrogate pair.
         """
         queries = [texts] if isinstance(texts, str) else _listed(texts)
-        k = min(_above_0("k", k), len(self.corpus))
-        beam = max(k, self.config.beam if beam is None else _above_0("beam", beam))
+        index = self._now  # the same one to the end, whatever is added meanwhile
+        searcher = index.searcher
+        k = min(_above_0("k", k), len(index))
+        beam = max(k, searcher.config.beam if beam is None else _above_0("beam", beam))
         _check(queries)
-        encoded = self.searcher.encode(queries) if queries else []
-        asked = [number for number, token_ids in enumerate(encoded) if token_ids != self.searcher.blank]
-        priors = self.searcher.priors([queries[number] for number in asked])
-        rankings = self.searcher.rank([encoded[number] for number in asked], beam, priors)
+        encoded = searcher.encode(queries) if queries else []
+        asked = [number for number, token_ids in enumerate(encoded) if token_ids != searcher.blank]
+        priors = searcher.priors([queries[number] for number in asked])
+        rankings = searcher.rank([encoded[number] for number in asked], beam, priors)
         hits = [Hits() for _ in queries]
         for number, ranking in zip(asked, rankings, strict=True):
-            hits[number] = self._hits(ranking, k)
+            hits[number] = _hits(index.corpus, ranking, k)
         return hits[0] if isinstance(texts, str) else hits
 
     def explain(self, query: str, doc_id: str) -> Explanation:
@@ -180,13 +196,143 @@ class Index:
             ValueError: the query has no word, or half a surrogate pair.
             KeyError: there is no document with this id; it is named.
         """
-        if not self._parts.has_documents:
-            raise DsiError(f"{self._parts.folder} was saved without its documents, which an explanation needs")
+        index = self._now
+        if not index.parts.has_documents:
+            raise DsiError(f"{index.parts.folder} was saved without its documents, which an explanation needs")
         _check_text("query", query)
-        if self.searcher.encode([query])[0] == self.searcher.blank:
+        if index.searcher.encode([query])[0] == index.searcher.blank:
             raise ValueError("the query has no word")
-        beam = max(min(HITS, len(self.corpus)), self.config.beam)
-        return explain(self.corpus, self.searcher, beam, query, doc_id)
+        beam = max(min(HITS, len(index)), index.searcher.config.beam)
+        return explain(index.corpus, index.searcher, beam, query, doc_id)
+
+    def add(self, documents: Any, replace: bool = False, wait: bool = True) -> Generation:
+        """Add documents to a saved index, without training: they are found at once.
+
+        They are pairs of an id and a text, mappings with the keys of `dsi.build`, or a path of a file or folder, and
+        all have ids. Documents that are there already are refused, or with `replace` replaced. Nothing of the index is
+        copied; its folder gets a new generation (see `log`). `wait` says whether to wait for another process that
+        changes the index.
+
+        >>> index.add([("D8", "Birds fly.")])  # doctest: +SKIP
+
+        Raises:
+            DsiError: a document has no text or no id of its own, the index is none that can be changed, or the disk is
+                full; nothing has changed then.
+        """
+        from dsi.index import adding
+
+        given = adding.documents_to_add(documents)
+        return self._change(lambda index, claim: adding.add(index, claim, given, replace), wait)
+
+    def delete(self, doc_ids: str | Iterable[str], wait: bool = True) -> Generation:
+        """Delete the document with this id, or those with several ids: no search finds them any more.
+
+        Their texts and rows stay in the folder until `compact(purge=True)`.
+
+        Raises:
+            DsiError: there is no document with one of the ids, or none would be left; nothing has changed then.
+        """
+        from dsi.index import changing
+
+        ids = [doc_ids] if isinstance(doc_ids, str) else list(doc_ids)
+        return self._change(lambda index, claim: changing.delete(index, claim, ids), wait)
+
+    def compact(self, purge: bool = False, wait: bool = True) -> Generation:
+        """Write the index anew in its folder, without deleted documents, and with those added since among the others.
+
+        With `purge` all other generations are removed, so that no text, row or query of a deleted document is left
+        there. What the trained model remembers of it stays, as do the words of its tokenizer.
+
+        Raises:
+            DsiError: no document is left, or the index is none that can be changed.
+        """
+        from dsi.index import changing
+
+        def write(index: Opened, claim: Claim) -> Generation:
+            as_saved = _opened(saved.open_saved(index.parts.folder, {}))
+            return changing.compact(as_saved, claim)
+
+        generation = self._now.parts.generation if purge else None
+        if generation is None or not generation.is_compact or generation != current(self._now.parts.folder):
+            generation = self._change(write, wait)
+        if purge:
+            prune(self._now.parts.folder, generation)
+        return generation
+
+    def consolidate(self, steps: int | None = None, wait: bool = True) -> Generation:
+        """Train the index for a few steps on the synthetic queries of the documents added since it was trained, beside
+        older ones, and write it anew, without deleted documents. Interrupted, the same call goes on.
+
+        Args:
+            steps: training steps; None for so many that each query of an added document is learnt about once.
+            wait: whether to wait for another process that changes the index.
+
+        Raises:
+            DsiError: nothing was added, or the index is none that can be changed.
+        """
+        from dsi.index import consolidating
+
+        def train(index: Opened, claim: Claim) -> Generation:
+            return consolidating.consolidate(_opened(saved.open_saved(index.parts.folder, {})), claim, steps)
+
+        return self._change(train, wait)
+
+    def log(self) -> list[Generation]:
+        """The generations of the index that are there, in order: what was changed, when, and how long it took.
+
+        >>> print(*index.log(), sep="\n")  # doctest: +SKIP
+
+        Raises:
+            DsiError: a record is damaged.
+        """
+        return finished(self._now.parts.folder)
+
+    def restore(self, number: int, wait: bool = True) -> Generation:
+        """Make the index as it was at an earlier generation, 0 for as it was saved; a new generation, too.
+
+        Raises:
+            DsiError: that generation is not there any more.
+        """
+        from dsi.index import changing
+
+        return self._change(lambda _, claim: changing.restore(claim, number), wait)
+
+    def prune(self) -> list[int]:
+        """Remove the generations that the present one does not need from the folder; return their numbers."""
+        generation = current(self._changeable())
+        return prune(self._now.parts.folder, generation) if generation is not None else []
+
+    def refresh(self) -> bool:
+        """Take the newest generation, which another process may have made; return whether there was a newer one.
+
+        Raises:
+            DsiError: it is damaged.
+        """
+        parts = self._now.parts
+        newest = current(parts.folder) if parts.saved is not None else None
+        if newest == parts.generation:
+            return False
+        self._now = _at(self._now, newest)
+        return True
+
+    def _change(self, change: Callable[[Opened, Claim], Generation], wait: bool) -> Generation:
+        """Make a change to the newest generation, which is searched afterwards."""
+        with changing(self._changeable(), wait) as claim:
+            index = _at(self._now, claim.before)
+            generation = change(index, claim)
+        self._now = _at(index, generation)
+        return generation
+
+    def _changeable(self) -> Path:
+        """The folder of the index; DsiError if it is none that can be changed."""
+        parts = self._now.parts
+        if parts.saved is None:
+            raise DsiError(f"{parts.folder} is a run, whose stages others may share; save the index to a folder first")
+        if parts.is_shared:
+            raise DsiError(f"{parts.folder} is in the cache of the hub; save the index to a folder of yours first")
+        if not saved.is_saved(parts.base) or saved.read_config(parts.base) != parts.saved:
+            raise DsiError(f"{parts.folder}: another index is there since this one was opened; open it again")
+        return parts.folder
 
     def save(self, folder: str | Path, include_documents: bool = True) -> None:
         """Write the index to a new folder that needs nothing else (see dsi.index.saved), whole or not at all.
@@ -200,7 +346,7 @@ class Index:
         """
         from dsi.index.saving import save  # which needs what reports need, and searching does not
 
-        save(self._parts, Path(folder), include_documents)
+        save(self._now, Path(folder), include_documents)
 
     def push_to_hub(self, repo: str, private: bool = True, include_documents: bool = True) -> str:
         """Save the index as the content of a repository of the Hugging Face hub, OWNER/NAME, and return its address.
@@ -212,28 +358,67 @@ class Index:
         """
         from dsi.index.saving import push
 
-        return push(self._parts, repo, private, include_documents)
+        return push(self._now, repo, private, include_documents)
 
-    def _hits(self, ranking: Ranking, k: int) -> Hits:
-        return Hits(
-            Hit(rank, document.doc_id, score, document.title, document.text)
-            for rank, (doc_index, score) in enumerate(islice(ranking.hits(), k), start=1)
-            for document in [self.corpus[doc_index]]
-        )
 
-    def _check_parts(self) -> None:
-        """See that the parts are of one number of documents, and the trie is one; DsiError if not."""
-        docids, terms = self.searcher.searcher.docids, self.searcher.terms
-        sizes = {"corpus": len(self.corpus), "docids": len(docids.codes)}
-        if self._parts.saved is not None:
-            sizes["config.json"] = self._parts.saved["documents"]
-        if terms is not None:
-            sizes["lexical"] = len(terms)
-        if len(set(sizes.values())) > 1:
-            counted = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-            raise DsiError(f"{self._parts.folder}: its parts are not of the same documents ({counted})")
-        if self._parts.saved is not None and not docids.is_atomic:
-            docids.trie.check(len(self.corpus))
+def _opened(parts: Parts) -> Opened:
+    """An index with these parts, which are of one number of documents; DsiError if not, or if one cannot be read."""
+    try:
+        index = Opened.of(parts)
+        _check_parts(index)
+    except saved.UNREADABLE as error:
+        if parts.saved is None:
+            raise
+        what = "cannot be opened, a file is not what its name says"
+        raise DsiError(f"{parts.folder}: {what}: {first_line(error)}") from error
+    return index
+
+
+def _check_parts(index: Opened) -> None:
+    """See that the parts are of one number of documents, and the trie is one; DsiError if not."""
+    parts, docids, terms = index.parts, index.trained.searcher.docids, index.trained.terms
+    sizes = {"corpus": len(index.growth.corpus), "docids": len(docids.codes)}
+    if parts.saved is not None:
+        sizes["config.json"] = parts.saved["documents"]
+    if terms is not None:
+        sizes["lexical"] = len(terms)
+    if parts.saved is not None and not docids.is_atomic:
+        docids.trie.check(len(docids.codes))
+    if len(set(sizes.values())) == 1 and parts.generation is not None:
+        searcher = index.searcher
+        sizes = {
+            "corpus": len(index.corpus),
+            "generation": parts.generation.rows,
+            "docids": searcher.searcher.documents,
+        }
+        if searcher.terms is not None:
+            sizes["lexical"] = len(searcher.terms)
+    if len(set(sizes.values())) > 1:
+        counted = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
+        raise DsiError(f"{parts.folder}: its parts are not of the same documents ({counted})")
+
+
+def _at(index: Opened, generation: Generation | None) -> Opened:
+    """The index at another generation, of which what is new is read alone where that builds on the same base."""
+    parts = index.parts
+    if generation == parts.generation:
+        return index
+    known = parts.generation.reads if parts.generation is not None else frozenset()
+    own_base = parts.generation.base if parts.generation is not None else 0
+    if generation is None or generation.base != own_base:
+        return _opened(saved.open_saved(parts.folder, parts.search.model_dump(mode="json")))
+    saved.check_generation(parts, generation, known)
+    index = index.at(generation)
+    _check_parts(index)
+    return index
+
+
+def _hits(corpus: Corpus, ranking: Ranking, k: int) -> Hits:
+    return Hits(
+        Hit(rank, document.doc_id, score, document.title, document.text)
+        for rank, (doc_index, score) in enumerate(islice(ranking.hits(), k), start=1)
+        for document in [corpus[doc_index]]
+    )
 
 
 def _listed(texts: Iterable[str]) -> list[str]:

@@ -1,10 +1,13 @@
 """The parts of an index: the folders that it is read from, those of a run's stages or of a saved index."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsi.artifacts import fingerprint
 from dsi.config import SearchConfig
+from dsi.index.generations import Generation
 from dsi.search.text_searcher import IndexFolders
 
 
@@ -19,8 +22,33 @@ class Parts:
     search: SearchConfig
     saved: dict[str, Any] | None = None
     """What `config.json` of a saved index says; None for a run."""
+    generation: Generation | None = None
+    """What has changed since; None if nothing has."""
+    is_shared: bool = False
+    """Whether it is in the hub's cache, which is not ours to change."""
+
+    @property
+    def base(self) -> Path:
+        """The folder of the index as it was trained: the run's, or that of a saved one with config.json."""
+        return self.corpus.parent
 
     @property
     def has_documents(self) -> bool:
         """Whether the documents' titles and texts are there, and not their ids alone."""
         return self.saved is None or bool(self.saved["include_documents"])
+
+    @property
+    def stored_search(self) -> SearchConfig:
+        """How the index searches as it was saved, whatever it was opened with."""
+        return SearchConfig(**self.saved["search"]) if self.saved is not None else self.search
+
+    @property
+    def model(self) -> str:
+        """What tells the trained model of a saved index from others: a hash of its files."""
+        assert self.saved is not None
+        return model_hash(self.saved["files"])
+
+
+def model_hash(files: Mapping[str, Any]) -> str:
+    """The hash that tells the model of an index, of whose files the states are given by name, from others."""
+    return fingerprint({name: state for name, state in files.items() if name.startswith("model/")})

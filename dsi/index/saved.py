@@ -6,13 +6,13 @@ corpus/         documents.arrow: id, title and text of every document, or with i
 tokenizer/  docids/  model/  prior/  lexical/    as in a run, the last two with a prior
 growth/         what later documents need (dsi.index.growth); not without documents
 report/         report.md, what was measured, if something was
+generations/    what has changed since (dsi.index.generations); not in a new one
 
 Nothing in it is pickled, and no code that stands in it is run. A folder from others is read with care: what
 `config.json` does not name, has another hash, leads out of the folder or has other sizes than its arrays is refused.
 """
 
-import hashlib
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,18 @@ import pyarrow as pa
 
 from dsi.artifacts import check_path
 from dsi.config import SearchConfig, read_part
-from dsi.errors import DsiError, first_line
+from dsi.errors import DsiError
+from dsi.index.files import FOLDERS, check_files
+from dsi.index.generations import BASE, OWNER, RECORD, Generation, current, generation_folder, read_generation
 from dsi.index.parts import Parts
 from dsi.runtime.checkpoint_files import read_object
 from dsi.search.text_searcher import IndexFolders
 
 CONFIG_FILE, README, CLASS, FORMAT = "config.json", "README.md", "dsi.Index", 1
-FOLDERS = ("corpus", "tokenizer", "docids", "model", "prior", "lexical", "growth", "report")
 ALSO_THERE = {CONFIG_FILE, README, "LICENSE"}
 """The files that have no hash: that of the hashes, and those that people or the hub change."""
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, MemoryError, RuntimeError, pa.ArrowException)
 """What readers of arrays, tables, postings and tokenizers raise for files that are not theirs."""
-POSTINGS = (".fast", ".fieldnorm", ".idx", ".pos", ".store", ".term")
-ENDINGS = {".arrow", ".jinja", ".json", ".md", ".model", ".npy", ".parquet", ".safetensors", *POSTINGS}
-"""How the names of an index's files end, none of which can hold code."""
 CODE = "auto_map"
 """The key by which a checkpoint of transformers names classes in files that come with it."""
 
@@ -52,8 +50,45 @@ def open_saved(folder: Path, changes: dict[str, Any], root: Path | None = None) 
             it, or there is no such key or value.
     """
     check_path(folder)
+    read_config(folder)
+    generation = current(folder)
+    base = generation_folder(folder, generation.base) / BASE if generation and generation.base else folder
+    opened = _open_base(base, changes, (root or folder).resolve())
+    parts = replace(opened, folder=folder, generation=generation, is_shared=root is not None)
+    if generation is not None:
+        check_generation(parts, generation)
+    return parts
+
+
+def check_generation(parts: Parts, generation: Generation, known: frozenset[int] = frozenset()) -> None:
+    """See that the files of a generation, and of those before whose documents it has, are as they were written.
+
+    Args:
+        parts: what it builds on.
+        generation: the generation.
+        known: generations of which that is known.
+
+    Raises:
+        DsiError: one is not, or it is of another index, whose model is another.
+    """
+    if generation.model != parts.model:
+        raise DsiError(
+            f"{parts.folder}: generation {generation.number} belongs to an index with another model; get the index"
+            " again"
+        )
+    for number in sorted(generation.reads - known):
+        folder = generation_folder(parts.folder, number)
+        record = generation if number == generation.number else read_generation(parts.folder, number)
+        check_files(folder, record.files, folder.resolve(), {RECORD, OWNER})
+
+
+def _open_base(folder: Path, changes: dict[str, Any], root: Path) -> Parts:
+    """The parts of an index as it was saved, or written anew by a generation."""
     config = read_config(folder)
-    _check_files(folder, config["files"], (root or folder).resolve())
+    listed = config["files"]
+    check_files(folder, listed, root, ALSO_THERE)
+    if strange := [name for name in listed if name.partition("/")[0] not in FOLDERS]:
+        raise DsiError(f"{folder / strange[0]}: no file of the index; take it out, or get the index again")
     for name in ("model/config.json", "tokenizer/tokenizer_config.json"):
         if (folder / name).is_file() and CODE in read_object(folder / name, "index"):
             raise DsiError(f"{folder / name}: it names code of its own ({CODE}), which is not run")
@@ -87,36 +122,3 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not is_listed or any(type(config.get(key)) is not kind for key, kind in kinds.items()):
         raise DsiError(f"{path}: damaged: files, {', '.join(kinds)}: one is not as it was saved")
     return config
-
-
-def files_of(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a saved index by name, but for the hidden ones, which readers of postings leave there."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        is_hidden = any(part.startswith(".") for part in name.parts)
-        if (path.is_symlink() or not path.is_dir()) and not is_hidden and str(name) not in ALSO_THERE:
-            yield name.as_posix(), path
-
-
-def state_of(path: Path) -> list[Any]:
-    """The size of a file and the SHA-256 of its content."""
-    with path.open("rb") as file:
-        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
-
-
-def _check_files(folder: Path, listed: dict[str, Any], root: Path) -> None:
-    there = dict(files_of(folder))
-    for name, path in there.items():
-        if name not in listed or name.partition("/")[0] not in FOLDERS or path.suffix not in ENDINGS:
-            raise DsiError(f"{path}: no file of the index; take it out, or get the index again")
-        if not path.resolve().is_relative_to(root) or not path.is_file():
-            raise DsiError(f"{path}: a link out of the folder, or no file; it is not followed")
-    for name, state in listed.items():
-        if name not in there:
-            raise DsiError(f"{folder / name}: this file is missing; get the index again")
-        try:
-            found = state_of(there[name])
-        except OSError as error:
-            raise DsiError(f"{folder / name}: cannot be read: {first_line(error)}") from None
-        if found != state:
-            raise DsiError(f"{folder / name}: this file is damaged or was changed; get the index again")

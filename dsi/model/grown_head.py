@@ -10,7 +10,7 @@ biases are relative, so it takes any number of steps, but a bias for a distance 
 was at the start.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from itertools import pairwise
 
@@ -24,6 +24,7 @@ from dsi.docids.trie import Trie
 from dsi.errors import DsiError
 from dsi.model.architecture import START, DifferentiableSearchIndex
 from dsi.model.build import DocidShape
+from dsi.model.config import DsiConfig
 from dsi.model.heads.hierarchical_softmax import HierarchicalSoftmaxHead
 from dsi.model.heads.pawa import PawaHead
 
@@ -60,10 +61,17 @@ def grown_model(
         shape = DocidShape.of(after, config.docid_head)
         config.docid_nodes, config.docid_siblings = shape.nodes, shape.siblings
         new["docid_head.weight"] = node_rows(head.weight, before, after, rows)
+    return with_weights(model, config, new)
+
+
+def with_weights(
+    model: DifferentiableSearchIndex, config: DsiConfig, new: Mapping[str, Tensor]
+) -> DifferentiableSearchIndex:
+    """A model of another configuration with some other weights, by name, that shares all others with `model`."""
     with torch.device("meta"):
-        grown = DifferentiableSearchIndex(config)
-    grown.load_state_dict({**model.state_dict(), **new}, assign=True)
-    return grown.train(model.training)
+        changed = DifferentiableSearchIndex(config)
+    changed.load_state_dict({**model.state_dict(), **new}, assign=True)
+    return changed.train(model.training)
 
 
 def leaf_length(model: DifferentiableSearchIndex, docids: Docids) -> float:

@@ -81,6 +81,10 @@ class Searcher:
         other._apply(changes)
         return other
 
+    def among(self, model: DifferentiableSearchIndex, docids: Docids) -> Self:
+        """A searcher that searches in the same way with another model among other docids."""
+        return type(self)(model, docids, self.constrained, self.max_beam, self.ranking, self.mixture)
+
     def _apply(self, changes: Changes) -> None:
         if self.rows is not None:
             self.rows = AtomicRows(self.rows.weight, changes, self.rows.rounded)

@@ -1,8 +1,10 @@
 """A trained index that is searched with texts: tokenizer, model and docids, opened as section `search` says."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from dsi.config import SearchConfig
 from dsi.corpus.words import nfc
@@ -56,6 +58,12 @@ class TextSearcher:
         self.terms = Terms(folders.terms) if folders.terms is not None else None
         mixture = read_mixture(folders.prior, search) if folders.prior is not None else PLAIN
         self.searcher = Searcher(model, Docids(folders.docids), search.constrained, max_beam, search.ranking, mixture)
+
+    def changed(self, searcher: Searcher, terms: Terms | None) -> Self:
+        """The same index with another searcher, and other words of the documents, after documents have changed."""
+        other = copy(self)
+        other.searcher, other.terms = searcher, terms
+        return other
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of texts, in NFC as the corpus is, cut to the query length that the model was trained with."""

@@ -9,6 +9,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,6 +117,8 @@ class RoundContext:
     docids: Docids
     labels: TeacherLabels | None = None
     """The labels of a teacher, with training.labels=teacher."""
+    weights: Mapping[str, float] | None = None
+    """The share of each task in the examples; None for those of the configuration."""
 
     @property
     def targets(self) -> MakeTargets:
@@ -229,7 +232,7 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
             index.config.pad_token_id,
             training.seed,
             last_step,
-            training.tasks.model_dump(),
+            training.tasks.model_dump() if context.weights is None else context.weights,
             first_step=last_step if has_stopped(last) else steps_before + steps_done(last),
             accumulation=training.accumulation,
             process=arguments.process_index,
