@@ -144,7 +144,7 @@ def rows_of(index: Opened, documents: Sequence[Document], queries: Sequence[Sequ
     """The output rows of new documents, (documents, d_model) float32 on the CPU."""
     trained, growth, known = index.trained, index.growth, index.growth.tensors
     model, tokenizer = trained.searcher.model, trained.tokenizer
-    if index.parts.search.precision != "float32":  # rows are made by the model as it was trained
+    if index.parts.search.precision == "int8" or model.dtype != torch.float32:  # rows are made by the model as trained
         model = open_index(index.parts.folders.model).to(model.device)
 
     def states(texts: list[str], length: int) -> Tensor:
