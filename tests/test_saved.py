@@ -19,6 +19,7 @@ from test_faults_python_api import together
 
 import dsi
 from dsi.cli import main
+from dsi.corpus import known_item
 from dsi.corpus.known_item import read_collection
 from dsi.corpus.store import Corpus
 from dsi.doc2query.shards import count_queries
@@ -26,6 +27,7 @@ from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.index.card import warnings_of
 from dsi.index.files import state_of
+from dsi.index.growth import Growth
 from dsi.index.hits import Hit, Hits
 
 DOCUMENTS = [document._replace(title=f"<script>{number}</script>") for number, document in enumerate(tiny_documents())]
@@ -173,6 +175,19 @@ def test_what_growing_needs(saved: Path, tree: Path) -> None:
         assert words["documents"].to_numpy().sum() == expected.sum()
         assert count_queries(folder / "growth/replay.parquet") == 300
     assert (tree / "docids/centroids.npy").exists() or list((tree / "docids").glob("*centroid*"))
+
+
+@pytest.mark.parametrize("most", [7, 60, 1_000])
+def test_noise_of_later_queries_has_the_words_of_some_documents(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """The same words that noise was drawn from at first, without reading all documents."""
+    monkeypatch.setattr(known_item, "SAMPLED_DOCUMENTS", most)
+    growth = Growth(saved / "growth", Corpus(saved / "corpus"))
+    growth.drawn["known_item"]["noise"] = 0.5
+    assert growth.known_item is not None
+    expected = read_collection(growth.corpus.contents(), len(growth.corpus)).sample
+    assert growth.known_item.collection.sample.equals(expected)
 
 
 def test_the_card(saved: Path) -> None:

@@ -46,14 +46,19 @@ class Collection:
     """The words of a sample of the documents, each as often as it occurs there."""
 
 
+def sampled_documents(documents: int) -> range:
+    """The numbers of the documents, of so many, from whose words noise is drawn."""
+    return range(0, documents, -(-documents // SAMPLED_DOCUMENTS) or 1)
+
+
 def read_collection(contents: Iterable[str], documents: int) -> Collection:
     """Count the words of a collection in one pass over the contents of its `documents` documents."""
     frequencies, sample = np.zeros(BINS, dtype=np.int32), list[str]()
-    stride = -(-documents // SAMPLED_DOCUMENTS)
+    sampled = sampled_documents(documents)
     for number, content in enumerate(contents):
         words = words_of(content, pairs=True)
         frequencies[word_bins(set(words))] += 1
-        if number % stride == 0:
+        if number in sampled:
             sample += words
     return Collection(frequencies, documents, pa.array(sample, pa.string()))
 

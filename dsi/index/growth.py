@@ -18,6 +18,7 @@ The centroids or codebooks that give a later document its docid are in the folde
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,12 @@ from torch import Tensor
 
 from dsi.artifacts import write_json
 from dsi.config import CONFIG, Doc2QueryConfig, DocidsConfig, GeneratorConfig, ModelConfig, TrainingConfig, read_part
-from dsi.corpus.known_item import BINS, Collection, KnownItemGenerator, read_collection
+from dsi.corpus.known_item import BINS, Collection, KnownItemGenerator, read_collection, sampled_documents
 from dsi.corpus.store import NO_DOCUMENTS, Corpus
 from dsi.corpus.vectors import VECTORS, Encode
+from dsi.corpus.words import words_of
 from dsi.doc2query.shards import SCHEMA, count_queries, read_shard, shard_paths
 from dsi.docids.store import Docids
-from dsi.embeddings.embed import encoder
 from dsi.errors import DsiError
 from dsi.index.files import copy_files
 from dsi.index.parts import Parts
@@ -113,7 +114,9 @@ class Growth:
         frequencies[counted["bin"].to_numpy()] = counted["documents"].to_numpy()
         sample = pa.array([], pa.string())
         if config.noise:  # which is drawn from the words of some of the documents
-            sample = read_collection(self.corpus.contents(), len(self.corpus)).sample
+            numbers = sampled_documents(len(self.corpus))
+            words = (words_of(self.corpus[number].content(), pairs=True) for number in numbers)
+            sample = pa.array(chain.from_iterable(words), pa.string())
         return KnownItemGenerator(config, Collection(frequencies, self.drawn["documents"], sample))
 
     @cached_property
@@ -123,6 +126,8 @@ class Growth:
         Raises:
             DsiError: the vectors of the training came from a file.
         """
+        from dsi.embeddings.embed import encoder  # which loads scikit-learn, and few need it
+
         folder = self.folder / EMBEDDINGS
         return encoder(folder) if folder.is_dir() else None
 
