@@ -11,6 +11,7 @@ the folder of runs for the next time; three gigabytes for a million documents.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -30,7 +31,6 @@ from dsi.index.adding import synthetic_queries
 from dsi.model.cost import forward_flops
 from dsi.report.tables import text_table
 from dsi.runtime.device import multiplication_speed
-from dsi.runtime.system import link_or_copy
 
 SIZES = [36_594, 1_000_000]
 ADDED, DELETED = 100, 10
@@ -56,7 +56,7 @@ def costs(folder: Path, turns: int) -> dict[str, float]:
     """The milliseconds of each change to a copy of a saved index."""
     copy = folder.with_name(f"{folder.name}-changed")
     rmtree(copy, ignore_errors=True)
-    copytree(folder, copy, copy_function=link_or_copy)
+    copytree(folder, copy, copy_function=os.link)
     times: dict[str, list[float]] = {}
 
     def measure(name: str, work: Callable[[], object], per: int = 1) -> None:

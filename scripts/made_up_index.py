@@ -4,12 +4,14 @@ All but the number of documents is that of configs/demo.yaml, and the tokenizer 
 """
 
 import shutil
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from bench_million import blocks, vocabulary
+from torch.nn import functional
 
 from dsi.artifacts import WORK, write_json
 from dsi.config import Config, load_config
@@ -22,6 +24,7 @@ from dsi.index.growth import GENERATOR_FILE, REPLAY, SETTINGS, Growth, write_ten
 from dsi.index.saved import ALSO_THERE, CLASS, CONFIG_FILE, FORMAT
 from dsi.lexical.index_terms import index_terms
 from dsi.model.build import DocidShape, build_model
+from dsi.model.document_states import StateEncoder
 from dsi.runtime.new_folder import new_folder
 from dsi.search.lexical_prior import CHOICE
 from dsi.tokenizer import tokenize
@@ -31,6 +34,8 @@ SAMPLE = 10_000
 """The number of documents that the tokenizer is trained on."""
 REPLAYED = 500
 """The number of documents whose synthetic queries make the centre."""
+BEST = 40
+"""The number of output rows that are near the states of queries."""
 
 
 def made_up_index(runs: Path, documents: int) -> Path:
@@ -53,7 +58,7 @@ def documents_to_add(count: int, turn: int = 0) -> list[Document]:
     ]
 
 
-def _made_up(documents: int) -> Any:
+def _made_up(documents: int) -> Iterator[Document]:
     """So many documents in order."""
     words = vocabulary()
     for start, titles, texts in blocks(documents):
@@ -74,8 +79,6 @@ def _write(folder: Path, documents: int, config: Config) -> None:
     _, vocabulary_, codes = Atomic.assign(config.docids, corpus, None, None)
     write_docids(docids_folder, vocabulary_, codes)
     docids = Docids(docids_folder)
-    model = build_model(config.model, tokenizer, 0, DocidShape.of(docids, config.model.head))
-    model.save_pretrained(folder / "model")
     index_terms(lexical, language=config.corpus.language, corpus_folder=corpus_folder)
     shutil.rmtree(lexical / WORK)
     for lock in lexical.rglob(".tantivy*"):
@@ -89,7 +92,14 @@ def _write(folder: Path, documents: int, config: Config) -> None:
     write_words(growth, corpus)
     draw = Growth(growth, corpus).known_item
     assert draw is not None
-    write_shard(growth / REPLAY, 0, draw([*islice(corpus, REPLAYED)], np.random.default_rng(0)))
+    queries = draw([*islice(corpus, REPLAYED)], np.random.default_rng(0))
+    write_shard(growth / REPLAY, 0, queries)
+    model = build_model(config.model, tokenizer, 0, DocidShape.of(docids, config.model.head))
+    states = StateEncoder(model, tokenizer, config.model.query_length)(queries[0])
+    with torch.no_grad():  # a few rows are the best, so that rounded ones prove it, as of a trained model
+        near = functional.normalize(torch.from_numpy(states.mean(axis=0)), dim=0)
+        model.docid_head.weight[:: -(-documents // BEST)] += near
+    model.save_pretrained(folder / "model")
     write_tensors(growth, model, docids, corpus, tokenizer, config.model)
     write_json(
         folder / CONFIG_FILE,
