@@ -316,7 +316,7 @@ class Index:
             return False
         try:
             self._take(_at(now, newest))
-        except DsiError:
+        except (DsiError, FileNotFoundError):
             if newest == current(now.parts.folder):
                 raise
             return self.refresh()  # another process has removed it meanwhile
