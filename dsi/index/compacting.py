@@ -5,7 +5,6 @@ of the states, by which documents that come later get their rows, are those of t
 """
 
 import shutil
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,7 +54,7 @@ def write_living(opened: Opened, folder: Path) -> None:
     growth = folder / "growth"
     for each in (folder / "corpus", folder / "docids", growth):
         each.mkdir(parents=True)
-    write_rows(folder / "corpus" / DOCUMENTS, Document, _living(opened))
+    write_rows(folder / "corpus" / DOCUMENTS, Document, opened.corpus.living())
     copy_files(parts.folders.tokenizer, folder / "tokenizer")
     _write_model(opened, folder)
     _write_replay(opened, growth)
@@ -68,11 +67,6 @@ def write_living(opened: Opened, folder: Path) -> None:
     write_json(growth / GENERATOR_FILE, {**opened.growth.drawn, "documents": len(opened)})
     if opened.growth.doc2query.known_item.queries:
         write_words(growth, Corpus(folder / "corpus"))
-
-
-def _living(opened: Opened) -> Iterator[Document]:
-    gone = set(opened.deleted.tolist())
-    return (document for number, document in enumerate(opened.corpus) if number not in gone)
 
 
 def _write_model(opened: Opened, folder: Path) -> None:

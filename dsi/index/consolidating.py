@@ -25,7 +25,7 @@ from dsi.errors import DsiError
 from dsi.evaluation.measures import DEV_MEASURE
 from dsi.index.compacting import write_living
 from dsi.index.files import copy_files
-from dsi.index.generations import BASE, Claim, Generation
+from dsi.index.generations import BASE, WORK, Claim, Generation
 from dsi.index.growth import UNTRAINED, Growth, write_tensors
 from dsi.index.opened import Opened
 from dsi.index.parts import model_hash
@@ -80,7 +80,7 @@ def consolidate(index: Opened, claim: Claim, steps: int | None) -> Generation:
     if not len(index.untrained):
         raise DsiError(f"{index.parts.folder}: nothing was added since the index was trained")
     work = claim.folder.with_name(f".consolidating-{claim.before.number if claim.before else 0}-{steps or 'auto'}")
-    for other in claim.folder.parent.glob(".consolidating-*"):
+    for other in claim.folder.parent.glob(WORK):
         if other != work:  # of an index that has changed since
             shutil.rmtree(other)
     start = work / "start"

@@ -14,6 +14,7 @@ from dsi.corpus.checks import check_text
 from dsi.corpus.source import Where
 from dsi.corpus.store import Corpus, Document, Query
 from dsi.errors import DsiError
+from dsi.index.opened import corpus_of
 from dsi.index.saved import is_saved, open_saved
 from dsi.runtime.new_folder import new_folder
 from dsi.runtime.progress import progress, say
@@ -40,7 +41,7 @@ def _saved(folder: Path) -> tuple[Corpus, Iterable[Path]]:
     parts = open_saved(folder, {})
     if not parts.has_documents:
         raise DsiError(f"{folder} was saved without its documents, so there is nothing to convert")
-    return Corpus(parts.corpus), ()
+    return corpus_of(parts), ()
 
 
 def _of_run(run_folder: Path) -> tuple[Corpus, Iterable[Path]]:
@@ -92,8 +93,8 @@ def _run_files(run_folder: Path, corpus: str) -> Iterator[Path]:
 
 def _documents(corpus: Corpus) -> Iterator[Document]:
     """The documents, whose ids any format can hold; DsiError if one cannot be held."""
-    name = str(corpus.folder / "documents.arrow")
-    for number, document in enumerate(progress(corpus, "convert", total=len(corpus)), start=1):
+    name, living = str(corpus.folder / "documents.arrow"), len(corpus) - len(corpus.deleted)
+    for number, document in enumerate(progress(corpus.living(), "convert", total=living), start=1):
         check_text(Where(name, number, "row"), "document", *document)
         yield document
 
