@@ -1,0 +1,1 @@
+"""An index that grows, through the command line, against sums written out by hand."""
