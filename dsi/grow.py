@@ -213,7 +213,7 @@ def _steps(grow: GrowConfig, seed: int, corpus: Corpus) -> list[Step]:
     later = round(grow.later * len(corpus)) if grow.later < 1 else int(grow.later)
     if not grow.batches <= later < len(corpus):
         raise DsiError(
-            f"later: {later:,} of the {len(corpus):,} documents come later; choose at least one for each of the"
+            f"later: {grow.later:g} of {len(corpus):,} documents; let at least one come in each of the"
             f" {grow.batches:,} batches, and fewer than all"
         )
     deleted = round(grow.delete * len(corpus))
