@@ -277,11 +277,8 @@ def test_a_query_counts_once_over_the_seeds(tmp_path: Path) -> None:
 
     one, two = {"q1": 1.0, "q2": 0.5, "q3": 0.25}, {"q1": 0.5, "q2": 0.5, "q3": 0.5}
     seeds = {
-        0: [measured("before", [], {"q1": 1.0}, {"q1": 1.0}), measured(CONSOLIDATED, ["q2", "q3"], one, two)],
-        1: [
-            measured("before", [], {"q1": 0.0, "q2": 0.5}, {"q1": 1.0, "q2": 0.0}),
-            measured(CONSOLIDATED, ["q3"], two, one),
-        ],
+        0: [measured("before", [], one, two), measured(CONSOLIDATED, ["q2", "q3"], one, two)],
+        1: [measured("before", [], two, one), measured(CONSOLIDATED, ["q3"], two, one)],
     }
     found = compared(seeds)
     assert list(found) == [("dsi", OLD), ("dsi", NEW)]
