@@ -30,7 +30,7 @@ def convert(source_folder: Path, to: str, folder: Path) -> None:
     with new_folder(folder) as partial:
         corpus, run_files = _saved(source_folder) if is_saved(source_folder) else _of_run(source_folder)
         if to == "beir":
-            _write_beir(corpus, partial)
+            write_beir(corpus, partial)
         else:
             _write_trec(corpus, partial)
             for path in run_files:
@@ -54,7 +54,12 @@ def _of_run(run_folder: Path) -> tuple[Corpus, Iterable[Path]]:
     return Corpus(corpus_folder), _run_files(run_folder, manifest["fingerprint"])
 
 
-def _write_beir(corpus: Corpus, folder: Path) -> None:
+def write_beir(corpus: Corpus, folder: Path) -> None:
+    """Write documents, queries and judgements of a corpus to an empty folder, as the source `beir` reads them.
+
+    Raises:
+        DsiError: the format cannot hold an id, or a query has one text in one split and another in another.
+    """
     documents = ({"_id": each.doc_id, "title": each.title, "text": each.text} for each in _documents(corpus))
     _write(folder / "corpus.jsonl", map(_json_line, documents))
     if corpus.splits:
