@@ -110,7 +110,7 @@ def _write_replay(opened: Opened, folder: Path) -> None:
     owner = queries["doc_index"].to_numpy()
     is_there = ~np.isin(owner, opened.deleted)
     trained = np.flatnonzero(is_there & ~np.isin(owner, opened.untrained))
-    stride = 1 if _has_all_queries(opened) else max(1, -(-len(trained) // REPLAYED))
+    stride = 1 if _has_all_queries(opened) else max(1, len(trained) // REPLAYED)
     rows = np.union1d(trained[::stride], np.flatnonzero(is_there & np.isin(owner, opened.untrained)))
     number = np.searchsorted(opened.numbers, owner[rows]).astype(np.uint32)
     table = pa.table([number, queries["text"].take(pa.array(rows))], schema=SCHEMA)
