@@ -1,7 +1,7 @@
 """Tiny indexes that grow: documents to add, answers to compare, and what the files of a folder hold."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from test_saved import SMALL, TREE
 import dsi
 from dsi.corpus.store import Document
 from dsi.index.files import state_of
+from dsi.index.hits import Hit
 from dsi.index.index import Index
 
 ALL = [document._replace(doc_id=f"D{number:08}") for number, document in enumerate(tiny_documents(80))]
@@ -64,7 +65,7 @@ def check_same(found: list[dict[str, float]], expected: list[dict[str, float]], 
         np.testing.assert_allclose([one[doc_id] for doc_id in other], list(other.values()), rtol=0, atol=within)
 
 
-def ids_of(documents: list[Document]) -> list[str]:
+def ids_of(documents: Iterable[Document | Hit]) -> list[str]:
     return [document.doc_id for document in documents]
 
 

@@ -37,7 +37,10 @@ def delete(index: Opened, claim: Claim, doc_ids: Iterable[str]) -> Generation:
     wanted = set(doc_ids)
     if strange := [each for each in wanted if not isinstance(each, str)]:
         raise DsiError(f"doc_ids: the id of a document is a string, not {type(strange[0]).__name__} {strange[0]!r:.60}")
-    there = index.corpus.doc_indexes(wanted)
+    try:
+        there = index.corpus.doc_indexes(wanted)
+    except UnicodeEncodeError as error:
+        raise DsiError(f"doc_ids: {printable(error.object):.60} has half a surrogate pair, which no id has") from None
     if missing := sorted(wanted - there.keys()):
         some = ", ".join(map(printable, missing[:5]))
         raise DsiError(f"{index.parts.folder}: there is no document {some:.200}; nothing was deleted")

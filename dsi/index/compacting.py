@@ -94,12 +94,22 @@ def _write_model(opened: Opened, folder: Path) -> None:
 
 def _rows_by_path(weight: Tensor, before: Docids, after: Docids, numbers: NDArray[np.int64]) -> Tensor:
     """The rows of the nodes of a tree of some of the documents `before`, given by their row numbers: (nodes, d_model),
-    those of the same paths."""
+    those of the same paths. An inner node that has the row of a document that is gone, whose leaf it was before others
+    joined, gets the mean row of the documents below it."""
     paths_before, paths_after = before.paths[numbers], after.paths
     exist = paths_after >= 0
     node_before = np.zeros(len(after.trie.token), dtype=np.int64)
     node_before[paths_after[exist]] = paths_before[exist]
-    return weight[torch.from_numpy(node_before)]
+    rows, leaves = weight[torch.from_numpy(node_before)], after.trie.leaf_of.astype(np.int64)
+    gone = set(map(bytes, weight[torch.from_numpy(np.delete(before.trie.leaf_of, numbers).astype(np.int64))].numpy()))
+    is_of_gone = np.array([bytes(row) in gone for row in rows.numpy()])
+    for nodes in paths_after.T:
+        below = np.flatnonzero((nodes >= 0) & is_of_gone[nodes] & (nodes != leaves))
+        distinct, place, counts = np.unique(nodes[below], return_inverse=True, return_counts=True)
+        sums = rows.new_zeros(len(distinct), rows.shape[1])
+        sums.index_add_(0, torch.from_numpy(place), rows[torch.from_numpy(leaves[below])])
+        rows[torch.from_numpy(distinct.astype(np.int64))] = sums / torch.from_numpy(counts).to(rows)[:, None]
+    return rows
 
 
 def _write_replay(opened: Opened, folder: Path) -> None:

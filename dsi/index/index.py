@@ -270,8 +270,11 @@ class Index:
 
         Raises:
             DsiError: nothing was added, or the index is none that can be changed.
+            ValueError: `steps` is not a whole number above 0.
         """
         from dsi.index import consolidating
+
+        steps = None if steps is None else _above_0("steps", steps)
 
         def train(index: Opened, claim: Claim) -> Generation:
             return consolidating.consolidate(_opened(saved.open_saved(index.parts.folder, {})), claim, steps)
