@@ -191,6 +191,7 @@ def test_a_tree_goes_on_from_a_backbone_of_the_same_documents(project: Path, gro
         backbone = run.with_name(f"{run.name}-backbone")
         assert load_config(run / "config.yaml").model.checkpoint == str(backbone / "model")
         assert load_config(backbone / "config.yaml").docids.kind == "atomic"
+        assert not (backbone / "search").exists(), "its model is all that is needed"
         assert load_config(backbone / "config.yaml").search.beam == load_config(run / "config.yaml").search.beam == 7
         assert len(Corpus(backbone / "corpus")) == len(Corpus(run / "corpus")) == (60 if run.name == "all" else 36)
 
