@@ -34,8 +34,8 @@ SAMPLE = 10_000
 """The number of documents that the tokenizer is trained on."""
 REPLAYED = 500
 """The number of documents whose synthetic queries make the centre."""
-BEST = 40
-"""The number of output rows that are near the states of queries."""
+BEST = 150
+"""The number of output rows that are near the states of queries: more than the beam of a search."""
 
 
 def made_up_index(runs: Path, documents: int) -> Path:
