@@ -68,7 +68,7 @@ class Opened:
     @cached_property
     def corpus(self) -> Corpus:
         """The documents by row number, deleted ones too."""
-        return Corpus(self.parts.corpus, [segment.folder for segment in self.segments], self.deleted)
+        return self.growth.corpus.changed([segment.corpus for segment in self.segments], self.deleted)
 
     @cached_property
     def assigned(self) -> tuple[Docids, Kind]:
