@@ -16,6 +16,7 @@ ifneq ($(words $(NAME:.%=. %))$(shell printf %s $(call quoted,$(NAME)) | LC_ALL=
 $(error NAME=$(NAME): letters, digits, . _ and - only, no dot first; give the run a name with NAME=...)
 endif
 SET ?=
+GROW ?= configs/grow.yaml
 SCORES ?= configs/reproduce/cpu.yaml
 # e.g. LAUNCH=".venv/bin/accelerate launch --num_processes 2 -m dsi": several processes where a stage can use them
 LAUNCH ?= $(BIN)/dsi
@@ -86,6 +87,9 @@ readme: install  ## write README.md's measured numbers, tables and plot anew fro
 sweep: install  ## run every combination of SWEEP, e.g. configs/sweeps/corpus-size.yaml
 	$(DSI) sweep $(call quoted,$(SWEEP)) $(if $(SET),--set $(SET))
 
+grow: install  ## measure an index that grows as GROW says (default configs/grow.yaml)
+	$(DSI) grow $(call quoted,$(GROW)) $(if $(SET),--set $(SET))
+
 reproduce: install  ## run the experiments of configs/reproduce/cpu.yaml (or ONLY="demo* squad" of them) and compare with their stored scores
 	$(DSI) reproduce $(call quoted,$(SCORES)) $(if $(ONLY),--only $(foreach run,$(ONLY),$(call quoted,$(run)))) $(if $(SET),--set $(SET))
 
@@ -147,4 +151,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-grow bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help
+.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep grow reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-grow bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help

@@ -109,10 +109,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function, together=False, launcher=None)
         return sub
 
-    def runs_and_keys(sub: argparse.ArgumentParser) -> None:
-        sub.set_defaults(together=True)  # the processes of a launcher share the work
+    def runs_and_keys_alone(sub: argparse.ArgumentParser) -> None:
         _folder(sub, "--runs", "folder of all runs (default: runs)", default=Path("runs"))
         sub.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="override keys")
+
+    def runs_and_keys(sub: argparse.ArgumentParser) -> None:
+        runs_and_keys_alone(sub)
+        sub.set_defaults(together=True)  # the processes of a launcher share the work
         sub.add_argument(
             "--launcher",
             choices=LAUNCHERS,
@@ -196,6 +199,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command("sweep", _sweep, "run an experiment for every combination of some values")
     _file(sweep, "sweep", "YAML file of the sweep, or the name of one, e.g. sweeps/corpus-size")
     runs_and_keys(sweep)
+    grow = command("grow", _grow, "measure an index that grows, beside one trained on all documents")
+    _file(grow, "grow", "YAML file that says what comes later, or the name of one, e.g. grow/msmarco-6k")
+    runs_and_keys_alone(grow)
     scores = command("reproduce", _reproduce, "run experiments and compare their scores with those stored")
     _file(scores, "scores", "YAML file of the experiments, or the name of one, e.g. reproduce/cpu")
     scores.add_argument("--only", nargs="+", default=[], metavar="RUN", help="run these alone; * stands for anything")
@@ -311,6 +317,13 @@ def _sweep(options: argparse.Namespace) -> None:
         from dsi.report.figures import without_figures
 
         print(without_figures((folder / "sweep.md").read_text(encoding="utf-8")))
+
+
+def _grow(options: argparse.Namespace) -> None:
+    from dsi.grow import grow
+
+    folder = grow(configuration(options.grow), options.set, options.runs)
+    print((folder / "grow.md").read_text(encoding="utf-8"))
 
 
 def _build(options: argparse.Namespace) -> None:

@@ -88,7 +88,7 @@ def _write(folder: Path, documents: int, config: Config) -> None:
     drawn = config.doc2query.model_dump(mode="json", include={"known_item", "t5", "seed"})
     write_json(growth / GENERATOR_FILE, {**drawn, "documents": documents, "predictions": False})
     sections = {name: getattr(config, name).model_dump(mode="json") for name in ("model", "training", "docids")}
-    write_json(growth / SETTINGS, sections)
+    write_json(growth / SETTINGS, {**sections, "states_added": False})
     write_words(growth, corpus)
     draw = Growth(growth, corpus).known_item
     assert draw is not None

@@ -27,7 +27,7 @@ from dsi.pipeline import STAGES
 Fault = tuple[int, str]
 """A line and what is wrong there."""
 SHELL = {"", "sh", "bash", "shell", "console"}
-OF_EXPERIMENTS = {"run", "check", "sweep", "reproduce"}
+OF_EXPERIMENTS = {"run", "check", "sweep", "grow", "reproduce"}
 """The commands whose first argument is a configuration."""
 OURS = re.compile(r"(?<![\w./-])(?:configs|docs|dsi|scripts|tests)/[\w./*-]*\.\w+")
 GIVEN_KEY = re.compile(r"(?<![\w./-])([a-z]\w*(?:\.\w+)+)(?==|\": )")

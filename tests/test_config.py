@@ -12,7 +12,7 @@ from dsi.errors import DsiError
 CONFIGS = sorted(
     path
     for path in (Path(__file__).parents[1] / "configs").rglob("*.yaml")
-    if path.parent.name not in ("sweeps", "reproduce")
+    if path.parent.name not in ("sweeps", "reproduce", "grow") and path.name != "grow.yaml"
 )
 
 

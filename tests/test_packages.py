@@ -166,12 +166,12 @@ def test_a_name_that_is_none_is_told_those_that_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for command in ("run", "check", "ingest", "sweep", "reproduce"):
+    for command in ("run", "check", "ingest", "sweep", "grow", "reproduce"):
         for name in ("dmo", "../configs/demo", ".", "paper", ""):
             assert main([command, name]) == 2
             (line,) = capsys.readouterr().err.splitlines()
             assert line.startswith(f"dsi: error: {name}: ")
-            assert "demo, documents, msmarco-100k, " in line
+            assert "demo, documents, grow, grow/msmarco-6k, " in line
             assert "paper/row-7, reproduce/36k, reproduce/cpu, squad, sweeps/corpus-size" in line
 
 

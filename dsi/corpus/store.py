@@ -139,6 +139,11 @@ class Corpus:
         for batch in self.documents.slice(start, max(min(stop, len(self)) - start, 0)).to_batches():
             yield from map(Document, *(batch[name].to_pylist() for name in Document._fields))
 
+    def living(self) -> Iterator[Document]:
+        """The documents that are not deleted."""
+        gone = set(self.deleted.tolist())
+        return (document for number, document in enumerate(self) if number not in gone)
+
     def spread(self, count: int) -> Iterator[Document]:
         """So many of the documents, at even distances."""
         total = len(self)

@@ -1,9 +1,9 @@
 """Documents added to an index without training: what the model, which stays as it is, says of them gives their rows.
 
 A new row is half the document's state and half the mean state of its synthetic queries, both centred as the documents
-and queries of the training are and of unit length, at the length of the trained rows (6,000 MS MARCO passages, 1,000 of
-them new, RR@10 of the new ones' queries: states .666, queries .623, both .687; docs/log.md). A document's queries and
-row depend on the document alone, not on those that are added with it.
+and queries of the training are and of unit length (6,000 MS MARCO passages, 1,000 of them new, RR@10 of the new ones'
+queries: states .666, queries .623, both .687; docs/log.md), at a length that is right beside trained rows (see
+dsi.index.row_strength). A document's queries and row depend on the document alone, not on those added with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from dsi.config import CorpusConfig
 from dsi.corpus.checks import check_text, id_hash
@@ -30,7 +29,7 @@ from dsi.docids.kind import NewDocument
 from dsi.docids.later import later_docids
 from dsi.errors import DsiError
 from dsi.index.generations import SEGMENT, Claim, Generation
-from dsi.index.growth import GENERATOR
+from dsi.index.growth import GENERATOR, row_directions
 from dsi.index.later_docids import FOLDER, write_later_docids
 from dsi.index.opened import Opened, write_deleted
 from dsi.index.segments import NewSegment, absorbed_by, write_segment
@@ -84,6 +83,7 @@ def add(index: Opened, claim: Claim, documents: Sequence[Document], replace: boo
             f"{index.parts.folder} has {len(there):,} of these documents already ({some:.200}); replace them"
             " (--replace), or leave them out"
         )
+    index.growth.check()
     first = len(index.corpus)
     queries = synthetic_queries(index, documents)
     facts = {"added": len(documents), "replaced": len(there)}
@@ -156,9 +156,8 @@ def rows_of(index: Opened, documents: Sequence[Document], queries: Sequence[Sequ
         of_documents = states([document.content() for document, _ in block], growth.model.document_length)
         of_queries = states(list(chain.from_iterable(texts for _, texts in block)), trained.query_length)
         owner = torch.repeat_interleave(torch.arange(len(block)), torch.tensor([len(texts) for _, texts in block]))
-        sums = torch.zeros_like(of_documents).index_add(0, owner, of_queries - known["query_centre"])
-        both = functional.normalize(of_documents - known["state_centre"], dim=1) + functional.normalize(sums, dim=1)
-        rows.append(functional.normalize(both, dim=1) * known["row_length"] + known["row_centre"])
+        directions = row_directions(known, of_documents, of_queries, owner)
+        rows.append(directions * known["row_length"] + known["row_centre"])
     return torch.cat(rows)
 
 

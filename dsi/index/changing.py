@@ -16,7 +16,6 @@ from dsi.index.generations import (
     BASE,
     DELETED,
     MADE_OF,
-    RECORD,
     Claim,
     Generation,
     generation_folder,
@@ -24,7 +23,7 @@ from dsi.index.generations import (
 )
 from dsi.index.opened import Opened, write_deleted
 from dsi.index.parts import model_hash
-from dsi.index.saved import read_config
+from dsi.index.saved import open_at
 from dsi.index.saving import describe
 from dsi.runtime.printable import printable
 
@@ -36,7 +35,12 @@ def delete(index: Opened, claim: Claim, doc_ids: Iterable[str]) -> Generation:
         DsiError: there is no document with one of the ids, or none at all would be left.
     """
     wanted = set(doc_ids)
-    there = index.corpus.doc_indexes(wanted)
+    if strange := [each for each in wanted if not isinstance(each, str)]:
+        raise DsiError(f"doc_ids: the id of a document is a string, not {type(strange[0]).__name__} {strange[0]!r:.60}")
+    try:
+        there = index.corpus.doc_indexes(wanted)
+    except UnicodeEncodeError as error:
+        raise DsiError(f"doc_ids: {printable(error.object):.60} has half a surrogate pair, which no id has") from None
     if missing := sorted(wanted - there.keys()):
         some = ", ".join(map(printable, missing[:5]))
         raise DsiError(f"{index.parts.folder}: there is no document {some:.200}; nothing was deleted")
@@ -71,22 +75,21 @@ def compact(index: Opened, claim: Claim) -> Generation:
     )
 
 
-def restore(claim: Claim, number: int) -> Generation:
+def restore(index: Opened, claim: Claim, number: int) -> Generation:
     """Publish a generation that is as an earlier one was; 0 is the index as it was saved.
 
     Raises:
-        DsiError: it is not there any more.
+        DsiError: it is not there any more, or is damaged.
     """
-    folder, fields = claim.index_folder, dict[str, Any]()
-    if number == 0:
-        if not (folder / "model").is_dir():
-            raise DsiError(f"{folder}: generation 0 was pruned; `dsi log` shows the generations that are there")
-        saved = read_config(folder)
-        fields = {"base": 0, "segments": (), "docids": 0, "rows": saved["documents"], "deleted": 0}
-        return claim.publish("restore", {"restored": 0}, model=model_hash(saved["files"]), **fields)
-    earlier = read_generation(folder, number)
-    if gone := [each for each in earlier.reads if not (generation_folder(folder, each) / RECORD).is_file()]:
-        raise DsiError(f"{folder}: generation {number} needs generation {gone[0]}, which was pruned")
+    folder = index.parts.folder
+    earlier = read_generation(folder, number) if number else None
+    if not (earlier and earlier.base) and not (folder / "model").is_dir():
+        raise DsiError(f"{folder}: generation 0 was pruned; `dsi log` shows the generations that are there")
+    parts = open_at(folder, earlier, {})
+    if earlier is None:
+        assert parts.saved is not None
+        fields: dict[str, Any] = {"base": 0, "segments": (), "docids": 0, "rows": parts.saved["documents"]}
+        return claim.publish("restore", {"restored": 0}, model=parts.model, deleted=0, **fields)
     if earlier.deleted:
         shutil.copyfile(generation_folder(folder, number) / DELETED, claim.folder / DELETED)
     fields = {name: getattr(earlier, name) for name in MADE_OF}

@@ -5,7 +5,6 @@ of the states, by which documents that come later get their rows, are those of t
 """
 
 import shutil
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,7 +54,7 @@ def write_living(opened: Opened, folder: Path) -> None:
     growth = folder / "growth"
     for each in (folder / "corpus", folder / "docids", growth):
         each.mkdir(parents=True)
-    write_rows(folder / "corpus" / DOCUMENTS, Document, _living(opened))
+    write_rows(folder / "corpus" / DOCUMENTS, Document, opened.corpus.living())
     copy_files(parts.folders.tokenizer, folder / "tokenizer")
     _write_model(opened, folder)
     _write_replay(opened, growth)
@@ -68,11 +67,6 @@ def write_living(opened: Opened, folder: Path) -> None:
     write_json(growth / GENERATOR_FILE, {**opened.growth.drawn, "documents": len(opened)})
     if opened.growth.doc2query.known_item.queries:
         write_words(growth, Corpus(folder / "corpus"))
-
-
-def _living(opened: Opened) -> Iterator[Document]:
-    gone = set(opened.deleted.tolist())
-    return (document for number, document in enumerate(opened.corpus) if number not in gone)
 
 
 def _write_model(opened: Opened, folder: Path) -> None:
@@ -100,12 +94,22 @@ def _write_model(opened: Opened, folder: Path) -> None:
 
 def _rows_by_path(weight: Tensor, before: Docids, after: Docids, numbers: NDArray[np.int64]) -> Tensor:
     """The rows of the nodes of a tree of some of the documents `before`, given by their row numbers: (nodes, d_model),
-    those of the same paths."""
+    those of the same paths. An inner node that has the row of a document that is gone, whose leaf it was before others
+    joined, gets the mean row of the documents below it."""
     paths_before, paths_after = before.paths[numbers], after.paths
     exist = paths_after >= 0
     node_before = np.zeros(len(after.trie.token), dtype=np.int64)
     node_before[paths_after[exist]] = paths_before[exist]
-    return weight[torch.from_numpy(node_before)]
+    rows, leaves = weight[torch.from_numpy(node_before)], after.trie.leaf_of.astype(np.int64)
+    gone = set(map(bytes, weight[torch.from_numpy(np.delete(before.trie.leaf_of, numbers).astype(np.int64))].numpy()))
+    is_of_gone = np.array([bytes(row) in gone for row in rows.numpy()])
+    for nodes in paths_after.T:
+        below = np.flatnonzero((nodes >= 0) & is_of_gone[nodes] & (nodes != leaves))
+        distinct, place, counts = np.unique(nodes[below], return_inverse=True, return_counts=True)
+        sums = rows.new_zeros(len(distinct), rows.shape[1])
+        sums.index_add_(0, torch.from_numpy(place), rows[torch.from_numpy(leaves[below])])
+        rows[torch.from_numpy(distinct.astype(np.int64))] = sums / torch.from_numpy(counts).to(rows)[:, None]
+    return rows
 
 
 def _write_replay(opened: Opened, folder: Path) -> None:
@@ -116,7 +120,7 @@ def _write_replay(opened: Opened, folder: Path) -> None:
     owner = queries["doc_index"].to_numpy()
     is_there = ~np.isin(owner, opened.deleted)
     trained = np.flatnonzero(is_there & ~np.isin(owner, opened.untrained))
-    stride = 1 if _has_all_queries(opened) else max(1, -(-len(trained) // REPLAYED))
+    stride = 1 if _has_all_queries(opened) else max(1, len(trained) // REPLAYED)
     rows = np.union1d(trained[::stride], np.flatnonzero(is_there & np.isin(owner, opened.untrained)))
     number = np.searchsorted(opened.numbers, owner[rows]).astype(np.uint32)
     table = pa.table([number, queries["text"].take(pa.array(rows))], schema=SCHEMA)

@@ -1,9 +1,8 @@
 """A short training of an index on what was added since it was trained, beside older queries, which are replayed.
 
-A third of the queries of a batch are of added documents, the learning rates are half of the training's; then the
-document states of all documents are added again, if that is better (6,000 MS MARCO passages, 1,000 of them added, RR@10
-of the old and of the new ones' queries: .826 and .800 after a quarter of the steps of a training on all, which gives
-.828 and .819; at its learning rates, .745 of the old ones; docs/log.md).
+A third of the queries of a batch are of added documents, the learning rates are half of the training's. Document states
+are then added to all rows, if they were in the training, and the rows of added documents brought to the length that is
+right beside the others. docs/log.md has what each of these gives.
 
 Synthetic queries that are held out, as many of old documents as of added ones, say which step is best. The index is
 written anew first; the training resumes from its last checkpoint where it was interrupted.
@@ -15,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dsi.artifacts import is_written, write_json
 from dsi.config import DEV, TrainingConfig
@@ -24,13 +25,15 @@ from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.evaluation.measures import DEV_MEASURE
 from dsi.index.compacting import write_living
-from dsi.index.files import copy_files
-from dsi.index.generations import BASE, Claim, Generation
-from dsi.index.growth import UNTRAINED, Growth, write_tensors
+from dsi.index.generations import BASE, WORK, Claim, Generation
+from dsi.index.growth import UNTRAINED, Growth, document_rows, write_tensors
 from dsi.index.opened import Opened
 from dsi.index.parts import model_hash
-from dsi.index.saving import NEEDED, describe
+from dsi.index.row_strength import OtherQueries, strong_enough
+from dsi.index.saving import describe
+from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import open_index
+from dsi.model.document_states import StateEncoder
 from dsi.runtime.device import compute_device
 from dsi.runtime.system import link_or_copy
 from dsi.tokenizer import open_tokenizer
@@ -53,6 +56,8 @@ MOST_STEPS = 0.25
 """The most steps that are done where nobody says how many, as a share of those of the training."""
 HELD_OUT = 500
 """The most queries of old documents, and of added ones, that are held out, and at most a tenth of them."""
+BALANCED = 1_000
+"""The number of old rows, and of new ones, whose strength is compared."""
 STARTED = "started.json"
 """The file of the work that says that the index is written anew, from which training starts."""
 
@@ -70,6 +75,13 @@ class Queries:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @classmethod
+    def joined(cls, *several: "Queries") -> "Queries":
+        """All queries of several."""
+        return cls(
+            np.concatenate([each.doc_index for each in several]), [text for each in several for text in each.texts]
+        )
+
 
 def consolidate(index: Opened, claim: Claim, steps: int | None) -> Generation:
     """Publish a generation whose model has learnt what was added.
@@ -80,7 +92,7 @@ def consolidate(index: Opened, claim: Claim, steps: int | None) -> Generation:
     if not len(index.untrained):
         raise DsiError(f"{index.parts.folder}: nothing was added since the index was trained")
     work = claim.folder.with_name(f".consolidating-{claim.before.number if claim.before else 0}-{steps or 'auto'}")
-    for other in claim.folder.parent.glob(".consolidating-*"):
+    for other in claim.folder.parent.glob(WORK):
         if other != work:  # of an index that has changed since
             shutil.rmtree(other)
     start = work / "start"
@@ -95,15 +107,16 @@ def consolidate(index: Opened, claim: Claim, steps: int | None) -> Generation:
     (new, dev_new), (old, dev_old) = (_held_out(queries[np.flatnonzero(each)]) for each in (is_new, ~is_new))
     training, held_out = _shorter(growth, steps, len(new)), {"old": dev_old, "new": dev_new}
     done = _train(work, start, growth, training, {"old": old, "new": new}, held_out)
-    facts: dict[str, float] = {"steps": done.best_step}
-    for name, queries in held_out.items():
-        facts |= _compared(work / f"dev-{name}", start, done, growth, training, queries, name)
     folder = claim.folder / BASE
     for name in sorted(path.name for path in start.iterdir() if path.name != "model"):
         shutil.copytree(start / name, folder / name)
-    copy_files(done.folder, folder / "model", NEEDED["model"])
     (folder / "growth" / UNTRAINED).unlink()
-    model, docids = open_index(folder / "model").to(compute_device()), Docids(folder / "docids")
+    model, docids = open_index(done.folder).to(compute_device()), Docids(folder / "docids")
+    _balance(model, docids, growth, Queries.joined(*held_out.values()), folder / "tokenizer")
+    model.save_pretrained(folder / "model")
+    facts: dict[str, float] = {"steps": done.best_step}
+    for name, queries in held_out.items():
+        facts |= _compared(work / f"dev-{name}", start, model, growth, training, queries, name)
     write_tensors(folder / "growth", model, docids, growth.corpus, folder / "tokenizer", growth.model)
     generation = claim.publish(
         "consolidate",
@@ -178,6 +191,7 @@ def _train(
         tokenizer_folder=start / "tokenizer",
         docids=Docids(start / "docids"),
         weights={"old": 1 - SHARE_OF_NEW, "new": SHARE_OF_NEW},
+        add_states=growth.states_added,  # known-item queries that are held out would prefer what has learnt from others
     )
     before = Round(start / "model", 0.0, 0, 0.0, [], [], {}, 0, False, None)
     folder = work / "round-0"
@@ -203,16 +217,46 @@ def _dev_corpus(folder: Path, corpus: Corpus, held_out: Mapping[str, Queries]) -
     return Corpus(folder)
 
 
+@torch.no_grad()
+def _balance(
+    model: DifferentiableSearchIndex, docids: Docids, growth: Growth, queries: Queries, tokenizer_folder: Path
+) -> None:
+    """Make the rows of added documents as long as is right beside the others (see dsi.index.row_strength)."""
+    rows = document_rows(model, docids)
+    if rows is None:
+        return
+    states = StateEncoder(model, tokenizer_folder, growth.model.query_length)(queries.texts)
+    others = OtherQueries(torch.from_numpy(states), torch.from_numpy(queries.doc_index.astype(np.int64)))
+    new, centre = torch.from_numpy(growth.untrained), rows.mean(dim=0)
+    old = torch.from_numpy(np.setdiff1d(np.arange(len(rows)), growth.untrained))
+    some_old, some_new = (each[:: -(-len(each) // BALANCED)] for each in (old, new))
+    of_old = others.log_sums(rows[old])
+
+    def log_sums(factor: float) -> Tensor:
+        return torch.logaddexp(of_old, others.log_sums(centre + factor * (rows[new] - centre)))
+
+    factor = strong_enough(
+        lambda factor: others.log_mass(centre + factor * (rows[some_new] - centre), some_new, log_sums(factor)),
+        lambda factor: others.log_mass(rows[some_old], some_old, log_sums(factor)),
+    )
+    places = new if docids.is_atomic else torch.from_numpy(np.unique(docids.trie.leaf_of[growth.untrained])).long()
+    weight, centre = model.docid_head.weight, centre.to(model.device)
+    weight[places] = (centre + factor * (weight[places].float() - centre)).to(weight.dtype)
+
+
 def _compared(
-    folder: Path, start: Path, done: Round, growth: Growth, training: TrainingConfig, queries: Queries, name: str
+    folder: Path,
+    start: Path,
+    trained: DifferentiableSearchIndex,
+    growth: Growth,
+    training: TrainingConfig,
+    queries: Queries,
+    name: str,
 ) -> dict[str, float]:
     """RR@10 of some queries that were held out, before and after a training."""
     docids, length = Docids(start / "docids"), growth.model.query_length
     corpus = _dev_corpus(folder, growth.corpus, {name: queries})
     evaluate = dev_evaluator(corpus, docids, start / "tokenizer", len(queries), length, training.dev_ranking)
     assert evaluate is not None
-    models = {"before": start / "model", "after": done.folder}
-    return {
-        f"{name}_{when}": round(evaluate(open_index(model).to(compute_device()))[DEV_MEASURE], 4)
-        for when, model in models.items()
-    }
+    models = {"before": open_index(start / "model").to(compute_device()), "after": trained}
+    return {f"{name}_{when}": round(evaluate(model)[DEV_MEASURE], 4) for when, model in models.items()}

@@ -14,6 +14,7 @@ from dsi.corpus.checks import check_text
 from dsi.corpus.source import Where
 from dsi.corpus.store import Corpus, Document, Query
 from dsi.errors import DsiError
+from dsi.index.opened import corpus_of
 from dsi.index.saved import is_saved, open_saved
 from dsi.runtime.new_folder import new_folder
 from dsi.runtime.progress import progress, say
@@ -29,7 +30,7 @@ def convert(source_folder: Path, to: str, folder: Path) -> None:
     with new_folder(folder) as partial:
         corpus, run_files = _saved(source_folder) if is_saved(source_folder) else _of_run(source_folder)
         if to == "beir":
-            _write_beir(corpus, partial)
+            write_beir(corpus, partial)
         else:
             _write_trec(corpus, partial)
             for path in run_files:
@@ -40,7 +41,7 @@ def _saved(folder: Path) -> tuple[Corpus, Iterable[Path]]:
     parts = open_saved(folder, {})
     if not parts.has_documents:
         raise DsiError(f"{folder} was saved without its documents, so there is nothing to convert")
-    return Corpus(parts.corpus), ()
+    return corpus_of(parts), ()
 
 
 def _of_run(run_folder: Path) -> tuple[Corpus, Iterable[Path]]:
@@ -53,7 +54,12 @@ def _of_run(run_folder: Path) -> tuple[Corpus, Iterable[Path]]:
     return Corpus(corpus_folder), _run_files(run_folder, manifest["fingerprint"])
 
 
-def _write_beir(corpus: Corpus, folder: Path) -> None:
+def write_beir(corpus: Corpus, folder: Path) -> None:
+    """Write documents, queries and judgements of a corpus to an empty folder, as the source `beir` reads them.
+
+    Raises:
+        DsiError: the format cannot hold an id, or a query has one text in one split and another in another.
+    """
     documents = ({"_id": each.doc_id, "title": each.title, "text": each.text} for each in _documents(corpus))
     _write(folder / "corpus.jsonl", map(_json_line, documents))
     if corpus.splits:
@@ -92,8 +98,8 @@ def _run_files(run_folder: Path, corpus: str) -> Iterator[Path]:
 
 def _documents(corpus: Corpus) -> Iterator[Document]:
     """The documents, whose ids any format can hold; DsiError if one cannot be held."""
-    name = str(corpus.folder / "documents.arrow")
-    for number, document in enumerate(progress(corpus, "convert", total=len(corpus)), start=1):
+    name, living = str(corpus.folder / "documents.arrow"), len(corpus) - len(corpus.deleted)
+    for number, document in enumerate(progress(corpus.living(), "convert", total=living), start=1):
         check_text(Where(name, number, "row"), "document", *document)
         yield document
 

@@ -33,6 +33,8 @@ from dsi.runtime.shards import published
 from dsi.runtime.system import is_running, lock, to_disk
 
 CURRENT, RECORD, OWNER, LOCK = "current", "generation.json", "owner.json", ".lock"
+WORK = ".consolidating-*"
+"""The folders in which consolidations that were interrupted go on."""
 FORMAT = 1
 DELETED = "deleted.npy"
 """The row numbers of the deleted documents, in the folder of a generation."""
@@ -84,8 +86,11 @@ class Generation:
         >>> print(Generation(7, 6, "add", {"added": 100, "replaced": 0}, rows=6_100, deleted=3, seconds=4.21))
         generation 7: add, 100 added; 6,097 documents; 4.2 s
         """
-        told = ", ".join(f"{value:,} {name}" for name, value in self.facts.items() if value)
-        return f"generation {self.number}: {self.change}, {told}; {self.documents:,} documents; {self.seconds:.1f} s"
+        told = [f"{value:,} {name}" for name, value in self.facts.items() if value or isinstance(value, float)]
+        if self.change == "restore":
+            told = [f"of generation {self.facts['restored']}"]
+        what = ", ".join([self.change, *told])
+        return f"generation {self.number}: {what}; {self.documents:,} documents; {self.seconds:.1f} s"
 
     @property
     def is_compact(self) -> bool:
@@ -123,9 +128,18 @@ def current(index_folder: Path) -> Generation | None:
     if not pointer.exists():
         return None
     pointed = read_object(pointer, "index")
+    try:
+        return _pointed(index_folder, pointed)
+    except (DsiError, FileNotFoundError):
+        if read_object(pointer, "index") == pointed:
+            raise
+    return current(index_folder)  # another process has pruned what was the present one
+
+
+def _pointed(index_folder: Path, pointed: Mapping[str, Any]) -> Generation:
     number, digest = pointed.get("number"), pointed.get("sha256")
     if not isinstance(number, int):
-        raise DsiError(f"{pointer}: damaged; get the index again")
+        raise DsiError(f"{index_folder / GENERATIONS / CURRENT}: damaged; get the index again")
     record = generation_folder(index_folder, number) / RECORD
     if not record.is_file() or state_of(record)[1] != digest:
         raise DsiError(f"{record}: this file is missing, damaged or was changed; get the index again")
@@ -230,18 +244,19 @@ def changing(index_folder: Path, wait: bool = True) -> Iterator[Claim]:
 
 
 def prune(index_folder: Path, kept: Generation) -> list[int]:
-    """Remove the generations that `kept`, the present one, does not read; return their numbers.
+    """Remove the generations that `kept`, the present one, does not read; return their numbers. Only the process that
+    is `changing` the index may.
 
     Where the first index is not read either, its folders go too, which is generation 0.
     """
-    gone = [each.number for each in finished(index_folder) if each.number not in kept.reads]
-    for number in gone:
-        shutil.rmtree(generation_folder(index_folder, number))
-    for work in (index_folder / GENERATIONS).glob(".consolidating-*"):
-        shutil.rmtree(work)
+    folder = index_folder / GENERATIONS
+    numbers = sorted(int(path.name) for path in folder.glob("[0-9]*"))
+    gone = [number for number in numbers if number < kept.number and number not in kept.reads]
     first = [index_folder / name for name in FOLDERS if kept.base and (index_folder / name).is_dir()]
-    for folder in first:
-        shutil.rmtree(folder)
+    for path in (*(generation_folder(index_folder, number) for number in gone), *first, *folder.glob(WORK)):
+        doomed = folder / f".gone-{token_hex(4)}"
+        path.rename(doomed)  # at once, so that a kill leaves no half of it
+        shutil.rmtree(doomed)
     return [*([0] if first else []), *gone]
 
 
@@ -280,6 +295,8 @@ def _claimed(index_folder: Path, before: Generation | None) -> int:
 
 def _remove_left(folder: Path, present: int, has_lock: bool) -> None:
     """Remove what writers that were killed have left; DsiError if one may be at work."""
+    for gone in folder.glob(".gone-*"):
+        shutil.rmtree(gone, ignore_errors=True)
     for left in folder.glob(".claim-*"):
         if not is_running(left.name.split("-")[1]):
             shutil.rmtree(left, ignore_errors=True)

@@ -2,9 +2,10 @@
 
 rows.safetensors   state_centre, query_centre (d_model,): the mean state of documents, and of synthetic queries, by
                    which later ones are centred; row_centre (d_model,): the mean output row of a document; row_length
-                   (1,): the mean length of these rows without the centre
+                   (1,): the length of an added one without the centre; not of heads without rows for documents
 generator.json     how synthetic queries were drawn, and of how many documents the words were counted
-settings.json      the sections model, training and docids by which the index was made
+settings.json      the sections model, training and docids by which the index was made, and whether document states
+                   were added to its rows
 words.parquet      the number of documents that each word is in, by bin (see dsi.corpus.known_item)
 replay.parquet     doc_index, text: a sample of the synthetic queries, to learn beside those of new documents; all of
                    them where the words of a prior are theirs too
@@ -16,9 +17,10 @@ The centroids or codebooks that give a later document its docid are in the folde
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
-from dsi.artifacts import write_json
+from dsi.artifacts import read_manifest, write_json
 from dsi.config import CONFIG, Doc2QueryConfig, DocidsConfig, GeneratorConfig, ModelConfig, TrainingConfig, read_part
 from dsi.corpus.known_item import BINS, Collection, KnownItemGenerator, read_collection, sampled_documents
 from dsi.corpus.store import NO_DOCUMENTS, Corpus
@@ -41,6 +44,7 @@ from dsi.docids.store import Docids
 from dsi.errors import DsiError
 from dsi.index.files import copy_files
 from dsi.index.parts import Parts
+from dsi.index.row_strength import OtherQueries, strong_enough
 from dsi.model.architecture import DifferentiableSearchIndex
 from dsi.model.build import open_index
 from dsi.model.document_states import StateEncoder
@@ -51,7 +55,9 @@ from dsi.runtime.progress import progress
 STATES = 2_000
 """The number of documents, and of synthetic queries, evenly spaced, whose states make the centres."""
 REPLAYED = 50_000
-"""The most synthetic queries that are kept."""
+"""The most synthetic queries that are kept, beside those of `CALIBRATED` documents."""
+CALIBRATED = 300
+"""The number of documents by which the length of the rows of later ones is found."""
 ROWS, GENERATOR_FILE, SETTINGS = "rows.safetensors", "generator.json", "settings.json"
 WORDS, REPLAY = "words.parquet", "replay.parquet"
 EMBEDDINGS, GENERATOR, UNTRAINED = "embeddings", "generator", "untrained.npy"
@@ -67,23 +73,27 @@ class Growth:
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
-        """What is in `rows.safetensors`.
-
-        Raises:
-            DsiError: an older version wrote it, without all that documents added later need.
-        """
+        """What is in `rows.safetensors`."""
         tensors: dict[str, Tensor] = load_file(self.folder / ROWS)
-        if "query_centre" not in tensors or not (self.folder / SETTINGS).is_file():
+        return tensors
+
+    def check(self) -> None:
+        """See that all is there that documents added later need; DsiError if an older version wrote it."""
+        if not (self.folder / SETTINGS).is_file():
             raise DsiError(
                 f"{self.folder}: this index was saved by an older version, which kept less than documents added later"
                 " need; export it again from its run"
             )
-        return tensors
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What is in `settings.json`."""
         return read_object(self.folder / SETTINGS, "index")
+
+    @property
+    def states_added(self) -> bool:
+        """Whether document states were added to the output rows, which was better on dev queries then."""
+        return bool(self.settings["states_added"])
 
     @property
     def model(self) -> ModelConfig:
@@ -148,15 +158,18 @@ def write_growth(folder: Path, parts: Parts) -> None:
     corpus, config = Corpus(parts.corpus), parts.folder / CONFIG
     model_config = read_part(config, "model", ModelConfig)
     model = open_index(parts.folders.model).to(compute_device())
-    _write_replay(folder / REPLAY, parts.folder / "doc2query", keep_all=parts.search.prior == "bm25_doc2query")
+    keep_all = parts.search.prior == "bm25_doc2query"  # whose postings have the words of all
+    _write_replay(folder / REPLAY, parts.folder / "doc2query", len(corpus), keep_all)
     write_tensors(folder, model, Docids(parts.folders.docids), corpus, parts.folders.tokenizer, model_config)
     sections: dict[str, Any] = {
         "model": model_config,
         "training": read_part(config, "training", TrainingConfig),
         "docids": read_part(config, "docids", DocidsConfig),
     }
-    dumped = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    dumped: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
     dumped["model"]["checkpoint"] = None  # the index itself is what training goes on from
+    trained = read_manifest(parts.folder / "model") or {"counts": {}}
+    dumped["states_added"] = bool(trained["counts"].get("states_added"))
     write_json(folder / SETTINGS, dumped)
     expansion = read_part(config, "doc2query", Doc2QueryConfig)
     drawn = expansion.model_dump(mode="json", include={"known_item", "t5", "seed"})  # no paths of this machine
@@ -179,30 +192,69 @@ def write_tensors(
     tokenizer_folder: Path,
     config: ModelConfig,
 ) -> None:
-    """Write `rows.safetensors` of a trained model; the synthetic queries are those in `folder` already."""
-    sample = range(0, len(corpus), -(-len(corpus) // STATES))
-    documents = StateEncoder(model, tokenizer_folder, config.document_length)
-    _, texts = read_shard(folder / REPLAY)
-    queries = StateEncoder(model, tokenizer_folder, config.query_length)
+    """Write `rows.safetensors` of a trained model, if it has rows for documents; the synthetic queries are those in
+    `folder` already."""
     rows = document_rows(model, docids)
-    centre = rows.mean(dim=0)
-    tensors = {
-        "state_centre": torch.from_numpy(documents([corpus[number].content() for number in sample]).mean(axis=0)),
-        "query_centre": torch.from_numpy(queries(texts[:: -(-len(texts) // STATES)]).mean(axis=0)),
-        "row_centre": centre,
-        "row_length": (rows - centre).norm(dim=1).mean()[None],
+    if rows is None:
+        return
+    documents = StateEncoder(model, tokenizer_folder, config.document_length)
+    queries = StateEncoder(model, tokenizer_folder, config.query_length)
+    owner, texts = read_shard(folder / REPLAY)
+    some, others = range(0, len(corpus), -(-len(corpus) // STATES)), slice(None, None, -(-len(texts) // STATES))
+    other_queries = torch.from_numpy(queries(texts[others]))
+    numbers = _calibration_documents(owner)
+    own = np.isin(owner, numbers)
+    known = {
+        "state_centre": torch.from_numpy(documents([corpus[number].content() for number in some]).mean(axis=0)),
+        "query_centre": other_queries.mean(dim=0),
+        "row_centre": rows.mean(dim=0),
     }
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / ROWS)
+    directions = row_directions(
+        known,
+        torch.from_numpy(documents([corpus[number].content() for number in numbers.tolist()])),
+        torch.from_numpy(queries(list(compress(texts, own)))),
+        torch.from_numpy(np.searchsorted(numbers, owner[own])),
+    )
+    others_of = OtherQueries(other_queries, torch.from_numpy(owner[others].astype(np.int64)))
+    log_sums, of_some = others_of.log_sums(rows), torch.from_numpy(numbers)
+    trained = others_of.log_mass(rows[of_some], of_some, log_sums)
+    length = strong_enough(
+        lambda factor: others_of.log_mass(factor * directions + known["row_centre"], of_some, log_sums),
+        lambda _: trained,
+    )
+    save_file({**known, "row_length": torch.tensor([length])}, folder / ROWS)
     shutil.copymode(folder / REPLAY, folder / ROWS)  # others could not read it
 
 
-def document_rows(model: DifferentiableSearchIndex, docids: Docids) -> Tensor:
-    """The output row of each document, (documents, d_model) float32, that of its leaf in a tree; of a head with none
-    for documents, those of the docid tokens."""
-    weight = model.docid_head.weight.detach().float()
-    if model.config.docid_head != "hierarchical_softmax":
-        return weight
-    return weight[torch.from_numpy(docids.trie.leaf_of.astype(np.int64))]
+def row_directions(known: Mapping[str, Tensor], documents: Tensor, queries: Tensor, owner: Tensor) -> Tensor:
+    """The directions of the rows of documents as they are added, (documents, d_model) of unit length.
+
+    Args:
+        known: the centres, as in `rows.safetensors`.
+        documents: the states of the documents, (documents, d_model).
+        queries: the states of their synthetic queries, (queries, d_model).
+        owner: the place of each query's document among them, (queries,).
+    """
+    sums = torch.zeros_like(documents).index_add(0, owner, queries - known["query_centre"])
+    of_documents = functional.normalize(documents - known["state_centre"], dim=1)
+    return functional.normalize(of_documents + functional.normalize(sums, dim=1), dim=1)
+
+
+def document_rows(model: DifferentiableSearchIndex, docids: Docids) -> Tensor | None:
+    """The output row of each document, (documents, d_model) float32 on the CPU, that of its leaf in a tree; None of a
+    head with none for documents."""
+    weight = model.docid_head.weight.detach()
+    if docids.is_atomic:
+        return weight.float().cpu()
+    if model.config.docid_head == "hierarchical_softmax":
+        return weight[torch.from_numpy(docids.trie.leaf_of.astype(np.int64)).to(weight.device)].float().cpu()
+    return None
+
+
+def _calibration_documents(owner: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The row numbers of the documents of which most queries are kept, in increasing order: (at most CALIBRATED,)."""
+    documents, counts = np.unique(owner, return_counts=True)
+    return np.sort(documents[np.argsort(-counts, kind="stable")[:CALIBRATED]]).astype(np.int64)
 
 
 def write_words(folder: Path, corpus: Corpus) -> None:
@@ -223,12 +275,16 @@ def _keep_generator(folder: Path, trained_folder: Path, checkpoint: str | None) 
     return None
 
 
-def _write_replay(path: Path, doc2query_folder: Path, keep_all: bool) -> None:
-    """Write every n-th synthetic query, so that there are no more than `REPLAYED`, or all."""
+def _write_replay(path: Path, doc2query_folder: Path, documents: int, keep_all: bool) -> None:
+    """Write every n-th synthetic query, so that there are no more than `REPLAYED`, and all of `CALIBRATED` documents;
+    or all."""
     shards, seen = shard_paths(doc2query_folder), 0
     stride = 1 if keep_all else max(1, -(-sum(map(count_queries, shards)) // REPLAYED))
+    whole = np.arange(0, documents, -(-documents // CALIBRATED))
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for shard in shards:
             table = pq.read_table(shard, schema=SCHEMA)
-            writer.write_table(table.take(pa.array(range(-seen % stride, len(table), stride), pa.int64())))
+            strided = np.arange(-seen % stride, len(table), stride)
+            kept = np.union1d(strided, np.flatnonzero(np.isin(table["doc_index"].to_numpy(), whole)))
+            writer.write_table(table.take(pa.array(kept)))
             seen += len(table)

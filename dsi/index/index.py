@@ -4,6 +4,7 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Se
 from itertools import chain, islice
 from numbers import Integral
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar, overload
 
 from dsi.config import SearchConfig
@@ -17,6 +18,7 @@ from dsi.index.hits import Hit, Hits
 from dsi.index.opened import Opened
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
+from dsi.runtime.file_faults import file_fault
 from dsi.search.ranking import Ranking
 from dsi.search.text_searcher import TextSearcher
 
@@ -106,7 +108,7 @@ class Index:
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._now = _opened(parts)
+        self._now, self._taking = _opened(parts), Lock()
 
     @property
     def corpus(self) -> Corpus:
@@ -249,15 +251,14 @@ class Index:
         from dsi.index import changing
 
         def write(index: Opened, claim: Claim) -> Generation:
-            as_saved = _opened(saved.open_saved(index.parts.folder, {}))
-            return changing.compact(as_saved, claim)
+            generation = claim.before
+            if not purge or generation is None or not generation.is_compact:
+                generation = changing.compact(_opened(saved.open_saved(index.parts.folder, {})), claim)
+            if purge:
+                prune(index.parts.folder, generation)
+            return generation
 
-        generation = self._now.parts.generation if purge else None
-        if generation is None or not generation.is_compact or generation != current(self._now.parts.folder):
-            generation = self._change(write, wait)
-        if purge:
-            prune(self._now.parts.folder, generation)
-        return generation
+        return self._change(write, wait)
 
     def consolidate(self, steps: int | None = None, wait: bool = True) -> Generation:
         """Train the index for a few steps on the synthetic queries of the documents added since it was trained, beside
@@ -269,8 +270,11 @@ class Index:
 
         Raises:
             DsiError: nothing was added, or the index is none that can be changed.
+            ValueError: `steps` is not a whole number above 0.
         """
         from dsi.index import consolidating
+
+        steps = None if steps is None else _above_0("steps", steps)
 
         def train(index: Opened, claim: Claim) -> Generation:
             return consolidating.consolidate(_opened(saved.open_saved(index.parts.folder, {})), claim, steps)
@@ -295,12 +299,13 @@ class Index:
         """
         from dsi.index import changing
 
-        return self._change(lambda _, claim: changing.restore(claim, number), wait)
+        return self._change(lambda index, claim: changing.restore(index, claim, number), wait)
 
-    def prune(self) -> list[int]:
+    def prune(self, wait: bool = True) -> list[int]:
         """Remove the generations that the present one does not need from the folder; return their numbers."""
-        generation = current(self._changeable())
-        return prune(self._now.parts.folder, generation) if generation is not None else []
+        folder = self._changeable()
+        with changing(folder, wait) as claim:
+            return prune(folder, claim.before) if claim.before is not None else []
 
     def refresh(self) -> bool:
         """Take the newest generation, which another process may have made; return whether there was a newer one.
@@ -308,20 +313,38 @@ class Index:
         Raises:
             DsiError: it is damaged.
         """
-        parts = self._now.parts
-        newest = current(parts.folder) if parts.saved is not None else None
-        if newest == parts.generation:
+        now = self._now
+        newest = current(now.parts.folder) if now.parts.saved is not None else None
+        if newest == now.parts.generation:
             return False
-        self._now = _at(self._now, newest)
+        try:
+            self._take(_at(now, newest))
+        except (DsiError, FileNotFoundError):
+            if newest == current(now.parts.folder):
+                raise
+            return self.refresh()  # another process has removed it meanwhile
         return True
 
     def _change(self, change: Callable[[Opened, Claim], Generation], wait: bool) -> Generation:
         """Make a change to the newest generation, which is searched afterwards."""
-        with changing(self._changeable(), wait) as claim:
-            index = _at(self._now, claim.before)
-            generation = change(index, claim)
-        self._now = _at(index, generation)
+        folder = self._changeable()
+        try:
+            with changing(folder, wait) as claim:
+                index = _at(self._now, claim.before)
+                generation = change(index, claim)
+                self._take(_at(index, generation))
+        except OSError as error:
+            if (fault := file_fault(error)) is None:
+                raise
+            raise DsiError(f"{folder}: {fault}") from error
         return generation
+
+    def _take(self, index: Opened) -> None:
+        """Search this index from now on, unless another thread has taken a later generation meanwhile."""
+        with self._taking:
+            now, then = (each.parts.generation for each in (self._now, index))
+            if now is None or then is None or then.number >= now.number:
+                self._now = index
 
     def _changeable(self) -> Path:
         """The folder of the index; DsiError if it is none that can be changed."""
@@ -330,7 +353,13 @@ class Index:
             raise DsiError(f"{parts.folder} is a run, whose stages others may share; save the index to a folder first")
         if parts.is_shared:
             raise DsiError(f"{parts.folder} is in the cache of the hub; save the index to a folder of yours first")
-        if not saved.is_saved(parts.base) or saved.read_config(parts.base) != parts.saved:
+        if not parts.has_documents:
+            raise DsiError(
+                f"{parts.folder} was saved without its documents, and cannot be changed; export it with them"
+            )
+        is_pruned = parts.base != parts.folder and not parts.base.exists()
+        base = parts.folder if is_pruned else parts.base
+        if not saved.is_saved(base) or (not is_pruned and saved.read_config(base) != parts.saved):
             raise DsiError(f"{parts.folder}: another index is there since this one was opened; open it again")
         return parts.folder
 
@@ -465,4 +494,12 @@ def load(folder: str | Path, revision: str | None = None, **search: Any) -> Inde
     if revision is not None:
         raise DsiError(f"revision={revision!r:.60} is for repositories of the hub; {folder} is a folder")
     path = Path(folder).absolute()  # it stays the same wherever the process goes
-    return Index((saved.open_saved if saved.is_saved(path) else open_run)(path, search))
+    if not saved.is_saved(path):
+        return Index(open_run(path, search))
+    generation = current(path)
+    try:
+        return Index(saved.open_saved(path, search))
+    except DsiError:
+        if generation == current(path):
+            raise
+        return load(path, **search)  # another process has removed what was there when it was to be read

@@ -61,9 +61,7 @@ class Opened:
             folder = generation_folder(parts.folder, number) / SEGMENT
             segments.append(known.get(folder) or Segment(folder, first))
             first += len(segments[-1])
-        path = generation_folder(parts.folder, generation.number) / DELETED
-        deleted = np.load(path).astype(np.int64) if generation.deleted else NO_DOCUMENTS
-        return replace(self, parts=parts, segments=tuple(segments), deleted=deleted)
+        return replace(self, parts=parts, segments=tuple(segments), deleted=_read_deleted(parts.folder, generation))
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -118,6 +116,19 @@ class Opened:
     def __len__(self) -> int:
         """The number of documents that are there."""
         return len(self.corpus) - len(self.deleted)
+
+
+def corpus_of(parts: Parts) -> Corpus:
+    """The documents of a saved index by row number, without the rest of it."""
+    if (generation := parts.generation) is None:
+        return Corpus(parts.corpus)
+    later = [Corpus(generation_folder(parts.folder, number) / SEGMENT) for number in generation.segments]
+    return Corpus(parts.corpus).changed(later, _read_deleted(parts.folder, generation))
+
+
+def _read_deleted(folder: Path, generation: Generation) -> NDArray[np.int64]:
+    path = generation_folder(folder, generation.number) / DELETED
+    return np.load(path).astype(np.int64) if generation.deleted else NO_DOCUMENTS
 
 
 def write_deleted(folder: Path, deleted: NDArray[np.int64]) -> None:

@@ -51,7 +51,11 @@ def open_saved(folder: Path, changes: dict[str, Any], root: Path | None = None) 
     """
     check_path(folder)
     read_config(folder)
-    generation = current(folder)
+    return open_at(folder, current(folder), changes, root)
+
+
+def open_at(folder: Path, generation: Generation | None, changes: dict[str, Any], root: Path | None = None) -> Parts:
+    """The parts of a saved index at one of its generations, None for as it was saved; the rest as for `open_saved`."""
     base = generation_folder(folder, generation.base) / BASE if generation and generation.base else folder
     opened = _open_base(base, changes, (root or folder).resolve())
     parts = replace(opened, folder=folder, generation=generation, is_shared=root is not None)

@@ -119,6 +119,8 @@ class RoundContext:
     """The labels of a teacher, with training.labels=teacher."""
     weights: Mapping[str, float] | None = None
     """The share of each task in the examples; None for those of the configuration."""
+    add_states: bool | None = None
+    """Whether document states are added to the rows in the end; None: if that is better on dev."""
 
     @property
     def targets(self) -> MakeTargets:
@@ -178,7 +180,7 @@ def train_round(folder: Path, number: int, before: Round | None, context: RoundC
         wait_for_everyone()  # until the first process has written it
     began = time.monotonic()
     states: list[Path] = []
-    if context.is_warm and context.evaluate is not None:
+    if context.is_warm and context.evaluate is not None and context.add_states is not False:
         states = context.states(context.backbone(str(trained_folder)), states_folder)
     if is_first_process():
         _finish(folder, trained_folder, before, context, states, began)
@@ -298,7 +300,7 @@ def _finish(
         with_states = context.evaluate(index)[DEV_MEASURE]
         print(f"document states added to the rows: dev {DEV_MEASURE} {with_states:.4f}", file=sys.stderr, flush=True)
         curve.append({**curve[-1], "seconds": done["seconds"] + time.monotonic() - began, DEV_MEASURE: with_states})
-        states_added = with_states > best[DEV_MEASURE]
+        states_added = with_states > best[DEV_MEASURE] if context.add_states is None else context.add_states
         if states_added:
             measure = with_states
             index.save_pretrained(folder)
