@@ -9,8 +9,8 @@ process. `dsi add` is a process of its own, which opens the index first. The mad
 for the next time, 2 GiB for a million documents.
 
 How well is what `dsi grow` finds on the default corpus, a sixth of which comes later: RR@10 after all was added and
-nothing learnt, of queries whose documents were there before (old) and of others (new), and of these the index that was
-trained on all documents (retrained).
+nothing learnt, of queries whose documents were there before (old) and of others (new), and of the latter with the index
+that was trained on all documents (retrained). The last line is of the search by default, with the prior.
 """
 
 import argparse
@@ -67,8 +67,9 @@ def quality(file: Path, runs: Path) -> dict[str, float]:
     subprocess.run([sys.executable, "-m", "dsi", "grow", str(file), "--runs", str(runs)], check=True, stdout=sys.stderr)
     grown = json.loads((runs / "grow" / file.stem / "grow.json").read_text(encoding="utf-8"))
     seeds: list[list[dict[str, Any]]] = [*grown["seeds"].values()]
-    ours = max((system for system in seeds[0][0]["systems"] if system.startswith("dsi")), key=len)  # with the prior
-    columns = [(system, group) for system in (ours, ours.replace("dsi", "retrained")) for group in ("old", "new")]
+    ours = [system for system in seeds[0][0]["systems"] if system.startswith("dsi")]  # alone, and with the prior
+    systems = [name for system in ours for name in (system, system.replace("dsi", "retrained"))]
+    columns = [(system, group) for system in systems for group in ("old", "new")]
     table, after_adding = list[list[str]](), dict[tuple[str, str], float]()
     for steps in zip(*seeds, strict=True):
         name = steps[0]["step"]
@@ -78,7 +79,7 @@ def quality(file: Path, runs: Path) -> dict[str, float]:
         if name.startswith("added"):
             after_adding = means
     print(text_table([grown["measure"], *(f"{system}, {group}" for system, group in columns)], table))
-    old, new, _, retrained = (after_adding[pair] for pair in columns)
+    old, new, _, retrained = (after_adding[pair] for pair in columns[-4:])
     return {"old": old, "new": new, "retrained": retrained}
 
 
