@@ -114,6 +114,9 @@ bench-states: install  ## document states a second, against the time of their ma
 bench-million: install  ## a whole run on a million made-up documents (DOCUMENTS=1000000)
 	$(BIN)/python scripts/bench_million.py $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
+bench-grow: install  ## add documents to an index of a million, and train one that grows (three gigabytes of runs/)
+	$(BIN)/python scripts/bench_grow.py
+
 bench-trie: install  ## build the trie of 8.8 million docids
 	$(BIN)/python scripts/bench_trie.py
 
@@ -151,4 +154,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep grow reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help campaign-grow
+.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep grow reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-grow bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input campaign-grow clean help

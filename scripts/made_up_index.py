@@ -34,8 +34,8 @@ SAMPLE = 10_000
 """The number of documents that the tokenizer is trained on."""
 REPLAYED = 500
 """The number of documents whose synthetic queries make the centre."""
-BEST = 40
-"""The number of output rows that are near the states of queries."""
+BEST = 150
+"""The number of output rows that are near the states of queries: more than the beam of a search."""
 
 
 def made_up_index(runs: Path, documents: int) -> Path:
@@ -88,7 +88,7 @@ def _write(folder: Path, documents: int, config: Config) -> None:
     drawn = config.doc2query.model_dump(mode="json", include={"known_item", "t5", "seed"})
     write_json(growth / GENERATOR_FILE, {**drawn, "documents": documents, "predictions": False})
     sections = {name: getattr(config, name).model_dump(mode="json") for name in ("model", "training", "docids")}
-    write_json(growth / SETTINGS, sections)
+    write_json(growth / SETTINGS, {**sections, "states_added": False})
     write_words(growth, corpus)
     draw = Growth(growth, corpus).known_item
     assert draw is not None

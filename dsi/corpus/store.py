@@ -10,8 +10,9 @@ streams, so that `datasets.Dataset.from_file` opens each as a Hugging Face datas
 """
 
 from collections.abc import Iterable, Iterator, Sequence, Set
+from copy import copy
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -108,16 +109,21 @@ def _batches(rows: Iterable[NamedTuple]) -> Iterator[list[NamedTuple]]:
 class Corpus:
     """Read access to the stage folder `corpus`: a sequence of documents by `doc_index`, their row number."""
 
-    def __init__(
-        self, folder: Path, later: Sequence[Path] = (), deleted: NDArray[np.integer[Any]] = NO_DOCUMENTS
-    ) -> None:
-        """Open a folder; documents that came `later` are in others and follow each other, and those `deleted`, whose
-        row numbers are in increasing order, have no id any more."""
-        self.folder, self.deleted = folder, deleted
-        tables = [_table(each / DOCUMENTS) for each in (folder, *later)]
-        self.documents = pa.concat_tables(tables) if later else tables[0]
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.deleted: NDArray[np.integer[Any]] = NO_DOCUMENTS
+        self.documents = _table(folder / DOCUMENTS)
         """The memory-mapped columns doc_id, title and text."""
         self._columns = self.documents.columns  # held, as each column finds its batches when it is first read
+
+    def changed(self, later: Sequence["Corpus"], deleted: NDArray[np.integer[Any]]) -> Self:
+        """The same documents, of which nothing is read again, and behind them those of others that came `later`; those
+        `deleted`, whose row numbers are in increasing order, have no id any more."""
+        other = copy(self)
+        other.deleted = deleted
+        other.documents = pa.concat_tables([self.documents, *(each.documents for each in later)])
+        other._columns = other.documents.columns
+        return other
 
     def __len__(self) -> int:
         return len(self.documents)

@@ -66,7 +66,7 @@ class Opened:
     @cached_property
     def corpus(self) -> Corpus:
         """The documents by row number, deleted ones too."""
-        return Corpus(self.parts.corpus, [segment.folder for segment in self.segments], self.deleted)
+        return self.growth.corpus.changed([segment.corpus for segment in self.segments], self.deleted)
 
     @cached_property
     def assigned(self) -> tuple[Docids, Kind]:
@@ -122,8 +122,8 @@ def corpus_of(parts: Parts) -> Corpus:
     """The documents of a saved index by row number, without the rest of it."""
     if (generation := parts.generation) is None:
         return Corpus(parts.corpus)
-    later = [generation_folder(parts.folder, number) / SEGMENT for number in generation.segments]
-    return Corpus(parts.corpus, later, _read_deleted(parts.folder, generation))
+    later = [Corpus(generation_folder(parts.folder, number) / SEGMENT) for number in generation.segments]
+    return Corpus(parts.corpus).changed(later, _read_deleted(parts.folder, generation))
 
 
 def _read_deleted(folder: Path, generation: Generation) -> NDArray[np.int64]:
