@@ -139,8 +139,9 @@ def _setting(facts: Facts, seeds: Mapping[int, Sequence[Measured]]) -> str:
         f" relevant document that came later, and {numbers[NEW]} new. Forgetting is by how much the mean of the old"
         f" queries has fallen since the step {BEFORE}.\n\n"
         f"{RETRAINED} is the index trained on all documents at once, in {count(steps_all)} steps as the growing one in"
-        f" {count(steps_part)}, with those deleted from it that are not there: between {BEFORE} and {CONSOLIDATED} it"
-        " has learnt from documents that are yet to come, so that it is an upper bound there."
+        f" {count(steps_part)}, with those deleted from it that are not there: before {CONSOLIDATED} it has learnt"
+        " from documents that the growing one has not, also from some that are yet to come: more than it can be asked"
+        " to equal there."
     )
 
 
