@@ -282,9 +282,13 @@ def test_nothing_is_left_of_what_is_purged(made: dict[str, Path], kind: str, tmp
     assert not any(is_among(row, arrays) for row in rows)
     assert index.log() == [generation]
     assert sorted(path.name for path in (tmp_path / "index").iterdir()) == ["README.md", "config.json", "generations"]
-    # in a tree, a document that others joined has lent its row to the node above them
-    within = 1.0 if kind == "tree" else 1e-5
-    check_same(answers(dsi.load(tmp_path / "index", prior="none")), scores, within)
+    found = answers(dsi.load(tmp_path / "index", prior="none"))
+    differences = [
+        [abs(one[doc_id] - other[doc_id]) for doc_id in other] for one, other in zip(found, scores, strict=True)
+    ]
+    assert all(one.keys() == other.keys() for one, other in zip(found, scores, strict=True))
+    # in a tree, a document that others joined has lent its row to the node above them, and so to their siblings
+    assert (np.array(differences) > 1e-5).mean() <= (0.15 if kind == "tree" else 0)
     assert index.compact(purge=True) == generation  # nothing more to do
     assert index.add(records(gone)).documents == len(ALL)
     assert gone[0].doc_id in {hit.doc_id for hit in index.search(query_of(gone[0]), k=EVERY)}

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dsi.errors import DsiError, first_line
+from dsi.index.files import GENERATIONS
 from dsi.index.saved import CONFIG_FILE, README, read_config
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -44,6 +45,7 @@ def fetch(repository: str, revision: str | None = None) -> Path:
     with _faults(what):
         config = Path(hf_hub_download(repository, CONFIG_FILE, revision=revision, local_files_only=is_offline))
         files, commit = [*read_config(config.parent)["files"], CONFIG_FILE, README], config.parent.name
+        files.append(f"{GENERATIONS}/*")  # of a folder that has changed, which somebody has uploaded as it was
         # the same commit, whatever is pushed meanwhile
         return Path(snapshot_download(repository, revision=commit, allow_patterns=files, local_files_only=is_offline))
 

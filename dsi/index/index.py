@@ -1,100 +1,32 @@
 """The search index that a user holds: texts in, ranked documents out; saved to a folder, shared on the hub."""
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Set, ValuesView
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Mapping, Set
+from itertools import islice
 from numbers import Integral
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 from dsi.config import SearchConfig
-from dsi.corpus.store import Corpus, Document
-from dsi.errors import DsiError, first_line
+from dsi.corpus.store import Corpus
+from dsi.errors import DsiError
 from dsi.index import hub, saved
+from dsi.index.documents import Documents
 from dsi.index.explain import explain
 from dsi.index.explanation import Explanation
 from dsi.index.generations import Claim, Generation, changing, current, finished, prune
 from dsi.index.hits import Hit, Hits
 from dsi.index.opened import Opened
+from dsi.index.opening import at, opened
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
 from dsi.runtime.file_faults import file_fault
+from dsi.runtime.processes import rank
 from dsi.search.ranking import Ranking
 from dsi.search.text_searcher import TextSearcher
 
-T = TypeVar("T")
 HITS = 10
 """The number of hits of a search that does not say how many."""
-
-
-class Documents(Mapping[str, Document]):
-    """The documents of an index by their ids."""
-
-    def __init__(self, index: Opened) -> None:
-        self._corpus, self._has_texts, self._deleted = index.corpus, index.parts.has_documents, index.deleted
-
-    def __getitem__(self, doc_id: str) -> Document:
-        """The document with this id: its doc_id, title and text.
-
-        Raises:
-            KeyError: there is none.
-            DsiError: the index was saved without titles and texts.
-        """
-        doc_index = self._corpus.doc_index(doc_id)
-        self._check_texts()
-        return self._corpus[doc_index]
-
-    def __iter__(self) -> Iterator[str]:
-        chunks = self._corpus.documents["doc_id"].chunks
-        return self._living(chain.from_iterable(chunk.to_pylist() for chunk in chunks))
-
-    def __len__(self) -> int:
-        return len(self._corpus) - len(self._deleted)
-
-    def __repr__(self) -> str:
-        return f"<{len(self):,} documents{'' if self._has_texts else ', without titles and texts'}>"
-
-    def __contains__(self, doc_id: object) -> bool:
-        try:
-            return self._corpus.doc_index(doc_id) >= 0  # type: ignore[arg-type]
-        except KeyError:
-            return False
-
-    def values(self) -> "_Values":
-        """The documents in order."""
-        return _Values(self)
-
-    def items(self) -> "_Items":
-        """The documents in order with their ids."""
-        return _Items(self)
-
-    def rows(self) -> Iterator[Document]:
-        """The documents in order, read in the batches of the file.
-
-        Raises:
-            DsiError: the index was saved without titles and texts.
-        """
-        self._check_texts()
-        return self._living(self._corpus)
-
-    def _living(self, rows: Iterable[T]) -> Iterator[T]:
-        """Those of the rows, of which there is one for each document, whose documents are not deleted."""
-        gone = set(self._deleted.tolist())
-        return (row for number, row in enumerate(rows) if number not in gone)
-
-    def _check_texts(self) -> None:
-        if not self._has_texts:
-            raise DsiError(f"{self._corpus.folder.parent} was saved without its documents; it has their ids only")
-
-
-class _Values(ValuesView[Document]):
-    def __iter__(self) -> Iterator[Document]:
-        return self._mapping.rows()  # type: ignore[attr-defined]
-
-
-class _Items(ItemsView[str, Document]):
-    def __iter__(self) -> Iterator[tuple[str, Document]]:
-        return ((document.doc_id, document) for document in self._mapping.rows())  # type: ignore[attr-defined]
 
 
 class Index:
@@ -108,7 +40,7 @@ class Index:
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._now, self._taking = _opened(parts), Lock()
+        self._now, self._taking = opened(parts), Lock()
 
     @property
     def corpus(self) -> Corpus:
@@ -253,7 +185,7 @@ class Index:
         def write(index: Opened, claim: Claim) -> Generation:
             generation = claim.before
             if not purge or generation is None or not generation.is_compact:
-                generation = changing.compact(_opened(saved.open_saved(index.parts.folder, {})), claim)
+                generation = changing.compact(opened(saved.open_saved(index.parts.folder, {})), claim)
             if purge:
                 prune(index.parts.folder, generation)
             return generation
@@ -277,7 +209,7 @@ class Index:
         steps = None if steps is None else _above_0("steps", steps)
 
         def train(index: Opened, claim: Claim) -> Generation:
-            return consolidating.consolidate(_opened(saved.open_saved(index.parts.folder, {})), claim, steps)
+            return consolidating.consolidate(opened(saved.open_saved(index.parts.folder, {})), claim, steps)
 
         return self._change(train, wait)
 
@@ -318,7 +250,7 @@ class Index:
         if newest == now.parts.generation:
             return False
         try:
-            self._take(_at(now, newest))
+            self._take(at(now, newest))
         except (DsiError, FileNotFoundError):
             if newest == current(now.parts.folder):
                 raise
@@ -330,9 +262,9 @@ class Index:
         folder = self._changeable()
         try:
             with changing(folder, wait) as claim:
-                index = _at(self._now, claim.before)
+                index = at(self._now, claim.before)
                 generation = change(index, claim)
-                self._take(_at(index, generation))
+                self._take(at(index, generation))
         except OSError as error:
             if (fault := file_fault(error)) is None:
                 raise
@@ -351,6 +283,8 @@ class Index:
         parts = self._now.parts
         if parts.saved is None:
             raise DsiError(f"{parts.folder} is a run, whose stages others may share; save the index to a folder first")
+        if rank().processes > 1:
+            raise DsiError(f"{parts.folder}: one process changes an index; start it without a launcher")
         if parts.is_shared:
             raise DsiError(f"{parts.folder} is in the cache of the hub; save the index to a folder of yours first")
         if not parts.has_documents:
@@ -388,58 +322,6 @@ class Index:
         from dsi.index.saving import push
 
         return push(self._now, repo, private, include_documents)
-
-
-def _opened(parts: Parts) -> Opened:
-    """An index with these parts, which are of one number of documents; DsiError if not, or if one cannot be read."""
-    try:
-        index = Opened.of(parts)
-        _check_parts(index)
-    except saved.UNREADABLE as error:
-        if parts.saved is None:
-            raise
-        what = "cannot be opened, a file is not what its name says"
-        raise DsiError(f"{parts.folder}: {what}: {first_line(error)}") from error
-    return index
-
-
-def _check_parts(index: Opened) -> None:
-    """See that the parts are of one number of documents, and the trie is one; DsiError if not."""
-    parts, docids, terms = index.parts, index.trained.searcher.docids, index.trained.terms
-    sizes = {"corpus": len(index.growth.corpus), "docids": len(docids.codes)}
-    if parts.saved is not None:
-        sizes["config.json"] = parts.saved["documents"]
-    if terms is not None:
-        sizes["lexical"] = len(terms)
-    if parts.saved is not None and not docids.is_atomic:
-        docids.trie.check(len(docids.codes))
-    if len(set(sizes.values())) == 1 and parts.generation is not None:
-        searcher = index.searcher
-        sizes = {
-            "corpus": len(index.corpus),
-            "generation": parts.generation.rows,
-            "docids": searcher.searcher.documents,
-        }
-        if searcher.terms is not None:
-            sizes["lexical"] = len(searcher.terms)
-    if len(set(sizes.values())) > 1:
-        counted = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-        raise DsiError(f"{parts.folder}: its parts are not of the same documents ({counted})")
-
-
-def _at(index: Opened, generation: Generation | None) -> Opened:
-    """The index at another generation, of which what is new is read alone where that builds on the same base."""
-    parts = index.parts
-    if generation == parts.generation:
-        return index
-    known = parts.generation.reads if parts.generation is not None else frozenset()
-    own_base = parts.generation.base if parts.generation is not None else 0
-    if generation is None or generation.base != own_base:
-        return _opened(saved.open_saved(parts.folder, parts.search.model_dump(mode="json")))
-    saved.check_generation(parts, generation, known)
-    index = index.at(generation)
-    _check_parts(index)
-    return index
 
 
 def _hits(corpus: Corpus, ranking: Ranking, k: int) -> Hits:

@@ -60,17 +60,20 @@ def open_at(folder: Path, generation: Generation | None, changes: dict[str, Any]
     opened = _open_base(base, changes, (root or folder).resolve())
     parts = replace(opened, folder=folder, generation=generation, is_shared=root is not None)
     if generation is not None:
-        check_generation(parts, generation)
+        check_generation(parts, generation, root=root)
     return parts
 
 
-def check_generation(parts: Parts, generation: Generation, known: frozenset[int] = frozenset()) -> None:
+def check_generation(
+    parts: Parts, generation: Generation, known: frozenset[int] = frozenset(), root: Path | None = None
+) -> None:
     """See that the files of a generation, and of those before whose documents it has, are as they were written.
 
     Args:
         parts: what it builds on.
         generation: the generation.
         known: generations of which that is known.
+        root: the folder below which links may lead to files, by default that of the index.
 
     Raises:
         DsiError: one is not, or it is of another index, whose model is another.
@@ -83,7 +86,7 @@ def check_generation(parts: Parts, generation: Generation, known: frozenset[int]
     for number in sorted(generation.reads - known):
         folder = generation_folder(parts.folder, number)
         record = generation if number == generation.number else read_generation(parts.folder, number)
-        check_files(folder, record.files, folder.resolve(), {RECORD, OWNER})
+        check_files(folder, record.files, (root or parts.folder).resolve(), {RECORD, OWNER})
 
 
 def _open_base(folder: Path, changes: dict[str, Any], root: Path) -> Parts:
