@@ -138,6 +138,9 @@ bench-train: $(RUN)/tokenizer/manifest.json  ## examples a second against the us
 campaign-kill: install  ## kill a tiny experiment 100 times: is anything lost or wrong? (about six minutes)
 	$(BIN)/python scripts/campaign_kill.py
 
+campaign-grow: install  ## kill what changes a tiny index 100 times, while it is searched: is anything lost or mixed?
+	$(BIN)/python scripts/campaign_grow.py
+
 campaign-input: install  ## give 2,000 mutated inputs to the commands that read them
 	$(BIN)/python scripts/campaign_input.py
 
@@ -151,4 +154,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep grow reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-grow bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input clean help
+.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep grow reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-grow bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input campaign-grow clean help

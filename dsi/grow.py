@@ -124,7 +124,7 @@ class Experiment:
         config, seconds = self.config.model_copy(update={"corpus": corpus}), 0.0
         if self.backbone is not None:
             first = Run(self.backbone.model_copy(update={"corpus": corpus}), f"{name}-backbone", self.runs_folder)
-            first.run()
+            first.run(["model"])
             model = config.model.model_copy(update={"checkpoint": str((first.folder / "model").absolute())})
             config, seconds = config.model_copy(update={"model": model}), _seconds(first)
         run = Run(config, name, self.runs_folder)
@@ -285,9 +285,9 @@ def _measure(
 
 
 def _seconds(run: Run) -> float:
-    """The seconds of the stages by which the index of a run is made."""
-    made_by = (stage for stage in STAGES if stage not in NOT_OF_AN_INDEX)
-    return float(sum(_manifest(run, stage)["seconds"] for stage in made_by))
+    """The seconds of the stages by which the index of a run, or its model, is made."""
+    made_by = (run.folder / stage for stage in STAGES if stage not in NOT_OF_AN_INDEX)
+    return float(sum((read_manifest(folder) or {"seconds": 0.0})["seconds"] for folder in made_by))
 
 
 def _manifest(run: Run, stage: str) -> dict[str, Any]:

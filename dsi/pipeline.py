@@ -9,7 +9,7 @@ fingerprint covers all it can depend on. It returns counts for the manifest.
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -405,15 +405,15 @@ class Run:
         """The folder of a stage in the store, which may not exist yet."""
         return self.store.path(stage.name, self.fingerprint(stage))
 
-    def run(self) -> None:
-        """Check, plan, then make every stage that is not built yet.
+    def run(self, goals: Sequence[str] = ()) -> None:
+        """Check, plan, then make every stage that is not built yet, by default all; else those that the goals need.
 
         Raises:
             DsiError: what `check` finds, or an input of a stage is faulty.
         """
-        self.check()
+        self.check(goals)
         self.plan()
-        for stage in STAGES.values():
+        for stage in self._needed(goals) if goals else STAGES.values():
             self.build(stage)
 
     def missing(self, goals: Iterable[str] = ()) -> list[Stage]:

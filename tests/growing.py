@@ -54,6 +54,14 @@ def opened(saved: Path, folder: Path, **search: Any) -> Index:
     return dsi.load(folder, **search)
 
 
+def with_two_generations(saved: Path, folder: Path) -> Path:
+    """A copy of a saved index in a new folder, to which twelve documents were added, and one of them deleted."""
+    index = opened(saved, folder)
+    index.add(records(NEW[:12]))
+    index.delete(NEW[0].doc_id)
+    return folder
+
+
 def answers(index: Index) -> list[dict[str, float]]:
     """The scores of all documents found, by id, for each of the queries."""
     return [{hit.doc_id: hit.score for hit in hits} for hits in index.search(QUERIES, k=EVERY)]

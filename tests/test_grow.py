@@ -125,8 +125,8 @@ def test_the_numbers_are_those_of_the_searches(project: Path, grown: Path, tmp_p
 
 def test_the_report_says_what_was_measured(project: Path, grown: Path) -> None:
     text, found = (project / "runs/grow/small/grow.md").read_text(), numbers(project, "small")
-    assert "24 of 60 documents come later; 6 of all are deleted in the end" in text
-    assert "1 seed (1) draws at random. RR@10 of split test" in text
+    assert "24 of 60 documents come later, 6 of all are deleted in the end" in text
+    assert "1 seed chooses at random which (1). RR@10 of split test, over the queries" in text
     assert "in 4 steps as the growing one in 4" in text
     for system in SYSTEMS:
         table = text.partition(f"\n## {system}\n")[2].partition("\n## ")[0]
@@ -191,6 +191,7 @@ def test_a_tree_goes_on_from_a_backbone_of_the_same_documents(project: Path, gro
         backbone = run.with_name(f"{run.name}-backbone")
         assert load_config(run / "config.yaml").model.checkpoint == str(backbone / "model")
         assert load_config(backbone / "config.yaml").docids.kind == "atomic"
+        assert not (backbone / "search").exists(), "its model is all that is needed"
         assert load_config(backbone / "config.yaml").search.beam == load_config(run / "config.yaml").search.beam == 7
         assert len(Corpus(backbone / "corpus")) == len(Corpus(run / "corpus")) == (60 if run.name == "all" else 36)
 
@@ -295,3 +296,4 @@ def test_a_query_counts_once_over_the_seeds(tmp_path: Path) -> None:
     assert "| dsi, old | 2 | +0.000 (+0.000 to +0.000) | -0.250 | +0.500 | 1.0000 | 1.0000 | 1.0000 |" in text
     assert "| retrained: training | 3 | 2.0 s | - |" in text
     assert "0 of all are deleted" in text
+    assert "2 seeds choose at random which (0, 1). RR@10 of split test, means over the seeds" in text

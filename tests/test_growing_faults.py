@@ -1,225 +1,46 @@
-"""An index that grows, when something is in the way: purged documents, other writers, bad input, damage, full disks."""
+"""An index that grows, when something is in the way: bad input, damage, full disks; and the command line."""
 
 import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from growing import (
-    ALL,
-    EVERY,
-    KINDS,
     NEW,
     OLD,
     answers,
     built,
-    check_same,
-    contents,
     files_of,
-    float_rows,
-    ids_of,
     opened,
     query_of,
     records,
+    with_two_generations,
 )
 from hub import TOKEN, Hub, stand_in
 from test_saved import in_fresh_process
 
 import dsi
+from dsi.cli import main
 from dsi.errors import DsiError
-from dsi.index import generations
 from dsi.index.index import Index
-from dsi.runtime.system import lock
 
-DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An index of each kind, as it was saved."""
-    return {kind: built(tmp_path_factory.mktemp(kind) / "index", kind) for kind in KINDS}
+OTHER = Path(__file__).parent / "data/index-format-1"
+"""An index that an older version has saved."""
 
 
 @pytest.fixture(scope="module")
-def plain(made: dict[str, Path]) -> Path:
-    return made["atomic"]
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index as it was saved."""
+    return built(tmp_path_factory.mktemp("plain") / "index", "atomic")
 
 
 @pytest.fixture(scope="module")
 def changed(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index with two generations, an `add` of twelve documents and a `delete` of one of them."""
-    folder = tmp_path_factory.mktemp("changed") / "index"
-    index = opened(plain, folder)
-    index.add(records(NEW[:12]))
-    index.delete(NEW[0].doc_id)
-    return folder
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_left_of_what_is_purged(made: dict[str, Path], kind: str, tmp_path: Path) -> None:
-    index = opened(made[kind], tmp_path / "index")
-    index.add(records(NEW))
-    gone = [OLD[7], OLD[42], NEW[3], NEW[11]]
-    numbers = [index.corpus.doc_index(document.doc_id) for document in gone]
-    owners, texts = index._now.growth.replay()
-    queries = [text for owner, text in zip(owners.tolist(), texts, strict=True) if owner in numbers]
-    for segment in index._now.segments:
-        of_segment = segment.queries.to_pydict()
-        queries += [text for owner, text in zip(*of_segment.values(), strict=True) if owner in numbers]
-    assert len(queries) == 4 * 5
-    rows = rows_of(index, numbers)
-    before, arrays = contents(tmp_path / "index"), list(float_rows(tmp_path / "index", 16))
-    traces = [*ids_of(gone), *(document.text for document in gone), *queries]
-    assert all(trace.encode() in before for trace in traces)
-    assert all(is_among(row, arrays) for row in rows)
-    index.delete(ids_of(gone))
-    scores = answers(dsi.load(tmp_path / "index", prior="none"))
-    generation = index.compact(purge=True)
-    after, arrays = contents(tmp_path / "index"), list(float_rows(tmp_path / "index", 16))
-    assert [trace for trace in traces if trace.encode() in after] == []
-    assert not any(is_among(row, arrays) for row in rows)
-    assert index.log() == [generation]
-    assert sorted(path.name for path in (tmp_path / "index").iterdir()) == ["README.md", "config.json", "generations"]
-    # in a tree, a document that others joined has lent its row to the node above them
-    within = 1.0 if kind == "tree" else 1e-5
-    check_same(answers(dsi.load(tmp_path / "index", prior="none")), scores, within)
-    assert index.compact(purge=True) == generation  # nothing more to do
-    assert index.add(records(gone)).documents == len(ALL)
-    assert gone[0].doc_id in {hit.doc_id for hit in index.search(query_of(gone[0]), k=EVERY)}
-
-
-def rows_of(index: Index, numbers: list[int]) -> list[np.ndarray]:
-    """The output rows of documents; none for a head without."""
-    searcher = index.searcher.searcher
-    weight, trained = searcher.model.docid_head.weight.detach().numpy(), len(index._now.growth.corpus)
-    if searcher.docids.is_atomic:
-        added = searcher.changes.rows
-        assert added is not None
-        return [weight[number] if number < trained else added[number - trained].numpy() for number in numbers]
-    is_tree = searcher.model.config.docid_head == "hierarchical_softmax"
-    return [weight[searcher.docids.trie.leaf_of[number]] for number in numbers] if is_tree else []
-
-
-def is_among(row: np.ndarray, arrays: list[np.ndarray]) -> bool:
-    return any((array == row).all(axis=1).any() for array in arrays)
-
-
-@pytest.mark.parametrize("killed_at", range(1, 8))
-def test_a_purge_that_is_interrupted(
-    changed: Path, killed_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While it removes folder number `killed_at`: what is still there can be restored, the rest is refused."""
-    index, remove, removed = opened(changed, tmp_path / "index"), shutil.rmtree, [0]
-
-    def half(path: Path, **options: Any) -> None:
-        removed[0] += ".gone-" in str(path)
-        if removed[0] < killed_at:
-            remove(path, **options)
-            return
-        for file in [each for each in path.rglob("*") if each.is_file()][::2]:
-            file.unlink()
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(generations.shutil, "rmtree", half)
-        with pytest.raises(KeyboardInterrupt):
-            index.compact(purge=True)
-    index = dsi.load(tmp_path / "index")
-    assert len(index) == 71
-    for number in (0, 1, 2):
-        with suppress(DsiError):
-            index.restore(number)
-        assert len(dsi.load(tmp_path / "index")) == len(index)
-        assert answers(index)
-    index.delete(OLD[0].doc_id)
-    index.compact(purge=True)
-    assert len(index.log()) == 1
-    assert NEW[0].text.encode() not in contents(tmp_path / "index")
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from dsi.index.generations import changing
-with changing(Path(sys.argv[1])):
-    print("locked", flush=True)
-    time.sleep(1)
-"""
-
-
-def test_two_writers(changed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    index = opened(changed, tmp_path / "index")
-    other = subprocess.Popen([sys.executable, "-c", HOLD, str(index._now.parts.folder)], stdout=subprocess.PIPE)
-    assert other.stdout is not None
-    assert other.stdout.readline() == b"locked\n"
-    changes: list[Callable[[], object]] = [
-        lambda: index.add(records(NEW[12:]), wait=False),
-        lambda: index.delete(NEW[1].doc_id, wait=False),
-        lambda: index.compact(wait=False),
-        lambda: index.restore(1, wait=False),
-        lambda: index.prune(wait=False),
-    ]
-    for change in changes:
-        with pytest.raises(DsiError, match=r"another process is changing this index; try again later$"):
-            change()
-    assert index.delete(NEW[1].doc_id).number == 3
-    assert "another process is changing this index, waiting" in capsys.readouterr().err
-    assert other.wait() == 0
-    other.stdout.close()
-
-
-def test_without_locks(changed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(generations, "lock", none)
-    index = opened(changed, tmp_path / "index")
-    folder = tmp_path / "index/generations/000003"
-    with (
-        generations.changing(tmp_path / "index"),
-        pytest.raises(DsiError, match=f"process {os.getpid()} of .* is changing this index; try again later, or"),
-    ):
-        index.delete(NEW[1].doc_id)
-    assert not folder.exists()
-    folder.mkdir()
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    (folder / "owner.json").write_text(json.dumps({"process": done.pid, "node": "elsewhere"}))
-    for _ in range(2):
-        with pytest.raises(DsiError, match=f"or, if it is gone, remove {folder}"):
-            index.add(records(NEW[12:]))
-    shutil.rmtree(folder)
-    assert index.delete(NEW[1].doc_id).number == 3
-
-
-def test_what_a_killed_writer_left_is_removed(changed: Path, tmp_path: Path) -> None:
-    index = opened(changed, tmp_path / "index")
-    folder = tmp_path / "index/generations"
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    for name in ("000003", f".claim-{done.pid}-0123", ".gone-0123"):
-        (folder / name / "segment").mkdir(parents=True)
-        (folder / name / "segment/documents.arrow").write_text("half")
-    (folder / "000003/owner.json").write_text(json.dumps({"process": done.pid}))
-    assert index.delete(NEW[1].doc_id).number == 3
-    left = sorted(path.name for path in folder.iterdir())
-    assert left == [".lock", "000001", "000002", "000003", "current"]
-    assert len(dsi.load(tmp_path / "index")) == 70
-
-
-def test_a_writer_on_the_same_machine_holds_the_lock(tmp_path: Path) -> None:
-    with (tmp_path / "lock").open("wb") as one, (tmp_path / "lock").open("wb") as two:
-        lock(one, wait=False)
-        with pytest.raises(BlockingIOError):
-            lock(two, wait=False)
+    return with_two_generations(plain, tmp_path_factory.mktemp("changed") / "index")
 
 
 BAD: list[tuple[Callable[[Index], object], str]] = [
@@ -274,15 +95,15 @@ def test_bad_files_name_their_lines(changed: Path, tmp_path: Path) -> None:
     assert len(index.log()) == 2
 
 
-def of_another_model(folder: Path, made: dict[str, Path]) -> None:
+def of_another_model(folder: Path) -> None:
     shutil.rmtree(folder / "generations")
-    other = opened(made["naive"], folder.parent / "other")
-    other.delete(OLD[0].doc_id)
+    other = opened(OTHER, folder.parent / "other")
+    other.delete(next(iter(other.documents)))
     shutil.copytree(folder.parent / "other/generations", folder / "generations")
 
 
-def damaged(name: str) -> Callable[[Path, dict[str, Path]], None]:
-    def change(folder: Path, _: dict[str, Path]) -> None:
+def damaged(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
         path = folder / "generations" / name
         content = path.read_bytes()
         path.write_bytes(content[:-9] + b"x" + content[-8:])
@@ -290,22 +111,22 @@ def damaged(name: str) -> Callable[[Path, dict[str, Path]], None]:
     return change
 
 
-def missing(name: str) -> Callable[[Path, dict[str, Path]], None]:
-    return lambda folder, _: (folder / "generations" / name).unlink()
+def missing(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / "generations" / name).unlink()
 
 
-def strange(name: str) -> Callable[[Path, dict[str, Path]], None]:
-    def change(folder: Path, _: dict[str, Path]) -> None:
+def strange(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
         (folder / "generations" / name).write_bytes(b"\x93NUMPY")
 
     return change
 
 
-def no_pointer(folder: Path, _: dict[str, Path]) -> None:
+def no_pointer(folder: Path) -> None:
     (folder / "generations/current").write_text('{"number": "two"}')
 
 
-HARMFUL: list[tuple[Callable[[Path, dict[str, Path]], None], str]] = [
+HARMFUL: list[tuple[Callable[[Path], None], str]] = [
     (of_another_model, "generation 1 belongs to an index with another model; get the index again"),
     (damaged("current"), "current.*is not valid JSON|generation.json: this file is missing, damaged"),
     (no_pointer, "current: damaged; get the index again"),
@@ -323,10 +144,10 @@ READ_AGAIN = 5
 
 
 @pytest.mark.parametrize("number", range(len(HARMFUL)))
-def test_damage_is_named(changed: Path, made: dict[str, Path], number: int, tmp_path: Path) -> None:
+def test_damage_is_named(changed: Path, number: int, tmp_path: Path) -> None:
     change, said = HARMFUL[number]
     index = opened(changed, tmp_path / "index")
-    change(tmp_path / "index", made)
+    change(tmp_path / "index")
     with pytest.raises(DsiError, match=said):
         dsi.load(tmp_path / "index")
     if number < READ_AGAIN:
@@ -340,7 +161,7 @@ def test_damage_is_named(changed: Path, made: dict[str, Path], number: int, tmp_
 def test_what_is_damaged_is_not_restored(changed: Path, tmp_path: Path) -> None:
     index = opened(changed, tmp_path / "index")
     index.compact()
-    damaged("000001/segment/queries.parquet")(tmp_path / "index", {})
+    damaged("000001/segment/queries.parquet")(tmp_path / "index")
     (tmp_path / "index/prior/prior.json").write_text("{}")
     files, before = files_of(tmp_path / "index"), answers(index)
     for number, said in ((1, "prior.json: this file is damaged"), (0, "prior.json: this file is damaged")):
@@ -389,7 +210,7 @@ def test_a_full_disk(changed: Path, writer: str, tmp_path: Path, monkeypatch: py
 
 def test_what_cannot_be_changed(plain: Path, tmp_path: Path) -> None:
     dsi.load(plain).save(tmp_path / "ids", include_documents=False)
-    shutil.copytree(DATA / "index-format-1", tmp_path / "old")
+    shutil.copytree(OTHER, tmp_path / "old")
     for name, said in (
         ("ids", "was saved without its documents, and cannot be changed; export it with them"),
         ("old", "was saved by an older version, which kept less than documents added later need; export it again"),
@@ -407,10 +228,10 @@ def test_what_cannot_be_changed(plain: Path, tmp_path: Path) -> None:
         assert index.log() == []
 
 
-def test_another_index_in_its_place(plain: Path, made: dict[str, Path], tmp_path: Path) -> None:
+def test_another_index_in_its_place(plain: Path, tmp_path: Path) -> None:
     index = opened(plain, tmp_path / "index")
     shutil.rmtree(tmp_path / "index")
-    shutil.copytree(made["naive"], tmp_path / "index")
+    shutil.copytree(OTHER, tmp_path / "index")
     with pytest.raises(DsiError, match="another index is there since this one was opened; open it again"):
         index.add(records(NEW))
     assert not (tmp_path / "index/generations").exists()
@@ -439,3 +260,42 @@ except dsi.DsiError as error:
     assert "is in the cache of the hub; save the index to a folder of yours first" in refused
     assert not any(name.startswith("generations") for name in hub.files["someone/fish"])
     assert not any(NEW[0].doc_id.encode() in content for content in hub.files["someone/fish"].values())
+
+
+def test_the_command_line(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened(plain, tmp_path / "index")
+    folder, ids, lines = str(tmp_path / "index"), tmp_path / "ids.txt", tmp_path / "new.jsonl"
+    lines.write_text("".join(json.dumps(each._asdict()) + "\n" for each in NEW))
+    ids.write_text(f"{NEW[1].doc_id}\n{NEW[2].doc_id}\n\n")
+
+    def dsi_prints(*arguments: str, status: int = 0) -> list[str]:
+        capsys.readouterr()
+        assert main([*arguments]) == status
+        captured = capsys.readouterr()
+        return (captured.err if status else captured.out).splitlines()
+
+    assert dsi_prints("log", folder) == ["nothing has changed since the index was saved"]
+    assert dsi_prints("add", folder, str(lines))[0].startswith("generation 1: add, 20 added; 80 documents; ")
+    [refused] = dsi_prints("add", folder, str(lines), status=2)[-1:]
+    assert refused.startswith(f"dsi: error: {folder} has 20 of these documents already (")
+    assert dsi_prints("add", folder, str(lines), "--replace")[0].startswith("generation 2: add, 20 added, 20 replaced;")
+    said = dsi_prints("delete", folder, NEW[0].doc_id, "--file", str(ids))
+    assert said[0].startswith("generation 3: delete, 3 deleted; 77 documents; ")
+    log = dsi_prints("log", folder)
+    assert [line.split("  ", 1)[1].split(",")[0] for line in log] == [
+        "generation 1: add",
+        "generation 2: add",
+        "generation 3: delete",
+    ]
+    assert dsi_prints("restore", folder, "1")[0].startswith("generation 4: restore, of generation 1; 80 documents; ")
+    assert dsi_prints("restore", folder, "3")[0].startswith("generation 5: restore, of generation 3; 77 documents; ")
+    assert NEW[3].doc_id in "\n".join(dsi_prints("query", folder, query_of(NEW[3])))
+    assert dsi_prints("prune", folder) == ["removed: generation 1, generation 3, generation 4"]
+    compacted = dsi_prints("compact", folder, "--purge")
+    assert compacted[0].startswith("generation 6: compact, 77 documents, 23 removed; 77 documents; ")
+    assert len(dsi_prints("log", folder)) == 1
+    assert dsi_prints("restore", folder, "0", status=2)[-1].startswith(
+        f"dsi: error: {folder}: generation 0 was pruned; `dsi log` shows"
+    )
+    assert NEW[0].doc_id not in "\n".join(dsi_prints("query", folder, query_of(NEW[0])))
+    assert dsi_prints("prune", folder) == ["removed: nothing"]

@@ -17,7 +17,11 @@ from dsi.errors import DsiError
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCHEMA = json.loads((CONFIGS / "schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name not in ("sweeps", "reproduce"))
+OTHERS = {
+    CONFIGS / "grow.yaml",
+    *(path for name in ("sweeps", "grow", "reproduce") for path in CONFIGS.glob(f"{name}/*")),
+}
+EXPERIMENTS = sorted({*CONFIGS.rglob("*.yaml")} - OTHERS)
 
 
 def test_the_file_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,11 +130,11 @@ def _setting(facts: Facts, seeds: Mapping[int, Sequence[Measured]]) -> str:
     numbers = {group: _range(values) for group, values in asked.items()}
     steps_all, steps_part = facts.training_steps
     deleted = first[-1].changed if first[-1].step != CONSOLIDATED else 0
+    over_seeds = ", means over the seeds, in brackets the smallest and the largest" if len(seeds) > 1 else ""
     return (
-        f"{count(facts.later)} of {count(facts.documents)} documents come later; {counted(deleted, 'one', 'of all')}"
-        f" {'is' if deleted == 1 else 'are'} deleted in the end. Which ones, {counted(len(seeds), 'seed', 'seeds')}"
-        f" ({', '.join(map(str, seeds))}) draw{'s' if len(seeds) == 1 else ''} at random. {facts.measure} of split"
-        f" {facts.split}, means over the seeds, in brackets the smallest and the largest; over the queries whose"
+        f"{count(facts.later)} of {count(facts.documents)} documents come later, {count(deleted)} of all are deleted in"
+        f" the end; {counted(len(seeds), 'seed chooses', 'seeds choose')} at random which"
+        f" ({', '.join(map(str, seeds))}). {facts.measure} of split {facts.split}{over_seeds}, over the queries whose"
         f" relevant documents are all there: once all have come {numbers[ALL]}, {numbers[OLD]} of them old, with no"
         f" relevant document that came later, and {numbers[NEW]} new. Forgetting is by how much the mean of the old"
         f" queries has fallen since the step {BEFORE}.\n\n"
