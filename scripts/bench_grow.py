@@ -107,7 +107,7 @@ def costs(folder: Path, turns: int) -> dict[str, float]:
             measure(f"{DELETED} documents deleted", partial(index.delete, [f"d{number}" for number in range(DELETED)]))
             index.restore(0)
             times.setdefault(BOUND, []).append(1e3 * products(index, documents[:-1]) / ADDED)
-        times["the first time, noise read"] = times[PER_DOCUMENT][:1]
+        times["of them the first time"] = times[PER_DOCUMENT][:1]
         for turn in range(turns):
             file = copy.with_name(f"{copy.name}.jsonl")
             file.write_text(json.dumps(documents_to_add(1, turns + turn)[0]._asdict()), encoding="utf-8")
