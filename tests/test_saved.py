@@ -160,11 +160,7 @@ def test_what_growing_needs(saved: Path, tree: Path) -> None:
         assert rows in (None, len(head))
         of_documents = head if rows else head[Docids(folder / "docids").trie.leaf_of.astype(int)]
         np.testing.assert_allclose(tensors["row_centre"], of_documents.mean(dim=0), atol=1e-6)
-<<<<<<< HEAD
-        assert 0.1 < float(tensors["row_length"]) < 10
-=======
         assert SHORTEST < float(tensors["row_length"]) < LONGEST
->>>>>>> ab28590a7464f7b2284515e4ac457c800b66ab89
         assert tensors["state_centre"].shape == tensors["query_centre"].shape == (16,)
         settings = json.loads((folder / "growth/settings.json").read_text())
         assert (settings["training"]["steps"], settings["model"]["d_model"]) == (3, 16)
