@@ -156,6 +156,7 @@ class Index:
         from dsi.index import adding
 
         given = adding.documents_to_add(documents)
+        self._check_documents()
         return self._change(lambda index, claim: adding.add(index, claim, given, replace), wait)
 
     def delete(self, doc_ids: str | Iterable[str], wait: bool = True) -> Generation:
@@ -190,6 +191,7 @@ class Index:
                 prune(index.parts.folder, generation)
             return generation
 
+        self._check_documents()
         return self._change(write, wait)
 
     def consolidate(self, steps: int | None = None, wait: bool = True) -> Generation:
@@ -211,6 +213,7 @@ class Index:
         def train(index: Opened, claim: Claim) -> Generation:
             return consolidating.consolidate(opened(saved.open_saved(index.parts.folder, {})), claim, steps)
 
+        self._check_documents()
         return self._change(train, wait)
 
     def log(self) -> list[Generation]:
@@ -278,6 +281,14 @@ class Index:
             if now is None or then is None or then.number >= now.number:
                 self._now = index
 
+    def _check_documents(self) -> None:
+        """See that the index has its documents, without which only deleting is possible; DsiError if not."""
+        if not self._now.parts.has_documents:
+            raise DsiError(
+                f"{self._now.parts.folder} was saved without its documents: nothing can be added to it, and it cannot be"
+                " written anew; export it with them"
+            )
+
     def _changeable(self) -> Path:
         """The folder of the index; DsiError if it is none that can be changed."""
         parts = self._now.parts
@@ -287,10 +298,6 @@ class Index:
             raise DsiError(f"{parts.folder}: one process changes an index; start it without a launcher")
         if parts.is_shared:
             raise DsiError(f"{parts.folder} is in the cache of the hub; save the index to a folder of yours first")
-        if not parts.has_documents:
-            raise DsiError(
-                f"{parts.folder} was saved without its documents, and cannot be changed; export it with them"
-            )
         is_pruned = parts.base != parts.folder and not parts.base.exists()
         base = parts.folder if is_pruned else parts.base
         if not saved.is_saved(base) or (not is_pruned and saved.read_config(base) != parts.saved):

@@ -37,6 +37,10 @@ def save(index: Opened, folder: Path, include_documents: bool = True, name: str 
             f"{parts.folder} was saved without its documents; save it with include_documents=False"
             " (--without-documents), too"
         )
+    if parts.generation is not None and not parts.has_documents:
+        raise DsiError(
+            f"{parts.folder} was saved without its documents, and has changed since: it cannot be written anew"
+        )
     if parts.saved is not None and not is_saved(parts.folder):
         raise DsiError(f"{parts.folder}: the index was opened there, and is gone; open it again where it is")
     with new_folder(folder) as partial:
