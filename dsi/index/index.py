@@ -285,8 +285,8 @@ class Index:
         """See that the index has its documents, without which only deleting is possible; DsiError if not."""
         if not self._now.parts.has_documents:
             raise DsiError(
-                f"{self._now.parts.folder} was saved without its documents: nothing can be added to it, and it cannot be"
-                " written anew; export it with them"
+                f"{self._now.parts.folder} was saved without its documents: nothing can be added to it, and it cannot"
+                " be written anew; export it with them"
             )
 
     def _changeable(self) -> Path:
