@@ -67,10 +67,12 @@ def answers(index: Index) -> list[dict[str, float]]:
     return [{hit.doc_id: hit.score for hit in hits} for hits in index.search(QUERIES, k=EVERY)]
 
 
-def check_same(found: list[dict[str, float]], expected: list[dict[str, float]], within: float = 1e-6) -> None:
+def check_same(
+    found: list[dict[str, float]], expected: list[dict[str, float]], within: float = 1e-6, relative: float = 0.0
+) -> None:
     for one, other in zip(found, expected, strict=True):
         assert one.keys() == other.keys()
-        np.testing.assert_allclose([one[doc_id] for doc_id in other], list(other.values()), rtol=0, atol=within)
+        np.testing.assert_allclose([one[doc_id] for doc_id in other], list(other.values()), rtol=relative, atol=within)
 
 
 def ids_of(documents: Iterable[Document | Hit]) -> list[str]:

@@ -350,7 +350,7 @@ def test_bash_completes_commands_options_and_files(tmp_path: Path) -> None:
     (tmp_path / "runs/demo").mkdir(parents=True)
     (tmp_path / "run.yaml").touch()
     for words, completed in (
-        ("dsi con", "convert config"),
+        ("dsi con", "convert config consolidate"),
         ("dsi query ru", "runs"),
         ("dsi query --file ru", "runs run.yaml"),
         ("dsi run ru", "runs run.yaml"),

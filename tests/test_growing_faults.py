@@ -55,7 +55,7 @@ BAD: list[tuple[Callable[[Index], object], str]] = [
     (lambda index: index.add([{"doc_id": "x1", "body": "text"}]), "document 1: this document has no text"),
     (lambda index: index.add(7), "documents: expected a list of them or a path, found int 7"),
     (lambda index: index.add("no/where.jsonl"), "'no/where.jsonl': there is no such file or folder"),
-    (lambda index: index.delete("x1"), "there is no document x1; nothing was deleted"),
+    (lambda index: index.delete("x1"), "there is no document 'x1'; nothing was deleted"),
     (lambda index: index.delete([OLD[0].doc_id, "x1", NEW[0].doc_id]), f"no document {NEW[0].doc_id}, x1; nothing"),
     (lambda index: index.delete([]), "there is no document to delete"),
     (lambda index: index.delete([7]), "doc_ids: the id of a document is a string, not int 7"),  # type: ignore[list-item]
@@ -127,7 +127,7 @@ def no_pointer(folder: Path) -> None:
 
 
 HARMFUL: list[tuple[Callable[[Path], None], str]] = [
-    (of_another_model, "generation 1 belongs to an index with another model; get the index again"),
+    (of_another_model, "generation 1 belongs to another index; get the index again"),
     (damaged("current"), "current.*is not valid JSON|generation.json: this file is missing, damaged"),
     (no_pointer, "current: damaged; get the index again"),
     (damaged("000002/generation.json"), "000002/generation.json: this file is missing, damaged or was changed"),
@@ -227,6 +227,53 @@ def test_what_cannot_be_changed(plain: Path, tmp_path: Path) -> None:
         assert index.log() == []
 
 
+def test_a_pointer_that_is_lost_or_old(changed: Path, tmp_path: Path) -> None:
+    for name in ("lost", "old"):
+        folder = tmp_path / name
+        shutil.copytree(changed, folder)
+        pointer = folder / "generations/current"
+        if name == "lost":
+            pointer.unlink()
+            with pytest.raises(DsiError, match="current: missing or old, as generation 1 is finished; get the index"):
+                dsi.load(folder)
+            continue
+        first = dsi.load(folder).restore(1)
+        shutil.copyfile(changed / "generations/current", pointer)
+        files = files_of(folder)
+        with pytest.raises(DsiError, match=f"current: missing or old, as generation {first.number} is finished"):
+            dsi.load(folder).delete(OLD[1].doc_id)
+        assert files_of(folder) == files
+
+
+def test_other_folders_beside_generations(changed: Path, tmp_path: Path) -> None:
+    shutil.copytree(changed, tmp_path / "index")
+    shutil.copytree(changed / "generations/000001", tmp_path / "index/generations/000001.bak")
+    (tmp_path / "index/generations/9abc").mkdir()
+    index = dsi.load(tmp_path / "index")
+    assert [each.number for each in index.log()] == [1, 2]
+    index.add([("x1", "some new words")])
+    index.prune()
+    assert (tmp_path / "index/generations/000001.bak").exists()
+
+
+def test_an_index_without_what_growing_needs(plain: Path, tmp_path: Path) -> None:
+    shutil.copytree(OTHER, tmp_path / "old")
+    index = dsi.load(tmp_path / "old")
+    index.delete(next(iter(index.documents)))
+    for change in (index.compact, lambda: index.save(tmp_path / "copy")):
+        with pytest.raises(DsiError, match=r"was saved by an older version, .*; export it again from its run"):
+            change()
+
+
+def test_what_is_made_but_cannot_be_opened(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = opened(plain, tmp_path / "index")
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "_take", lambda *_: (_ for _ in ()).throw(DsiError("no memory")))
+        with pytest.raises(DsiError, match="generation 1 is made, but cannot be opened by this process: no memory"):
+            index.add([("x1", "some new words")])
+    assert "x1" in dsi.load(tmp_path / "index").documents
+
+
 def test_documents_are_deleted_of_an_index_of_ids(plain: Path, tmp_path: Path) -> None:
     dsi.load(plain).save(tmp_path / "ids", include_documents=False)
     index = dsi.load(tmp_path / "ids")
@@ -234,7 +281,7 @@ def test_documents_are_deleted_of_an_index_of_ids(plain: Path, tmp_path: Path) -
     index.delete(OLD[0].doc_id)
     assert OLD[0].doc_id not in index.documents
     assert all(OLD[0].doc_id not in hits for hits in answers(dsi.load(tmp_path / "ids")))
-    with pytest.raises(DsiError, match="without its documents; it cannot be written anew"):
+    with pytest.raises(DsiError, match="without its documents, and has changed since: it cannot be written anew"):
         index.save(tmp_path / "copy", include_documents=False)
     index.restore(0)
     assert answers(index) == before

@@ -92,6 +92,8 @@ class Trie:
         parent = np.zeros(len(codes), dtype=np.int64)
         for level in range(codes.shape[1]):
             active = np.flatnonzero(codes[:, level] >= 0)
+            if not len(active):  # below the deepest leaf
+                break
             first, stop = self.level_start[level + 1 : level + 3].astype(int)
             bounds = self.first_child[self.level_start[level] : first + 1].astype(np.int64)
             fan_out = bounds[1:] - bounds[:-1]

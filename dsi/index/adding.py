@@ -24,6 +24,7 @@ from dsi.corpus.records import documents_of
 from dsi.corpus.source import Where
 from dsi.corpus.store import Document
 from dsi.corpus.words import nfc
+from dsi.doc2query.expand import Generator
 from dsi.doc2query.t5 import T5Generator
 from dsi.docids.kind import NewDocument
 from dsi.docids.later import later_docids
@@ -103,7 +104,7 @@ def add(index: Opened, claim: Claim, documents: Sequence[Document], replace: boo
         segments=(*(claim.before.segments[:kept] if claim.before else ()), claim.number),
         rows=first + len(documents),
         deleted=len(deleted),
-        model=index.parts.model,
+        base_hash=index.parts.base_hash,
         **made_of,
     )
 
@@ -121,16 +122,15 @@ def synthetic_queries(index: Opened, documents: Sequence[Document]) -> list[list
         DsiError: they were not drawn but given.
     """
     growth, config = index.growth, index.growth.doc2query
-    queries: list[list[str]] = [[] for _ in documents]
-    if growth.known_item is not None:
-        for texts, document in zip(queries, documents, strict=True):
-            random = np.random.default_rng([config.seed, id_hash(document.doc_id)])
-            texts += growth.known_item([document], random)[0]
+    generators: list[Generator] = [growth.known_item] if growth.known_item is not None else []
     if config.t5.queries:
         checkpoint = growth.drawn.get("generator") or str(growth.folder / GENERATOR)
-        drawn = T5Generator.load(config.t5, checkpoint)(documents, np.random.default_rng(config.seed))
-        for texts, more in zip(queries, drawn, strict=True):
-            texts += more
+        generators.append(T5Generator.load(config.t5, checkpoint))
+    queries = list[list[str]]()
+    for document in progress(documents, "expand"):  # each alone, so that it draws the same whatever it is added with
+        randoms = (np.random.default_rng([config.seed, place, id_hash(document.doc_id)]) for place in range(2))
+        drawn = (generate([document], random)[0] for generate, random in zip(generators, randoms, strict=False))
+        queries.append(list(chain.from_iterable(drawn)))
     if growth.drawn.get("predictions") and not any(queries):
         raise DsiError(
             f"{growth.folder}: the queries that this index was trained on were given, not generated, so that none can"

@@ -22,7 +22,7 @@ from dsi.index.generations import (
     read_generation,
 )
 from dsi.index.opened import Opened, write_deleted
-from dsi.index.parts import model_hash
+from dsi.index.parts import base_hash
 from dsi.index.saved import open_at
 from dsi.index.saving import describe
 from dsi.runtime.printable import printable
@@ -34,23 +34,24 @@ def delete(index: Opened, claim: Claim, doc_ids: Iterable[str]) -> Generation:
     Raises:
         DsiError: there is no document with one of the ids, or none at all would be left.
     """
-    wanted = set(doc_ids)
-    if strange := [each for each in wanted if not isinstance(each, str)]:
+    given = list(doc_ids)
+    if strange := [each for each in given if not isinstance(each, str)]:
         raise DsiError(f"doc_ids: the id of a document is a string, not {type(strange[0]).__name__} {strange[0]!r:.60}")
+    wanted = set(given)
     try:
         there = index.corpus.doc_indexes(wanted)
     except UnicodeEncodeError as error:
         raise DsiError(f"doc_ids: {printable(error.object):.60} has half a surrogate pair, which no id has") from None
     if missing := sorted(wanted - there.keys()):
-        some = ", ".join(map(printable, missing[:5]))
-        raise DsiError(f"{index.parts.folder}: there is no document {some:.200}; nothing was deleted")
+        some = ", ".join(f"{printable(each)!r:.60}" for each in missing[:5])
+        raise DsiError(f"{index.parts.folder}: there is no document {some}; nothing was deleted")
     if not wanted:
         raise DsiError("there is no document to delete")
     deleted = np.union1d(index.deleted, np.fromiter(there.values(), dtype=np.int64))
     if len(deleted) == len(index.corpus):
         raise DsiError(f"{index.parts.folder}: no document would be left, and an index has at least one")
     write_deleted(claim.folder, deleted)
-    made_of = {"rows": len(index.corpus), "deleted": len(deleted), "model": index.parts.model}
+    made_of = {"rows": len(index.corpus), "deleted": len(deleted), "base_hash": index.parts.base_hash}
     return claim.publish("delete", {"deleted": len(there)}, **made_of)
 
 
@@ -71,7 +72,7 @@ def compact(index: Opened, claim: Claim) -> Generation:
         docids=0,
         rows=len(index),
         deleted=0,
-        model=model_hash(files),
+        base_hash=base_hash(files),
     )
 
 
@@ -89,7 +90,7 @@ def restore(index: Opened, claim: Claim, number: int) -> Generation:
     if earlier is None:
         assert parts.saved is not None
         fields: dict[str, Any] = {"base": 0, "segments": (), "docids": 0, "rows": parts.saved["documents"]}
-        return claim.publish("restore", {"restored": 0}, model=parts.model, deleted=0, **fields)
+        return claim.publish("restore", {"restored": 0}, base_hash=parts.base_hash, deleted=0, **fields)
     if earlier.deleted:
         shutil.copyfile(generation_folder(folder, number) / DELETED, claim.folder / DELETED)
     fields = {name: getattr(earlier, name) for name in MADE_OF}

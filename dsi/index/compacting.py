@@ -51,6 +51,7 @@ def write_living(opened: Opened, folder: Path) -> None:
     parts = opened.parts
     if not len(opened):
         raise DsiError(f"{parts.folder}: no document is left, and an index has at least one")
+    opened.growth.check()
     growth = folder / "growth"
     for each in (folder / "corpus", folder / "docids", growth):
         each.mkdir(parents=True)
@@ -113,8 +114,8 @@ def _rows_by_path(weight: Tensor, before: Docids, after: Docids, numbers: NDArra
 
 
 def _write_replay(opened: Opened, folder: Path) -> None:
-    """Write the synthetic queries of the documents that are there: of those that the model was trained on as many as
-    are kept of an index, of the others all."""
+    """Write the synthetic queries of the documents that are there: of those that the model was trained on at most
+    twice as many as are kept of a run, of the others all."""
     kept = pq.read_table(opened.growth.folder / REPLAY, schema=SCHEMA)
     queries = pa.concat_tables([kept, *(segment.queries for segment in opened.segments)])
     owner = queries["doc_index"].to_numpy()

@@ -4,8 +4,9 @@ A third of the queries of a batch are of added documents, the learning rates are
 are then added to all rows, if they were in the training, and the rows of added documents brought to the length that is
 right beside the others. docs/log.md has what each of these gives.
 
-Synthetic queries that are held out, as many of old documents as of added ones, say which step is best. The index is
-written anew first; the training resumes from its last checkpoint where it was interrupted.
+Synthetic queries that are held out, of old documents and of added ones, say which step is best. What the index was
+before has seen them: the old ones in its training, the new ones in the rows of added documents. The index is written
+anew first; the training resumes from its last checkpoint where it was interrupted.
 """
 
 import shutil
@@ -28,7 +29,7 @@ from dsi.index.compacting import write_living
 from dsi.index.generations import BASE, WORK, Claim, Generation
 from dsi.index.growth import UNTRAINED, Growth, document_rows, write_tensors
 from dsi.index.opened import Opened
-from dsi.index.parts import model_hash
+from dsi.index.parts import base_hash
 from dsi.index.row_strength import OtherQueries, strong_enough
 from dsi.index.saving import describe
 from dsi.model.architecture import DifferentiableSearchIndex
@@ -55,7 +56,7 @@ SLOWER = 0.5
 MOST_STEPS = 0.25
 """The most steps that are done where nobody says how many, as a share of those of the training."""
 HELD_OUT = 500
-"""The most queries of old documents, and of added ones, that are held out, and at most a tenth of them."""
+"""The most queries of old documents, and of added ones, that are held out, and a tenth of them at most."""
 BALANCED = 1_000
 """The number of old rows, and of new ones, whose strength is compared."""
 STARTED = "started.json"
@@ -105,6 +106,8 @@ def consolidate(index: Opened, claim: Claim, steps: int | None) -> Generation:
     queries = Queries(*growth.replay())
     is_new = np.isin(queries.doc_index, growth.untrained)
     (new, dev_new), (old, dev_old) = (_held_out(queries[np.flatnonzero(each)]) for each in (is_new, ~is_new))
+    if not len(new):
+        raise DsiError(f"{index.parts.folder}: what was added has no words to make queries of")
     training, held_out = _shorter(growth, steps, len(new)), {"old": dev_old, "new": dev_new}
     done = _train(work, start, growth, training, {"old": old, "new": new}, held_out)
     folder = claim.folder / BASE
@@ -114,9 +117,10 @@ def consolidate(index: Opened, claim: Claim, steps: int | None) -> Generation:
     model, docids = open_index(done.folder).to(compute_device()), Docids(folder / "docids")
     _balance(model, docids, growth, Queries.joined(*held_out.values()), folder / "tokenizer")
     model.save_pretrained(folder / "model")
-    facts: dict[str, float] = {"steps": done.best_step}
+    facts: dict[str, float] = {"steps": training.steps, "kept_of_step": done.best_step}
     for name, queries in held_out.items():
-        facts |= _compared(work / f"dev-{name}", start, model, growth, training, queries, name)
+        if len(queries):
+            facts |= _compared(work / f"dev-{name}", start, model, growth, training, queries, name)
     write_tensors(folder / "growth", model, docids, growth.corpus, folder / "tokenizer", growth.model)
     generation = claim.publish(
         "consolidate",
@@ -126,17 +130,17 @@ def consolidate(index: Opened, claim: Claim, steps: int | None) -> Generation:
         docids=0,
         rows=len(index),
         deleted=0,
-        model=model_hash(describe(index, folder)),
+        base_hash=base_hash(describe(index, folder)),
     )
     shutil.rmtree(work)
     return generation
 
 
 def _held_out(queries: Queries) -> tuple[Queries, Queries]:
-    """Most of some queries, to learn from, and the others, evenly spaced."""
-    count = min(HELD_OUT, len(queries) // 10)
+    """Most of some queries, to learn from, and the others, evenly spaced; of a single one none is held out."""
+    count = min(HELD_OUT, -(-len(queries) // 10), len(queries) // 2)
     is_held_out = np.zeros(len(queries), dtype=np.bool_)
-    is_held_out[np.linspace(0, len(queries) - 1, count).astype(np.int64)] = count > 0
+    is_held_out[np.linspace(0, len(queries) - 1, count).astype(np.int64)] = True
     return queries[np.flatnonzero(~is_held_out)], queries[np.flatnonzero(is_held_out)]
 
 
@@ -161,8 +165,7 @@ def _shorter(growth: Growth, steps: int | None, new: int) -> TrainingConfig:
             for name in ("learning_rate", "embedding_learning_rate", "row_learning_rate")
         },
     }
-    model = growth.model
-    return training.model_copy(update=changes).settled(len(growth.corpus), model.head)
+    return training.model_copy(update=changes).settled(len(growth.corpus), growth.model.head)
 
 
 def _train(
@@ -223,7 +226,7 @@ def _balance(
 ) -> None:
     """Make the rows of added documents as long as is right beside the others (see dsi.index.row_strength)."""
     rows = document_rows(model, docids)
-    if rows is None:
+    if rows is None or not len(queries) or len(growth.untrained) == len(growth.corpus):
         return
     states = StateEncoder(model, tokenizer_folder, growth.model.query_length)(queries.texts)
     others = OtherQueries(torch.from_numpy(states), torch.from_numpy(queries.doc_index.astype(np.int64)))
@@ -253,10 +256,10 @@ def _compared(
     queries: Queries,
     name: str,
 ) -> dict[str, float]:
-    """RR@10 of some queries that were held out, before and after a training."""
+    """RR@10 of some queries before a training, from which they were held out, and after it."""
     docids, length = Docids(start / "docids"), growth.model.query_length
     corpus = _dev_corpus(folder, growth.corpus, {name: queries})
     evaluate = dev_evaluator(corpus, docids, start / "tokenizer", len(queries), length, training.dev_ranking)
     assert evaluate is not None
     models = {"before": open_index(start / "model").to(compute_device()), "after": trained}
-    return {f"{name}_{when}": round(evaluate(model)[DEV_MEASURE], 4) for when, model in models.items()}
+    return {f"{name}_{DEV_MEASURE}_{when}": round(evaluate(model)[DEV_MEASURE], 4) for when, model in models.items()}

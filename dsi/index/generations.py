@@ -14,10 +14,11 @@ somebody prunes the index.
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,7 @@ SEGMENT, BASE = "segment", "index"
 """The folder of the documents that a generation has added; that of the index, without documents added later, that a
 generation has written anew."""
 
-MADE_OF = ("base", "segments", "docids", "rows", "deleted", "model")
+MADE_OF = ("base", "segments", "docids", "rows", "deleted", "base_hash")
 """The fields of a record that say what the index is made of."""
 
 
@@ -67,8 +68,8 @@ class Generation:
     """The number of row numbers given, those of deleted documents included."""
     deleted: int = 0
     """The number of deleted documents, whose row numbers are in the generation's folder if there are any."""
-    model: str = ""
-    """What tells the model of the base from others, for which the rows of documents added later are made."""
+    base_hash: str = ""
+    """What tells the base from other indexes, for which the documents added later are not made."""
     seconds: float = 0.0
     made: str = ""
     """When, in UTC, in ISO 8601."""
@@ -86,7 +87,11 @@ class Generation:
         >>> print(Generation(7, 6, "add", {"added": 100, "replaced": 0}, rows=6_100, deleted=3, seconds=4.21))
         generation 7: add, 100 added; 6,097 documents; 4.2 s
         """
-        told = [f"{value:,} {name}" for name, value in self.facts.items() if value or isinstance(value, float)]
+        told = [
+            f"{value:,} {name.replace('_', ' ')}"
+            for name, value in self.facts.items()
+            if value or isinstance(value, float)
+        ]
         if self.change == "restore":
             told = [f"of generation {self.facts['restored']}"]
         what = ", ".join([self.change, *told])
@@ -126,6 +131,7 @@ def current(index_folder: Path) -> Generation | None:
     """
     pointer = index_folder / GENERATIONS / CURRENT
     if not pointer.exists():
+        _check_pointer(index_folder, 0)
         return None
     pointed = read_object(pointer, "index")
     try:
@@ -163,9 +169,30 @@ def read_generation(index_folder: Path, number: int) -> Generation:
 def finished(index_folder: Path) -> list[Generation]:
     """The generations that are there, in order, up to the present one."""
     present = current(index_folder)
-    folders = sorted((index_folder / GENERATIONS).glob("[0-9]*")) if present else []
-    read = (read_generation(index_folder, int(each.name)) for each in folders if (each / RECORD).is_file())
-    return [each for each in read if present and each.number <= present.number]
+    numbers = [number for number in _numbers(index_folder) if present and number <= present.number]
+    return [
+        read_generation(index_folder, number)
+        for number in numbers
+        if (generation_folder(index_folder, number) / RECORD).is_file()
+    ]
+
+
+def _numbers(index_folder: Path) -> list[int]:
+    """The numbers of the generations that have a folder, finished or not, in order."""
+    names = (path.name for path in (index_folder / GENERATIONS).glob("*"))
+    return sorted(int(name) for name in names if re.fullmatch("[0-9]{6,}", name))
+
+
+def _check_pointer(index_folder: Path, present: int) -> None:
+    """See that no generation was finished after the one that the pointer names; DsiError if that is older, or lost."""
+    for number in _numbers(index_folder):
+        folder = generation_folder(index_folder, number)
+        # a writer that was killed before it moved the pointer has left its name
+        if number > present and (folder / RECORD).is_file() and not (folder / OWNER).exists():
+            raise DsiError(
+                f"{index_folder / GENERATIONS / CURRENT}: missing or old, as generation {number} is finished; get the"
+                f" index again, or remove {folder}"
+            )
 
 
 class Claim:
@@ -202,7 +229,8 @@ class Claim:
             pointer = {"number": generation.number, "sha256": state_of(record)[1]}
             temporary.write_text(json.dumps(pointer), encoding="utf-8")
         self.generation = generation
-        (self.folder / OWNER).unlink()
+        with suppress(OSError):  # it is published, whatever happens now
+            (self.folder / OWNER).unlink()
         return generation
 
     def _inherited(self) -> dict[str, Any]:
@@ -250,8 +278,7 @@ def prune(index_folder: Path, kept: Generation) -> list[int]:
     Where the first index is not read either, its folders go too, which is generation 0.
     """
     folder = index_folder / GENERATIONS
-    numbers = sorted(int(path.name) for path in folder.glob("[0-9]*"))
-    gone = [number for number in numbers if number < kept.number and number not in kept.reads]
+    gone = [number for number in _numbers(index_folder) if number < kept.number and number not in kept.reads]
     first = [index_folder / name for name in FOLDERS if kept.base and (index_folder / name).is_dir()]
     for path in (*(generation_folder(index_folder, number) for number in gone), *first, *folder.glob(WORK)):
         doomed = folder / f".gone-{token_hex(4)}"
@@ -300,9 +327,8 @@ def _remove_left(folder: Path, present: int, has_lock: bool) -> None:
     for left in folder.glob(".claim-*"):
         if not is_running(left.name.split("-")[1]):
             shutil.rmtree(left, ignore_errors=True)
-    for claim in folder.glob("[0-9]*"):
-        if int(claim.name) <= present:
-            continue
+    _check_pointer(folder.parent, present)
+    for claim in (generation_folder(folder.parent, number) for number in _numbers(folder.parent) if number > present):
         owner = read_object(claim / OWNER, "index") if (claim / OWNER).exists() else {}
         is_here = owner.get("node", platform.node()) == platform.node()
         is_left = is_here and (owner.get("process") == os.getpid() or not is_running(owner.get("process", -1)))

@@ -78,8 +78,8 @@ class Growth:
         return tensors
 
     def check(self) -> None:
-        """See that all is there that documents added later need; DsiError if an older version wrote it."""
-        if not (self.folder / SETTINGS).is_file():
+        """See that all is there that later documents and an index written anew need; DsiError if not."""
+        if not all((self.folder / name).is_file() for name in (SETTINGS, GENERATOR_FILE, REPLAY)):
             raise DsiError(
                 f"{self.folder}: this index was saved by an older version, which kept less than documents added later"
                 " need; export it again from its run"
@@ -97,7 +97,8 @@ class Growth:
 
     @property
     def model(self) -> ModelConfig:
-        return ModelConfig(**self.settings["model"])
+        """The section of the model, whose weights and sizes are those of the index."""
+        return ModelConfig(**{**self.settings["model"], "checkpoint": str(self.folder.parent / "model")})
 
     @property
     def training(self) -> TrainingConfig:
@@ -167,7 +168,7 @@ def write_growth(folder: Path, parts: Parts) -> None:
         "docids": read_part(config, "docids", DocidsConfig),
     }
     dumped: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
-    dumped["model"]["checkpoint"] = None  # the index itself is what training goes on from
+    dumped["model"]["checkpoint"] = None  # no path of this machine
     trained = read_manifest(parts.folder / "model") or {"counts": {}}
     dumped["states_added"] = bool(trained["counts"].get("states_added"))
     write_json(folder / SETTINGS, dumped)

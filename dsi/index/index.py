@@ -1,6 +1,7 @@
 """The search index that a user holds: texts in, ranked documents out; saved to a folder, shared on the hub."""
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, overload
 
 from dsi.config import SearchConfig
 from dsi.corpus.store import Corpus
-from dsi.errors import DsiError
+from dsi.errors import DsiError, first_line
 from dsi.index import hub, saved
 from dsi.index.documents import Documents
 from dsi.index.explain import explain
@@ -169,6 +170,8 @@ class Index:
         """
         from dsi.index import changing
 
+        if not isinstance(doc_ids, Iterable):
+            raise DsiError(f"doc_ids: expected an id or several, found {type(doc_ids).__name__} {doc_ids!r:.60}")
         ids = [doc_ids] if isinstance(doc_ids, str) else list(doc_ids)
         return self._change(lambda index, claim: changing.delete(index, claim, ids), wait)
 
@@ -234,12 +237,13 @@ class Index:
         """
         from dsi.index import changing
 
-        return self._change(lambda index, claim: changing.restore(index, claim, number), wait)
+        if not isinstance(number, Integral) or isinstance(number, bool):
+            raise ValueError(f"number must be a whole number, not {number!r:.60}")
+        return self._change(lambda index, claim: changing.restore(index, claim, int(number)), wait)
 
     def prune(self, wait: bool = True) -> list[int]:
         """Remove the generations that the present one does not need from the folder; return their numbers."""
-        folder = self._changeable()
-        with changing(folder, wait) as claim:
+        with _disk_faults(folder := self._changeable()), changing(folder, wait) as claim:
             return prune(folder, claim.before) if claim.before is not None else []
 
     def refresh(self) -> bool:
@@ -262,16 +266,14 @@ class Index:
 
     def _change(self, change: Callable[[Opened, Claim], Generation], wait: bool) -> Generation:
         """Make a change to the newest generation, which is searched afterwards."""
-        folder = self._changeable()
-        try:
-            with changing(folder, wait) as claim:
-                index = at(self._now, claim.before)
-                generation = change(index, claim)
+        with _disk_faults(folder := self._changeable()), changing(folder, wait) as claim:
+            index = at(self._now, claim.before)
+            generation = change(index, claim)
+            try:
                 self._take(at(index, generation))
-        except OSError as error:
-            if (fault := file_fault(error)) is None:
-                raise
-            raise DsiError(f"{folder}: {fault}") from error
+            except (DsiError, OSError) as error:
+                made = f"generation {generation.number} is made, but cannot be opened by this process"
+                raise DsiError(f"{folder}: {made}: {first_line(error)}") from error
         return generation
 
     def _take(self, index: Opened) -> None:
@@ -329,6 +331,17 @@ class Index:
         from dsi.index.saving import push
 
         return push(self._now, repo, private, include_documents)
+
+
+@contextmanager
+def _disk_faults(folder: Path) -> Iterator[None]:
+    """Say which index a fault of the disk is about, which leaves it as it was."""
+    try:
+        yield
+    except OSError as error:
+        if (fault := file_fault(error)) is None:
+            raise
+        raise DsiError(f"{folder}: {fault}") from error
 
 
 def _hits(corpus: Corpus, ranking: Ranking, k: int) -> Hits:

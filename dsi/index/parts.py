@@ -43,12 +43,12 @@ class Parts:
         return SearchConfig(**self.saved["search"]) if self.saved is not None else self.search
 
     @property
-    def model(self) -> str:
-        """What tells the trained model of a saved index from others: a hash of its files."""
+    def base_hash(self) -> str:
+        """What tells a saved index from others, whatever has changed since: a hash of its files."""
         assert self.saved is not None
-        return model_hash(self.saved["files"])
+        return base_hash(self.saved["files"])
 
 
-def model_hash(files: Mapping[str, Any]) -> str:
-    """The hash that tells the model of an index, of whose files the states are given by name, from others."""
-    return fingerprint({name: state for name, state in files.items() if name.startswith("model/")})
+def base_hash(files: Mapping[str, Any]) -> str:
+    """The hash that tells an index, of whose files the states are given by name, from others."""
+    return fingerprint(dict(files))

@@ -76,13 +76,10 @@ def check_generation(
         root: the folder below which links may lead to files, by default that of the index.
 
     Raises:
-        DsiError: one is not, or it is of another index, whose model is another.
+        DsiError: one is not, or it is of another index.
     """
-    if generation.model != parts.model:
-        raise DsiError(
-            f"{parts.folder}: generation {generation.number} belongs to an index with another model; get the index"
-            " again"
-        )
+    if generation.base_hash != parts.base_hash:
+        raise DsiError(f"{parts.folder}: generation {generation.number} belongs to another index; get the index again")
     for number in sorted(generation.reads - known):
         folder = generation_folder(parts.folder, number)
         record = generation if number == generation.number else read_generation(parts.folder, number)

@@ -41,7 +41,7 @@ def save(index: Opened, folder: Path, include_documents: bool = True, name: str 
         raise DsiError(
             f"{parts.folder} was saved without its documents, and has changed since: it cannot be written anew"
         )
-    if parts.saved is not None and not is_saved(parts.folder):
+    if parts.saved is not None and not is_saved(parts.base):
         raise DsiError(f"{parts.folder}: the index was opened there, and is gone; open it again where it is")
     with new_folder(folder) as partial:
         if parts.generation is None:

@@ -3,12 +3,10 @@
 documents.arrow    doc_id, title, text
 queries.parquet    doc_index, text: their synthetic queries
 rows.safetensors   rows (documents, d_model): their output rows, of heads that have one for each document
-codes.npy          (documents, length): their docids, padded with -1; not of atomic ones
-moved.npy          (documents, 1 + length): row number and docid of documents added before that have another one since
-docids/            the vocabulary, and what assigns docids, as they are since
 later.*.npy        the postings of their words, for an index with a prior (dsi.lexical.later_terms)
 
-Segments follow each other: the first document of one has the row number after the last of the one before.
+Segments follow each other: the first document of one has the row number after the last of the one before. Docids of
+several tokens are those of the whole index (see dsi.index.later_docids).
 """
 
 from collections.abc import Sequence

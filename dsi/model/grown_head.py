@@ -74,14 +74,6 @@ def with_weights(
     return changed.train(model.training)
 
 
-def leaf_length(model: DifferentiableSearchIndex, docids: Docids) -> float:
-    """The mean length of the output rows of the leaves, for the hierarchical softmax head."""
-    leaves = torch.from_numpy(np.flatnonzero(docids.trie.is_leaf))
-    weight = model.docid_head.weight.detach()
-    lengths = [weight[part.to(weight.device)].float().norm(dim=1).sum() for part in leaves.split(AT_ONCE)]
-    return float(sum(lengths)) / len(leaves)
-
-
 def _with_tokens(embedding: Tensor, count: int) -> Tensor:
     """`count` rows of the docid embedding. A token that no docid in training had gets the mean of the others, which
     says nothing but that there is a token; if there are no others, the row of START."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ def load_weights(
     """
     names = check_checkpoint_files(checkpoint, key)
     try:
-        with _no_report():
+        with _LOADING, _no_report():
             model, found = model_class.from_pretrained(
                 checkpoint,
                 config=config,
@@ -154,6 +155,10 @@ def _listed(names: Sequence[str]) -> str:
 
 def _shape(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
+
+
+_LOADING = RLock()
+"""What a thread holds while it loads: transformers changes what its classes do meanwhile."""
 
 
 @contextmanager
