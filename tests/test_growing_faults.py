@@ -56,7 +56,7 @@ BAD: list[tuple[Callable[[Index], object], str]] = [
     (lambda index: index.add(7), "documents: expected a list of them or a path, found int 7"),
     (lambda index: index.add("no/where.jsonl"), "'no/where.jsonl': there is no such file or folder"),
     (lambda index: index.delete("x1"), "there is no document 'x1'; nothing was deleted"),
-    (lambda index: index.delete([OLD[0].doc_id, "x1", NEW[0].doc_id]), f"no document {NEW[0].doc_id}, x1; nothing"),
+    (lambda index: index.delete([OLD[0].doc_id, "x1", NEW[0].doc_id]), f"no document '{NEW[0].doc_id}', 'x1'; nothing"),
     (lambda index: index.delete([]), "there is no document to delete"),
     (lambda index: index.delete([7]), "doc_ids: the id of a document is a string, not int 7"),  # type: ignore[list-item]
     (lambda index: index.delete(["a\ud800b"]), "doc_ids: .* has half a surrogate pair"),
