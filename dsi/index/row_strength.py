@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-STRENGTH = 2.25
+STRENGTH = 1.8
 """How much more a row may take that was added; its own queries need it, which the model has not learnt from either."""
 ROWS_AT_ONCE = 1 << 14
 SHORTEST, LONGEST, HALVINGS = 0.1, 10.0, 30
