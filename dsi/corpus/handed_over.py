@@ -1,13 +1,22 @@
-"""Records that are handed over in Python, in any order or from any iterator, with their places."""
+"""What is handed over in Python: paths, and records from any list or iterator, with their places."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Set
 from io import IOBase
+from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
 from dsi.corpus.source import Where
 from dsi.errors import DsiError, first_line
 from dsi.runtime.progress import progress
+
+
+def existing(path: str | Path) -> Path:
+    """The absolute path of a file or folder that is handed over; DsiError if there is none."""
+    if not os.path.exists(path):  # which is False for a text that no path can be
+        raise DsiError(f"{str(path)!r:.200}: there is no such file or folder; what is no path is given as a list")
+    return Path(path).absolute()
 
 
 def handed_over(name: str, unit: str, given: Any) -> Iterator[tuple[Where, Any]]:

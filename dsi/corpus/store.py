@@ -65,6 +65,7 @@ class Qrel(NamedTuple):
     relevance: int
 
 
+T = TypeVar("T")
 Record = TypeVar("Record", bound=NamedTuple)
 
 SCHEMAS: dict[type[NamedTuple], pa.Schema] = {
@@ -141,8 +142,12 @@ class Corpus:
 
     def living(self) -> Iterator[Document]:
         """The documents that are not deleted."""
+        return self.undeleted(self)
+
+    def undeleted(self, rows: Iterable[T]) -> Iterator[T]:
+        """Those of the rows, of which there is one for each document in order, whose documents are not deleted."""
         gone = set(self.deleted.tolist())
-        return (document for number, document in enumerate(self) if number not in gone)
+        return (row for number, row in enumerate(rows) if number not in gone)
 
     def spread(self, count: int) -> Iterator[Document]:
         """So many of the documents, at even distances."""

@@ -51,12 +51,19 @@ class LaterDocids:
 
     def joined(self, docids: Docids) -> DocidsInMemory:
         """The docids of all documents, from those before."""
-        before = docids.codes
-        codes = np.full((len(before) + len(self.codes), self.vocabulary.length), -1, dtype=np.int32)
-        codes[: len(before), : before.shape[1]] = before
-        codes[self.moved] = self.moved_codes
-        codes[len(before) :] = self.codes
-        return DocidsInMemory(docids.folder, self.vocabulary, codes)
+        return joined(docids, self.vocabulary, self.codes, self.moved, self.moved_codes)
+
+
+def joined(
+    before: Docids, vocabulary: Vocabulary, later: Codes, moved: NDArray[np.int64], moved_codes: Codes
+) -> DocidsInMemory:
+    """The docids of all documents: those `before`, of which those in the rows `moved` have others, and `later` ones."""
+    known = len(before.codes)
+    codes = np.full((known + len(later), vocabulary.length), -1, dtype=np.int32)
+    codes[:known, : before.codes.shape[1]] = before.codes
+    codes[moved] = moved_codes
+    codes[known:] = later
+    return DocidsInMemory(before.folder, vocabulary, codes)
 
 
 def later_docids(

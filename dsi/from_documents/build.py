@@ -12,6 +12,7 @@ from typing import Any
 
 from dsi.artifacts import MANIFEST
 from dsi.config import Config, Override, configuration, load_config
+from dsi.corpus.handed_over import existing
 from dsi.corpus.ingest import open_source
 from dsi.errors import DsiError
 from dsi.estimate import estimate
@@ -132,15 +133,15 @@ def _corpus_keys(documents: Any, work: Path, queries: Any, qrels: Any) -> list[O
     values: dict[str, Any] = {"source": "documents", "path": None, "dataset": None}
     if isinstance(documents, str | Path):
         is_dataset = isinstance(documents, str) and not os.path.exists(documents) and is_name(documents)
-        values["dataset" if is_dataset else "path"] = documents if is_dataset else _existing(documents)
+        values["dataset" if is_dataset else "path"] = documents if is_dataset else existing(documents)
     else:
         values["path"] = work / "documents.jsonl"
     if isinstance(queries, str | Path):
-        values["queries"] = _existing(queries)
+        values["queries"] = existing(queries)
     elif queries is not None:
         values["queries"] = work / "queries.jsonl"
     if isinstance(qrels, str | Path):
-        values["qrels"] = _existing(qrels)
+        values["qrels"] = existing(qrels)
     elif qrels is not None:
         values["qrels"] = work / "qrels.tsv"
     if is_first_process():
@@ -154,12 +155,6 @@ def _corpus_keys(documents: Any, work: Path, queries: Any, qrels: Any) -> list[O
                 write(values[key], given)
     wait_for_everyone()
     return [(f"corpus.{key}", str(value) if isinstance(value, Path) else value) for key, value in values.items()]
-
-
-def _existing(path: str | Path) -> Path:
-    if not os.path.exists(path):  # which is False for a text that no path can be
-        raise DsiError(f"{str(path)!r:.200}: there is no such file or folder; what is no path is given as a list")
-    return Path(path).absolute()
 
 
 def _configuration(config: str | Path | None, given: list[Override], overrides: list[Override]) -> tuple[Config, int]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from dsi.config import CorpusConfig
 from dsi.corpus.checks import check_text, id_hash
 from dsi.corpus.documents import OwnDocuments
-from dsi.corpus.handed_over import handed_over
+from dsi.corpus.handed_over import existing, handed_over
 from dsi.corpus.records import documents_of
 from dsi.corpus.source import Where
 from dsi.corpus.store import Document
@@ -30,7 +30,7 @@ from dsi.docids.kind import NewDocument
 from dsi.docids.later import later_docids
 from dsi.errors import DsiError
 from dsi.index.generations import SEGMENT, Claim, Generation
-from dsi.index.growth import GENERATOR, row_directions
+from dsi.index.growth import GENERATOR, has_document_rows, row_directions
 from dsi.index.later_docids import FOLDER, write_later_docids
 from dsi.index.opened import Opened, write_deleted
 from dsi.index.segments import NewSegment, absorbed_by, write_segment
@@ -66,9 +66,7 @@ def documents_to_add(given: Any) -> list[Document]:
 def _read(given: Any) -> Iterator[tuple[Where, Document]]:
     if not isinstance(given, str | Path):
         return documents_of(handed_over("documents", "document", given), need_ids=True)
-    if not Path(given).exists():
-        raise DsiError(f"{str(given)!r:.200}: there is no such file or folder; what is no path is given as a list")
-    return OwnDocuments(CorpusConfig(source="documents", path=str(given))).documents(need_ids=True)
+    return OwnDocuments(CorpusConfig(source="documents", path=str(existing(given)))).documents(need_ids=True)
 
 
 def add(index: Opened, claim: Claim, documents: Sequence[Document], replace: bool) -> Generation:
@@ -85,14 +83,14 @@ def add(index: Opened, claim: Claim, documents: Sequence[Document], replace: boo
             " (--replace), or leave them out"
         )
     index.growth.check()
-    first = len(index.corpus)
+    first, trained = len(index.corpus), index.trained.searcher
     queries = synthetic_queries(index, documents)
     facts = {"added": len(documents), "replaced": len(there)}
     made_of: dict[str, Any] = {}
-    if not index.trained.searcher.docids.is_atomic:
+    if not trained.docids.is_atomic:
         facts["sharing"] = _assign_docids(index, claim, documents, first)
         made_of["docids"] = claim.number
-    rows = rows_of(index, documents, queries) if _has_rows(index) else None
+    rows = rows_of(index, documents, queries) if has_document_rows(trained.model, trained.docids) else None
     new = NewSegment(documents, queries, rows, _postings(index, documents, queries, first))
     kept = len(index.segments) - absorbed_by(index.segments, len(documents))
     write_segment(claim.folder / SEGMENT, new, first, index.segments[kept:])
@@ -107,12 +105,6 @@ def add(index: Opened, claim: Claim, documents: Sequence[Document], replace: boo
         base_hash=index.parts.base_hash,
         **made_of,
     )
-
-
-def _has_rows(index: Opened) -> bool:
-    """Whether a document has an output row of its own."""
-    searcher = index.trained.searcher
-    return searcher.docids.is_atomic or searcher.model.config.docid_head == "hierarchical_softmax"
 
 
 def synthetic_queries(index: Opened, documents: Sequence[Document]) -> list[list[str]]:
@@ -189,7 +181,7 @@ def _postings(
     """The postings of new documents; None of an index without a prior."""
     if (stored := index.stored_terms) is None:
         return None
-    has_queries = index.parts.stored_search.prior == "bm25_doc2query"
+    has_queries = index.parts.indexes_queries
     pairs = zip(documents, queries, strict=True)
     contents = (" ".join([document.content(), *(texts if has_queries else ())]) for document, texts in pairs)
     return later_postings(contents, first, stored.language)

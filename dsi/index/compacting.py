@@ -46,7 +46,7 @@ def write_living(opened: Opened, folder: Path) -> None:
     documents and with row numbers of its own.
 
     Raises:
-        DsiError: no document is left, or some of the words of a prior are of synthetic queries that were not kept.
+        DsiError: no document is left, or an older version saved the index, which kept less than is needed.
     """
     parts = opened.parts
     if not len(opened):
@@ -121,18 +121,13 @@ def _write_replay(opened: Opened, folder: Path) -> None:
     owner = queries["doc_index"].to_numpy()
     is_there = ~np.isin(owner, opened.deleted)
     trained = np.flatnonzero(is_there & ~np.isin(owner, opened.untrained))
-    stride = 1 if _has_all_queries(opened) else max(1, len(trained) // REPLAYED)
+    stride = 1 if opened.parts.indexes_queries else max(1, len(trained) // REPLAYED)
     rows = np.union1d(trained[::stride], np.flatnonzero(is_there & np.isin(owner, opened.untrained)))
     number = np.searchsorted(opened.numbers, owner[rows]).astype(np.uint32)
     table = pa.table([number, queries["text"].take(pa.array(rows))], schema=SCHEMA)
     pq.write_table(table, folder / REPLAY, compression="zstd")
     if len(opened.untrained):
         np.save(folder / UNTRAINED, np.searchsorted(opened.numbers, opened.untrained).astype(np.uint32))
-
-
-def _has_all_queries(opened: Opened) -> bool:
-    """Whether the postings have the words of all synthetic queries, too, so that these are kept."""
-    return opened.parts.stored_search.prior == "bm25_doc2query"
 
 
 def _write_terms(opened: Opened, folder: Path) -> None:
@@ -142,7 +137,7 @@ def _write_terms(opened: Opened, folder: Path) -> None:
     with TemporaryDirectory(dir=folder) as temporary:
         made = Path(temporary, "lexical")
         made.mkdir()
-        if _has_all_queries(opened):
+        if opened.parts.indexes_queries:
             link_or_copy(folder / "growth" / REPLAY, Path(temporary, f"shard-00000{SUFFIX}"))
             queries = Path(temporary)
             index_expanded_terms(made, language=language, corpus_folder=corpus_folder, doc2query_folder=queries)

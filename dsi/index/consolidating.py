@@ -27,7 +27,7 @@ from dsi.errors import DsiError
 from dsi.evaluation.measures import DEV_MEASURE
 from dsi.index.compacting import write_living
 from dsi.index.generations import BASE, WORK, Claim, Generation
-from dsi.index.growth import UNTRAINED, Growth, document_rows, write_tensors
+from dsi.index.growth import ROWS, UNTRAINED, Growth, document_rows, write_tensors
 from dsi.index.opened import Opened
 from dsi.index.parts import base_hash
 from dsi.index.row_strength import OtherQueries, strong_enough
@@ -41,10 +41,10 @@ from dsi.tokenizer import open_tokenizer
 from dsi.training.dev import dev_evaluator
 from dsi.training.examples import Task, write_examples
 from dsi.training.rounds import (
-    HEAD_RATE_TIMES_DOCUMENTS,
     ROUND,
     Round,
     RoundContext,
+    head_rate,
     read_round,
     train_round,
 )
@@ -111,9 +111,9 @@ def consolidate(index: Opened, claim: Claim, steps: int | None) -> Generation:
     training, held_out = _shorter(growth, steps, len(new)), {"old": dev_old, "new": dev_new}
     done = _train(work, start, growth, training, {"old": old, "new": new}, held_out)
     folder = claim.folder / BASE
-    for name in sorted(path.name for path in start.iterdir() if path.name != "model"):
-        shutil.copytree(start / name, folder / name)
-    (folder / "growth" / UNTRAINED).unlink()
+    shutil.copytree(  # what is written below is no second name of what is in `start`
+        start, folder, ignore=shutil.ignore_patterns("model", ROWS, UNTRAINED), copy_function=link_or_copy
+    )
     model, docids = open_index(done.folder).to(compute_device()), Docids(folder / "docids")
     _balance(model, docids, growth, Queries.joined(*held_out.values()), folder / "tokenizer")
     model.save_pretrained(folder / "model")
@@ -150,7 +150,6 @@ def _shorter(growth: Growth, steps: int | None, new: int) -> TrainingConfig:
     if steps is None:
         once, most = -(-new // round(SHARE_OF_NEW * training.batch_size)), MOST_STEPS * training.steps * training.rounds
         steps = max(min(once, round(most)), 1)
-    rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(growth.corpus), 1e-4), 2e-3)
     changes = {
         "steps": steps,
         "rounds": 1,
@@ -159,7 +158,7 @@ def _shorter(growth: Growth, steps: int | None, new: int) -> TrainingConfig:
         "warmup_steps": min(training.warmup_steps, steps // 10),
         "patience": None,
         "dev_queries": 2 * HELD_OUT,
-        "head_learning_rate": SLOWER * rate,
+        "head_learning_rate": SLOWER * head_rate(training, len(growth.corpus)),
         **{
             name: SLOWER * getattr(training, name)
             for name in ("learning_rate", "embedding_learning_rate", "row_learning_rate")

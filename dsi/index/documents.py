@@ -1,21 +1,18 @@
 """The documents that a user sees of an index: a mapping from their ids."""
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from itertools import chain
-from typing import TypeVar
 
 from dsi.corpus.store import Document
 from dsi.errors import DsiError
 from dsi.index.opened import Opened
-
-T = TypeVar("T")
 
 
 class Documents(Mapping[str, Document]):
     """The documents of an index by their ids."""
 
     def __init__(self, index: Opened) -> None:
-        self._corpus, self._has_texts, self._deleted = index.corpus, index.parts.has_documents, index.deleted
+        self._corpus, self._has_texts = index.corpus, index.parts.has_documents
 
     def __getitem__(self, doc_id: str) -> Document:
         """The document with this id: its doc_id, title and text.
@@ -30,10 +27,10 @@ class Documents(Mapping[str, Document]):
 
     def __iter__(self) -> Iterator[str]:
         chunks = self._corpus.documents["doc_id"].chunks
-        return self._living(chain.from_iterable(chunk.to_pylist() for chunk in chunks))
+        return self._corpus.undeleted(chain.from_iterable(chunk.to_pylist() for chunk in chunks))
 
     def __len__(self) -> int:
-        return len(self._corpus) - len(self._deleted)
+        return len(self._corpus) - len(self._corpus.deleted)
 
     def __repr__(self) -> str:
         return f"<{len(self):,} documents{'' if self._has_texts else ', without titles and texts'}>"
@@ -59,12 +56,7 @@ class Documents(Mapping[str, Document]):
             DsiError: the index was saved without titles and texts.
         """
         self._check_texts()
-        return self._living(self._corpus)
-
-    def _living(self, rows: Iterable[T]) -> Iterator[T]:
-        """Those of the rows, of which there is one for each document, whose documents are not deleted."""
-        gone = set(self._deleted.tolist())
-        return (row for number, row in enumerate(rows) if number not in gone)
+        return self._corpus.living()
 
     def _check_texts(self) -> None:
         if not self._has_texts:

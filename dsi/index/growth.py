@@ -159,8 +159,7 @@ def write_growth(folder: Path, parts: Parts) -> None:
     corpus, config = Corpus(parts.corpus), parts.folder / CONFIG
     model_config = read_part(config, "model", ModelConfig)
     model = open_index(parts.folders.model).to(compute_device())
-    keep_all = parts.search.prior == "bm25_doc2query"  # whose postings have the words of all
-    _write_replay(folder / REPLAY, parts.folder / "doc2query", len(corpus), keep_all)
+    _write_replay(folder / REPLAY, parts.folder / "doc2query", len(corpus), parts.indexes_queries)
     write_tensors(folder, model, Docids(parts.folders.docids), corpus, parts.folders.tokenizer, model_config)
     sections: dict[str, Any] = {
         "model": model_config,
@@ -244,12 +243,17 @@ def row_directions(known: Mapping[str, Tensor], documents: Tensor, queries: Tens
 def document_rows(model: DifferentiableSearchIndex, docids: Docids) -> Tensor | None:
     """The output row of each document, (documents, d_model) float32 on the CPU, that of its leaf in a tree; None of a
     head with none for documents."""
+    if not has_document_rows(model, docids):
+        return None
     weight = model.docid_head.weight.detach()
     if docids.is_atomic:
         return weight.float().cpu()
-    if model.config.docid_head == "hierarchical_softmax":
-        return weight[torch.from_numpy(docids.trie.leaf_of.astype(np.int64)).to(weight.device)].float().cpu()
-    return None
+    return weight[torch.from_numpy(docids.trie.leaf_of.astype(np.int64)).to(weight.device)].float().cpu()
+
+
+def has_document_rows(model: DifferentiableSearchIndex, docids: Docids) -> bool:
+    """Whether the head has an output row for each document: that of its atomic docid, or of its leaf."""
+    return docids.is_atomic or model.config.docid_head == "hierarchical_softmax"
 
 
 def _calibration_documents(owner: NDArray[np.uint32]) -> NDArray[np.int64]:
@@ -269,10 +273,10 @@ def write_words(folder: Path, corpus: Corpus) -> None:
 
 def _keep_generator(folder: Path, trained_folder: Path, checkpoint: str | None) -> str | None:
     """Copy the T5 of a run unless it is on the hub, whose name is returned then."""
-    source = trained_folder if (trained_folder / "config.json").exists() else Path(checkpoint or "")
-    if not source.is_dir():
+    source = str(trained_folder) if (trained_folder / "config.json").exists() else checkpoint
+    if source is None or not Path(source).is_dir():
         return checkpoint
-    copy_files(source, folder)
+    copy_files(Path(source), folder)
     return None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from dsi.artifacts import write_json
 from dsi.docids.kind import Kind
 from dsi.docids.kinds import KINDS
+from dsi.docids.later import joined
 from dsi.docids.store import Docids, DocidsInMemory, Vocabulary
 from dsi.runtime.checkpoint_files import read_object
 
@@ -38,9 +39,5 @@ def read_later_docids(folder: Path, trained: Docids) -> tuple[DocidsInMemory, Ki
     """The docids of all documents, and what assigns them."""
     vocabulary = Vocabulary(**read_object(folder / VOCABULARY, "index"))
     later, moved = np.load(folder / CODES), np.load(folder / MOVED)
-    known = len(trained.codes)
-    codes = np.full((known + len(later), later.shape[1]), -1, dtype=np.int32)
-    codes[:known, : trained.codes.shape[1]] = trained.codes
-    codes[moved[:, 0]] = moved[:, 1:]
-    codes[known:] = later
-    return DocidsInMemory(trained.folder, vocabulary, codes), KINDS[vocabulary.kind].load(folder, vocabulary)
+    now = joined(trained, vocabulary, later, moved[:, 0], moved[:, 1:])
+    return now, KINDS[vocabulary.kind].load(folder, vocabulary)

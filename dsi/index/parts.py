@@ -43,6 +43,11 @@ class Parts:
         return SearchConfig(**self.saved["search"]) if self.saved is not None else self.search
 
     @property
+    def indexes_queries(self) -> bool:
+        """Whether the postings have the words of the synthetic queries, too, which are all kept for them."""
+        return self.stored_search.prior == "bm25_doc2query"
+
+    @property
     def base_hash(self) -> str:
         """What tells a saved index from others, whatever has changed since: a hash of its files."""
         assert self.saved is not None

@@ -46,7 +46,7 @@ def forbids_links(error: OSError) -> bool:
     return getattr(error, "winerror", None) == _NO_PRIVILEGE or error.errno in (errno.EPERM, errno.ENOTSUP)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: str | Path, target: str | Path) -> None:
     """Give a file a second name, or copy it where the file system has but one for each file."""
     try:
         os.link(source, target)

@@ -191,6 +191,11 @@ def train_round(folder: Path, number: int, before: Round | None, context: RoundC
         trained_folder.with_suffix(CLUSTERS).unlink(missing_ok=True)
 
 
+def head_rate(training: TrainingConfig, documents: int) -> float:
+    """The learning rate of the docid head for so many documents."""
+    return training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / documents, 1e-4), 2e-3)
+
+
 def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context: RoundContext) -> None:
     """Do all steps of a round; `folder` gets the best model by dev."""
     model, training, docids, evaluate = context.model, context.training, context.docids, context.evaluate
@@ -198,7 +203,7 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
     # PAWA's projections of late positions have no gradient where a batch's docids are short
     arguments.ddp_find_unused_parameters = model.head == "pawa"
     last = last_checkpoint(checkpoints_folder)
-    rate = training.head_learning_rate or min(max(HEAD_RATE_TIMES_DOCUMENTS / len(context.corpus), 1e-4), 2e-3)
+    rate = head_rate(training, len(context.corpus))
     start = model if before is None else model.model_copy(update={"checkpoint": str(before.folder)})
     shape = DocidShape.of(docids, model.head)
     with whole_on_every_process() if training.softmax != "full" else nullcontext():
