@@ -1,6 +1,7 @@
 """Tokenised pairs and batches."""
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dsi.doc2query.expand import expand
 from dsi.errors import DsiError
 from dsi.runtime.processes import Rank
 from dsi.training.batches import Batches, permuted
-from dsi.training.examples import Examples, write_examples
+from dsi.training.examples import Examples, Task, write_examples
 from dsi.training.targets import DocidTargets
 from dsi.training.tasks import training_tasks
 
@@ -75,12 +76,16 @@ def test_processes_that_share_the_tokenising_write_what_one_does(tiny: Stages, t
     config = Doc2QueryConfig(known_item=KnownItemConfig(queries=5), shard_size=7)
     expand(queries, doc2query=config, corpus_folder=tiny.corpus)
     mixed = TasksConfig(first_p=1.0, daq=1.0, passage_length=9, spans=4)
-    tasks = training_tasks(mixed, Corpus(tiny.corpus), queries, tiny.text, query_length=12, seed=0)
-    assert tasks["d2q"].shards == 9
-    alone = write_examples(tmp_path / "one", tasks, 200)
+
+    def own_tasks() -> dict[str, Task]:
+        """The tasks of one process: a tokenizer keeps the length it cuts to, so threads cannot share one."""
+        return training_tasks(mixed, Corpus(tiny.corpus), queries, deepcopy(tiny.text), query_length=12, seed=0)
+
+    assert own_tasks()["d2q"].shards == 9
+    alone = write_examples(tmp_path / "one", own_tasks(), 200)
     with ThreadPoolExecutor() as pool:
-        ranks = [Rank(process, 3) for process in range(3)]
-        shared = list(pool.map(lambda rank: write_examples(tmp_path / "three", tasks, 200, rank), ranks))
+        ranks = [(own_tasks(), Rank(process, 3)) for process in range(3)]
+        shared = list(pool.map(lambda own: write_examples(tmp_path / "three", own[0], 200, own[1]), ranks))
     assert all(examples.tasks == alone.tasks for examples in shared)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert files == ["doc_index.bin", "lengths.bin", "starts.npy", "tasks.json", "tokens.bin"]
