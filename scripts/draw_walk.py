@@ -8,18 +8,17 @@ scripts or fonts, and always the same for the same index.
 """
 
 import argparse
-import math
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from docid_walk import Labels, Walk, walk, ways
 from svg_picture import LETTER, Picture
 
 import dsi
 from dsi.corpus.store import Document
 from dsi.errors import DsiError
+from dsi.index.walk import Branch, Walk
 
 WIDTH, MARGIN, GAP = 800, 16, 32
 """The width of the picture, its margin, and the space between columns, in pixels."""
@@ -50,17 +49,32 @@ def main() -> None:
     parser.add_argument("doc_id", help="id of the document to walk to")
     parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FILE", help="SVG file to write")
     parser.add_argument("--beam", type=at_least(1), default=4, help="branches the beam keeps on a level (default: 4)")
-    parser.add_argument("--dropped", type=at_least(0), default=2, help="branches shown that it drops (default: 2)")
     options = parser.parse_args()
     try:
         index = dsi.load(options.index, prior="none", ranking="path")
-        all_ways = ways(index, options.query)
-        leaf = index.searcher.searcher.docids.trie.leaf_of[index.corpus.doc_index(options.doc_id)]
-        search = walk(all_ways, leaf, options.beam, options.dropped)
-        svg = drawn(options.query, index.documents[options.doc_id], search, Labels(index), options.beam)
+        document, walk = index.documents[options.doc_id], index.walk(options.query, options.beam, options.beam)
+        svg = drawn(options.query, document, walk, way_to(document, walk), options.beam)
     except (DsiError, KeyError) as error:
         sys.exit(f"draw_walk: {error.args[0]}")
     options.out.write_text(svg, encoding="utf-8")
+
+
+def way_to(document: Document, walk: Walk) -> list[Branch]:
+    """The branches that lead to a document, from the root.
+
+    Raises:
+        DsiError: the docids of the index are no tree, or the beam does not find the document.
+    """
+    if walk.kind == "atomic":
+        raise DsiError("atomic docids are no tree: take an index with docids.kind=semantic")
+    branches = {branch.node: branch for level in walk.levels for branch in level.branches}
+    ends = [branch for branch in branches.values() if branch.kept and document.doc_id in branch.doc_ids]
+    if not ends:
+        raise DsiError(f"a beam of {walk.beam} does not find this document: give another query or a wider beam")
+    way = ends[:1]
+    while way[0].parent:
+        way.insert(0, branches[way[0].parent])
+    return way
 
 
 def words(text: str) -> str:
@@ -81,44 +95,50 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def drawn(query: str, document: Document, found: Walk, labels: Labels, beam: int) -> str:
+def drawn(query: str, document: Document, walk: Walk, way: list[Branch], beam: int) -> str:
     """The SVG of the walk from a query to a document by a beam of this width."""
-    picture, steps = Picture(WIDTH), len(found.way)
+    picture, steps = Picture(WIDTH), len(way)
     picture.text("query", MARGIN + QUERY / 2, HEADING, "soft middle")
     bottom = add_box(picture, "way", MARGIN, TOP, QUERY, [(line, "strong") for line in wrapped(query, QUERY, 5)])
     starts = {0: (MARGIN + QUERY + 0.0, TOP + BOX / 2)}  # of the lines from each node
     free = WIDTH - 2 * MARGIN - QUERY - GAP * steps
     inner = min(STEP, (free - DOCUMENT) / max(steps - 1, 1))
-    for number, level in enumerate(found.levels, start=1):
-        is_last = number == steps
+    for number, level in enumerate(walk.levels[:steps], start=1):
+        is_last, places = number == steps, list(starts)
         x, width = MARGIN + QUERY + GAP + (number - 1) * (inner + GAP), free - inner * (steps - 1) if is_last else inner
         picture.text(
             f"step {number}: documents" if is_last else f"step {number}", x + width / 2, HEADING, "soft middle"
         )
         y = float(TOP)
-        for branch in level:
-            state = "way" if branch in found.way else "kept" if branch.node in found.kept else "dropped"
-            probability = math.exp(branch.log_prob)
-            documents, words = labels(branch.node)
-            beside, texts = "" if is_last else f"{documents:,} documents", wrapped(", ".join(words), width, 1)
-            lines = [(percent(probability), "strong"), *((text.rstrip(","), "soft") for text in texts)]
+        branches = sorted(
+            level.branches, key=lambda branch: (branch not in way, not branch.kept, places.index(branch.parent))
+        )
+        for branch in branches:
+            state = "way" if branch in way else "kept" if branch.kept else "dropped"
+            beside, texts = ("" if is_last else f"{branch.documents:,} documents"), wrapped(label(branch), width, 1)
+            lines = [(percent(branch.probability), "strong"), *((text.rstrip(","), "soft") for text in texts)]
             if is_last and state == "way":
-                beside = TIMES.join(percent(each.probability) for each in found.way)
+                beside = TIMES.join(percent(each.step) for each in way)
                 texts = wrapped(document.text, width, 3)
                 lines[1:] = [(document.doc_id, "strong"), *((text, "soft") for text in texts)]
-            add_line(picture, state, *starts[branch.parent], x, y + BOX / 2, max(1, 7 * probability))
+            add_line(picture, state, *starts[branch.parent], x, y + BOX / 2, max(1, 7 * branch.probability))
             starts[branch.node] = x + width, y + BOX / 2
             y = add_box(picture, state, x, y, width, lines, beside)
             bottom = max(bottom, y)
             y += SPACE
     add_legend(picture, bottom + 30, beam)
-    way = "; ".join(f"{', '.join(labels(branch.node)[1])}: {percent(branch.probability)}" for branch in found.way)
+    described = "; ".join(f"{label(branch)}: {percent(branch.step)}" for branch in way)
     return picture.svg(
         bottom + 46,
         f"The query “{query}” walks through the docid tree to {document.doc_id}",
-        f"Each step chooses a branch of a tree of documents: {way}.",
+        f"Each step chooses a branch of a tree of documents: {described}.",
         STYLE,
     )
+
+
+def label(branch: Branch) -> str:
+    """What stands for the documents below a branch."""
+    return ", ".join(branch.words or branch.examples)
 
 
 def wrapped(text: str, width: float, lines: int) -> list[str]:

@@ -12,7 +12,6 @@ from test_explain import asked, make_run
 from test_readme import RECORDED
 
 import dsi
-from dsi.errors import DsiError
 from dsi.index.index import Index
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -31,26 +30,6 @@ def tree(tiny: Stages, tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 def texts(picture: ET.Element) -> list[str]:
     return [element.text or "" for element in picture.iter(f"{SVG}text")]
-
-
-@pytest.mark.parametrize("beam", [1, 2, 4])
-def test_a_walk_is_what_a_search_with_its_beam_does(tree: Index, beam: int) -> None:
-    from docid_walk import walk, ways
-
-    found, leaf_of = ways(tree, asked(tree)), tree.searcher.searcher.docids.trie.leaf_of
-    hits = tree.search(asked(tree), k=beam, beam=beam)
-    leaves = {int(leaf_of[tree.corpus.doc_index(hit.doc_id)]): hit for hit in hits}
-    for leaf, hit in leaves.items():
-        walked = walk(found, leaf, beam, dropped=2)
-        assert walked.way[-1].log_prob == pytest.approx(hit.score, abs=1e-5)
-        assert math.prod(branch.probability for branch in walked.way) == pytest.approx(math.exp(hit.score))
-        assert walked.kept & {way[-1].node for way in found} == leaves.keys()
-        for branch, level in zip(walked.way, walked.levels, strict=True):
-            assert level[0] == branch
-            assert len(level) <= beam + 2
-    [other, *_] = {int(leaf) for leaf in leaf_of} - leaves.keys()
-    with pytest.raises(DsiError, match=f"a beam of {beam} does not find this document"):
-        walk(found, other, beam, dropped=2)
 
 
 def test_the_picture_of_a_walk(tree: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,10 +61,11 @@ def test_the_picture_of_a_walk(tree: Index, tmp_path: Path, monkeypatch: pytest.
 def test_what_cannot_be_walked(tree: Index, tiny: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import draw_walk
 
-    atomic = make_run(tmp_path, tiny, "atomic")
+    atomic, last = make_run(tmp_path, tiny, "atomic"), tree.search("a query", k=len(tree), beam=len(tree))[-1]
     for folder, doc_id, fault in (
         (tree._now.parts.folder, "nowhere", "nowhere"),
         (atomic, tree.corpus[0].doc_id, "atomic docids are no tree"),
+        (tree._now.parts.folder, last.doc_id, "a beam of 4 does not find this document"),
         (tmp_path / "none", "D1", "none"),
     ):
         monkeypatch.setattr(
@@ -102,7 +82,6 @@ def test_what_cannot_be_walked(tree: Index, tiny: Stages, tmp_path: Path, monkey
         ((" ", "--beam", "2"), "argument query: it is empty"),
         (("a query", "--beam", "0"), "argument --beam: 0 is too small; give 1 or more"),
         (("a query", "--beam", "two"), "argument --beam: invalid number value: 'two'"),
-        (("a query", "--dropped", "-1"), "argument --dropped: -1 is too small; give 0 or more"),
     ],
 )
 def test_a_walk_that_makes_no_sense_is_refused_before_it_starts(
