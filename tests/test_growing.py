@@ -24,7 +24,7 @@ from growing import (
     query_of,
     records,
 )
-from test_saved import SMALL, in_fresh_process
+from test_saved import SMALL, TREE, in_fresh_process
 from transformers import Trainer
 
 import dsi
@@ -292,6 +292,14 @@ def test_consolidate_one_document_of_an_index_from_a_checkpoint(made: dict[str, 
     assert facts["steps"] == 2
     assert {"old_RR@10_before", "old_RR@10_after", "new_RR@10_before", "new_RR@10_after"} < facts.keys()
     assert index.documents[NEW[0].doc_id] == NEW[0]
+
+
+def test_a_training_that_has_bettered_nothing_leaves_states_in_the_rows(tmp_path: Path) -> None:
+    """The warm start, whose rows are the document states; a consolidation adds them again."""
+    rates = ("learning_rate", "embedding_learning_rate", "head_learning_rate")
+    slow = {f"training.{rate}": 1e-9 for rate in rates}
+    index = dsi.build(records(OLD), tmp_path / "index", keys=SMALL | TREE | slow)
+    assert index._now.growth.states_added
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -102,6 +102,13 @@ def test_threads_search_while_another_changes_the_index(plain: Path, tmp_path: P
     assert len(index) == len(OLD)
 
 
+def test_adding_leaves_the_tokenizer_of_searches_alone(plain: Path, tmp_path: Path) -> None:
+    index = opened(plain, tmp_path / "index")
+    index.searcher.tokenizer = None  # a tokenizer keeps the length it cuts to
+    index.add(records(NEW[:1]))
+    assert len(index) == len(OLD) + 1
+
+
 def test_several_threads_change_an_index(plain: Path, tmp_path: Path) -> None:
     index, numbers = opened(plain, tmp_path / "index"), iter(range(8))
 

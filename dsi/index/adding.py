@@ -39,6 +39,7 @@ from dsi.model.build import open_index
 from dsi.model.document_states import states_of
 from dsi.runtime.printable import printable
 from dsi.runtime.progress import progress
+from dsi.tokenizer import open_tokenizer
 
 AT_ONCE = 1_000
 """The number of documents whose queries are encoded at once."""
@@ -135,7 +136,7 @@ def synthetic_queries(index: Opened, documents: Sequence[Document]) -> list[list
 def rows_of(index: Opened, documents: Sequence[Document], queries: Sequence[Sequence[str]]) -> Tensor:
     """The output rows of new documents, (documents, d_model) float32 on the CPU."""
     trained, growth, known = index.trained, index.growth, index.growth.tensors
-    model, tokenizer = trained.searcher.model, trained.tokenizer
+    model, tokenizer = trained.searcher.model, open_tokenizer(index.parts.folders.tokenizer)  # it keeps where it cuts
     if index.parts.search.precision == "int8" or model.dtype != torch.float32:  # rows are made by the model as trained
         model = open_index(index.parts.folders.model).to(model.device)
 

@@ -1,8 +1,8 @@
 """A short training of an index on what was added since it was trained, beside older queries, which are replayed.
 
 A third of the queries of a batch are of added documents, the learning rates are half of the training's. Document states
-are then added to all rows, if they were in the training, and the rows of added documents brought to the length that is
-right beside the others. docs/log.md has what each of these gives.
+are then added to all rows, if those of the training have them, and the rows of added documents brought to the length
+that is right beside the others. docs/log.md has what each of these gives.
 
 Synthetic queries that are held out, of old documents and of added ones, say which step is best. What the index was
 before has seen them: the old ones in its training, the new ones in the rows of added documents. The index is written

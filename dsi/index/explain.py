@@ -42,7 +42,7 @@ def explain(corpus: Corpus, searcher: TextSearcher, beam: int, query: str, doc_i
     return Explanation(
         query=query,
         doc_id=doc_id,
-        title=_title(corpus[doc_index]),
+        title=title_of(corpus[doc_index]),
         log_prob=scored.log_prob,
         total=total,
         formula=formula,
@@ -102,7 +102,7 @@ def _steps(corpus: Corpus, searcher: TextSearcher, scored: DocumentScore) -> tup
     def step_to(node: int, log_prob: float, sibling: DocidStep | None = None) -> DocidStep:
         token = int(trie.token[node])
         documents, some = trie.below(node, EXAMPLES, deleted)
-        examples = tuple(_title(corpus[doc_index]) for doc_index in some)
+        examples = tuple(title_of(corpus[doc_index]) for doc_index in some)
         return DocidStep(strings[token] if strings else str(token), log_prob, documents, examples, sibling)
 
     return tuple(
@@ -121,11 +121,11 @@ def _atomic(
     best, log_prob = scored.best
     near = zip(*(each.tolist() for each in rows.nearest(doc_index, NEAREST)), strict=True)
     return (
-        BestDocument(corpus[best].doc_id, _title(corpus[best]), log_prob),
-        tuple(NearDocument(corpus[number].doc_id, _title(corpus[number]), cosine) for number, cosine in near),
+        BestDocument(corpus[best].doc_id, title_of(corpus[best]), log_prob),
+        tuple(NearDocument(corpus[number].doc_id, title_of(corpus[number]), cosine) for number, cosine in near),
     )
 
 
-def _title(document: Document) -> str:
+def title_of(document: Document) -> str:
     """The title, or the beginning of the text where there is none."""
     return one_line(document.title, TITLE) or one_line(document.text, TITLE)

@@ -5,7 +5,7 @@ rows.safetensors   state_centre, query_centre (d_model,): the mean state of docu
                    (1,): the length of an added one without the centre; not of heads without rows for documents
 generator.json     how synthetic queries were drawn, and of how many documents the words were counted
 settings.json      the sections model, training and docids by which the index was made, and whether document states
-                   were added to its rows
+                   are in its rows
 words.parquet      the number of documents that each word is in, by bin (see dsi.corpus.known_item)
 replay.parquet     doc_index, text: a sample of the synthetic queries, to learn beside those of new documents; all of
                    them where the words of a prior are theirs too
@@ -92,7 +92,7 @@ class Growth:
 
     @property
     def states_added(self) -> bool:
-        """Whether document states were added to the output rows, which was better on dev queries then."""
+        """Whether document states are in the output rows, which was better on dev queries of the training."""
         return bool(self.settings["states_added"])
 
     @property
@@ -168,8 +168,9 @@ def write_growth(folder: Path, parts: Parts) -> None:
     }
     dumped: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
     dumped["model"]["checkpoint"] = None  # no path of this machine
-    trained = read_manifest(parts.folder / "model") or {"counts": {}}
-    dumped["states_added"] = bool(trained["counts"].get("states_added"))
+    counts = (read_manifest(parts.folder / "model") or {"counts": {}})["counts"]
+    # a training that bettered nothing leaves the warm start, whose rows are the states
+    dumped["states_added"] = bool(counts.get("states_added")) or counts.get("best_step") == 0
     write_json(folder / SETTINGS, dumped)
     expansion = read_part(config, "doc2query", Doc2QueryConfig)
     drawn = expansion.model_dump(mode="json", include={"known_item", "t5", "seed"})  # no paths of this machine

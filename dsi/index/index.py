@@ -21,6 +21,8 @@ from dsi.index.opened import Opened
 from dsi.index.opening import at, opened
 from dsi.index.parts import Parts
 from dsi.index.run import open_run
+from dsi.index.walk import Walk
+from dsi.index.walking import walk
 from dsi.runtime.file_faults import file_fault
 from dsi.runtime.processes import rank
 from dsi.search.ranking import Ranking
@@ -131,14 +133,35 @@ class Index:
             ValueError: the query has no word, or half a surrogate pair.
             KeyError: there is no document with this id; it is named.
         """
+        index = self._to_show(query, "an explanation")
+        beam = max(min(HITS, len(index)), index.searcher.config.beam)
+        return explain(index.corpus, index.searcher, beam, query, doc_id)
+
+    def walk(self, query: str, k: int = HITS, beam: int | None = None) -> Walk:
+        """What a search for `k` documents does: the branches of the docid tree that its beam looks at and what is below
+        them, or for atomic docids how the documents found are weighed. Exact search may go on with a wider beam.
+
+        >>> dsi.load("runs/demo-tree").walk("copy a directory tree").levels[0].branches  # doctest: +SKIP
+
+        Raises:
+            DsiError: the index was saved without documents.
+            TypeError: the query is not a string.
+            ValueError: the query has no word, or half a surrogate pair, or `k` or `beam` is not a whole number above 0.
+        """
+        index = self._to_show(query, "a walk")
+        k = min(_above_0("k", k), len(index))
+        beam = max(k, index.searcher.config.beam if beam is None else _above_0("beam", beam))
+        return walk(index.corpus, index.searcher, beam, k, query)
+
+    def _to_show(self, query: str, what: str) -> Opened:
+        """The index, which is to show what it does for a query, if it can."""
         index = self._now
         if not index.parts.has_documents:
-            raise DsiError(f"{index.parts.folder} was saved without its documents, which an explanation needs")
+            raise DsiError(f"{index.parts.folder} was saved without its documents, which {what} needs")
         _check_text("query", query)
         if index.searcher.encode([query])[0] == index.searcher.blank:
             raise ValueError("the query has no word")
-        beam = max(min(HITS, len(index)), index.searcher.config.beam)
-        return explain(index.corpus, index.searcher, beam, query, doc_id)
+        return index
 
     def add(self, documents: Any, replace: bool = False, wait: bool = True) -> Generation:
         """Add documents to a saved index, without training: they are found at once.

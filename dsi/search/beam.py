@@ -9,6 +9,7 @@ With a plan (see dsi.search.plan) the score of a hypothesis is the largest total
 falls.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -108,6 +109,23 @@ class BeamResult:
     all. Prefixes below `min_score` do not count."""
 
 
+class Level(NamedTuple):
+    """What a beam search looks at on one level of the trie, for all queries."""
+
+    beam: Tensor
+    """The nodes that it goes on from, (queries, beams)."""
+    is_open: Tensor
+    """Whether each of them is one: a query may have fewer than others."""
+    expansions: Expansions
+    """What follows them, (queries, beams, children)."""
+    of_moves: Tensor
+    """The log-probability of each child's token, given the query and the tokens before, in the same shape."""
+    log_probs: Tensor
+    """The log-probability of each child's tokens so far."""
+    scores: Tensor
+    """What the children are ordered by, as in `BeamResult`."""
+
+
 class _Complete(NamedTuple):
     """Hypotheses that are docids, as the first tensors of `BeamResult`."""
 
@@ -131,6 +149,7 @@ def beam_search(
     beam: int,
     min_score: Tensor | None = None,
     plan: Plan | None = None,
+    watch: Callable[[Level], None] | None = None,
 ) -> BeamResult:
     """The most probable docids that a beam search finds, or with a plan those with the documents of largest total.
 
@@ -142,6 +161,7 @@ def beam_search(
         beam: largest number of open hypotheses per step, and of results.
         min_score: (queries,) score below which a prefix need not be followed.
         plan: the bounds on what the prior adds, for a search along the trie.
+        watch: told of each level that the search looks at.
     """
     queries, depth = len(input_ids), len(trie.fan_out)
     encoded = model.encode(input_ids, attention_mask)
@@ -161,6 +181,8 @@ def beam_search(
         of_moves = model.docid_head.log_probs(states.unflatten(0, (queries, -1)), expansions, level)
         new_log_probs = log_probs.unsqueeze(-1) + of_moves
         new_scores = new_log_probs if plan is None else plan.gains(new_log_probs, nodes, expansions.nodes)
+        if watch is not None:
+            watch(Level(nodes, is_open, expansions, of_moves, new_log_probs, new_scores))
         exist = expansions.exist & is_open.unsqueeze(-1)  # a query may have fewer open hypotheses than others
         new_scores = new_scores.masked_fill(~exist, -torch.inf).flatten(1)
         new_nodes, new_log_probs, ends = (

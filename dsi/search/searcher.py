@@ -24,6 +24,7 @@ from dsi.search.plan import Plan, padded
 from dsi.search.prior import PLAIN, Mixture, Prior
 from dsi.search.ranking import NOTHING, Ranking, by_total
 from dsi.search.rounded_rows import RoundedOnce
+from dsi.search.walk import Branches, Watch
 
 CERTIFIED = 10
 """The number of results that exact search certifies: those that RR@10 is computed from."""
@@ -153,6 +154,27 @@ class Searcher:
             if trie is None or not self.constrained:
                 trie = DeviceTrie(self.docids.trie, self.model.device).without(self._emptied(self.changes))
             return score_document(self.model, self.docids, trie, ids, doc_index)
+
+    def walk(self, query: Sequence[int], beam: int, prior: Prior | None = None) -> list[Branches]:
+        """The branches of the docid tree that a beam search for one query looks at, by level; `prior` as in `search`.
+
+        Raises:
+            ValueError: docids are atomic, which are no tree, or the prior is one that `search` refuses.
+        """
+        if self.trie is None:
+            raise ValueError("atomic docids are no tree")
+        plan = None
+        if prior is not None:
+            self._check([prior], queries=1)
+            prior = prior.without(self.changes.is_deleted(prior.doc_index))
+            if len(prior.doc_index):
+                plan = Plan.of(self.docids, [prior], self.mixture, self.model.device)
+        self.model.eval()
+        watch = Watch()
+        with threads_for(self._work([query], beam)):
+            ids, mask = padded_texts([query], self.model.config.pad_token_id, self.model.device)
+            result = beam_search(self.model, self.trie, ids, mask, beam, plan=plan, watch=watch)
+        return watch.branches(result.nodes[0][result.scores[0] > -torch.inf].cpu().numpy())
 
     def _in_batches(
         self, queries: Sequence[Sequence[int]], beam: int, batch_size: int, priors: list[Prior] | None
