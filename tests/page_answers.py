@@ -1,5 +1,7 @@
 """Answers of a small index in the place of `dsi serve`, for tests of its search page."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +87,15 @@ def tree_walk() -> Answer:
     return {"kind": "tree", "levels": levels}
 
 
+def deep_walk() -> Answer:
+    """A walk along a docid of eight tokens."""
+    branches = [branch(node, node - 1, 0.9, 0.9**node, hits=[1], words=["word"]) for node in range(1, 8)]
+    levels = [
+        {"kept": 1, "dropped": 0, "branches": [one]} for one in [*branches, leaf(8, 7, 0.9, 0.9**8, "D1", hits=[1])]
+    ]
+    return {"kind": "tree", "levels": levels}
+
+
 def atomic_walk() -> Answer:
     """The best documents of an index with atomic docids; the last was not decoded and is not a hit."""
     rows = [("D1", -0.5, 0.6, 2.4), ("D2", -2.0, 0.135, 0.54), ("D3", -3.0, 0.05, 0.2), ("D4", None, 0.0, 0.0)]
@@ -116,10 +127,10 @@ class Server:
         """The status and detail of a path that is refused."""
         self.gone = False
         self.asked: list[tuple[str, Parameters]] = []
-        self.held: dict[str, "Route"] = {}
+        self.held: dict[str, Route] = {}
         """Searches that wait, by query; those whose query begins with `slow` come here."""
 
-    def __call__(self, route: "Route") -> None:
+    def __call__(self, route: Route) -> None:
         address = urlsplit(route.request.url)
         if address.path in FILES:
             name, kind = FILES[address.path]

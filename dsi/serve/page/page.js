@@ -2,9 +2,8 @@
 
 const at = (id) => document.getElementById(id);
 const MARKED_ANYWAY = 3;
-const SNIPPET = 190;
+const SNIPPET = 140;
 const COMMON = new Set("a an and are as at be by can do does for from how i if in into is it my of on or the to what when where which with".split(" "));
-const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** What the page knows: the index, the answers that are shown, and what is chosen in them. */
 const shown = { address: null, index: null, query: "", hits: [], walk: null, levels: [], chosen: null };
@@ -83,7 +82,7 @@ function excerpt(text, wanted) {
   const start = best <= 60 ? 0 : line.indexOf(" ", best - 40) + 1;
   const space = line.lastIndexOf(" ", start + SNIPPET);
   const end = line.length - start <= SNIPPET ? line.length : space > start ? space : start + SNIPPET;
-  return `${start ? "… " : ""}${line.slice(start, end)}${end < line.length ? " …" : ""}`;
+  return `${start ? "…\u00a0" : ""}${line.slice(start, end)}${end < line.length ? "\u00a0…" : ""}`;
 }
 
 // ---- the server
@@ -114,7 +113,7 @@ async function ask(path, parameters = {}, signal = undefined) {
   }
 }
 
-const REFUSED = { 413: "The query is too long", 422: "The server cannot read this query", 429: "Too many requests", 503: "The server is busy or not ready" };
+const REFUSED = { 409: "This index cannot do that", 413: "The query is too long", 422: "The server cannot read this query", 429: "Too many requests", 503: "The server is busy or not ready" };
 
 /** What a fault says to a reader. */
 function said(fault) {
@@ -145,12 +144,10 @@ function askForToken() {
 async function search() {
   const address = new URLSearchParams(location.search);
   const query = (address.get("q") ?? "").trim();
-  at("query").value = query;
-  offerNumbers(address.get("k"));
   shown.address = location.search;
   running?.abort();
   show("fault", false);
-  document.title = [query, shown.index?.name ?? "Search"].filter(Boolean).join(" – ");
+  document.title = [query, shown.index?.name ?? "Search"].filter(Boolean).join(" - ");
   if (!query) return forget();
   const { signal } = (running = new AbortController());
   const asked = { query, k: at("k").value };
@@ -227,7 +224,7 @@ function aid(kind, prior) {
   const also = prior ? ` ${priorName(prior)}, which compares words, adds its part.` : "";
   return kind === "atomic"
     ? `In this index every document is one branch of its own. The model reads the query and gives each document a probability in a single step.${also} The longest bars are the results.`
-    : `Every document has a docid: a way through a tree, step by step. The model reads the query and gives each branch a probability.${also} Each step keeps the best branches and drops the rest; where a way ends, there is a document.`;
+    : `Every document has a docid: a way through a tree, step by step. The model reads the query and gives each branch a probability.${also} Each step keeps the branches with the longest bars and drops the rest; where a way ends, there is a document.`;
 }
 
 /** The documents of a walk through atomic docids as the branches of one level. */
@@ -283,9 +280,11 @@ const cardOf = (node) => at("picture").querySelector(`.branch[data-node="${Numbe
 const isLeaf = (branch) => branch.doc_ids.length > 0;
 const nameOfBranch = (branch) => (isLeaf(branch) ? branch.examples[0] || branch.doc_ids[0] : branch.words.join(", ") || branch.examples[0] || `branch ${branch.token}`);
 
+const longest = (branches) => Math.max(...branches.map((branch) => branch.of_index + branch.of_prior), 1e-9);
+
 function drawPicture(walk) {
-  const longest = Math.max(...everyBranch().map((branch) => branch.of_index + branch.of_prior), 1e-9);
-  const columns = shown.levels.map((level, number) => column(level, number, walk, longest));
+  // with a prior the parts say only which branches of a step are better; without, they are probabilities
+  const columns = shown.levels.map((level, number) => column(level, number, walk, longest(walk.prior ? level.branches : everyBranch())));
   const root = element("div", { className: "root" }, element("p", { className: "step" }, "Query"),
     element("p", { className: "card" }, element("span", { className: "words" }, shortened(walk.query, 80)),
       shown.index ? element("span", { className: "about" }, `${plural(shown.index.documents, "document")} to choose from`) : ""));
@@ -293,20 +292,20 @@ function drawPicture(walk) {
   lines.setAttribute("aria-hidden", "true");
   const steps = element("div", { className: `levels ${walk.kind}` }, lines, root, ...columns);
   steps.style.setProperty("--levels", columns.length);
-  steps.classList.toggle("still", reduced.matches);
+  steps.classList.toggle("deep", columns.length > 3);
   at("picture").replaceChildren(steps);
   sized.disconnect();
   sized.observe(steps);
 }
 
-function column(level, number, walk, longest) {
+function column(level, number, walk, full) {
   const count = (kept) => level.branches.filter((branch) => branch.kept === kept).length;
   const rest = [[level.kept - count(true), "kept"], [level.dropped - count(false), "dropped"]].filter(([more]) => more > 0);
   const heading = walk.kind === "atomic" ? "The best documents" : `Step ${number + 1}`;
   const tally = walk.kind === "atomic" ? "" : element("span", { className: "about" }, `${whole(level.kept)} kept, ${whole(level.dropped)} dropped`);
   const column = element("section", { className: "level" }, element("h3", { className: "step" }, heading, " ", tally),
-    element("ol", {}, ...level.branches.map((branch) => element("li", {}, card(branch, walk, longest)))),
-    rest.length ? element("p", { className: "about rest" }, `and ${listed(rest.map(([more, what]) => `${whole(more)} more ${what}`))}`) : "");
+    element("div", {}, element("ol", {}, ...level.branches.map((branch) => element("li", {}, card(branch, walk, full)))),
+      rest.length ? element("p", { className: "about rest" }, `and ${listed(rest.map(([more, what]) => `${whole(more)} more ${what}`))}`) : ""));
   column.style.setProperty("--number", number);
   return column;
 }
@@ -316,14 +315,14 @@ const leadsTo = (branch) => branch.hits.length && `leads to ${branch.hits.length
 /** A token of a docid as a small box; none for an atomic docid. */
 const chip = (token) => (token ? element("span", { className: "token" }, token) : "");
 
-function card(branch, walk, longest) {
+function card(branch, walk, full) {
   const part = (kind, value) => {
     const made = element("span", { className: kind });
-    made.style.width = `${(100 * value) / longest}%`;
+    made.style.width = `${(100 * value) / full}%`;
     return made;
   };
   const facts = [branch.kept ? "" : "dropped", walk.kind === "atomic" ? "" : plural(branch.documents, "document"),
-    walk.kind === "atomic" && branch.log_prob !== null ? `log P ${decimal(branch.log_prob)}` : "",
+    walk.kind === "atomic" && (branch.log_prob ?? null) !== null ? `log P ${decimal(branch.log_prob)}` : "",
     walk.kind === "atomic" && walk.prior ? `${priorName(walk.prior)} ${decimal(branch.prior)}` : ""].filter(Boolean);
   const above = branchAt(branch.parent);
   const button = element("button", { type: "button", className: "branch card" },
@@ -481,6 +480,13 @@ function offerNumbers(wanted) {
   at("k").value = String(asked > 0 ? Math.min(asked, most) : Math.min(10, most));
 }
 
+/** Fills the fields with what the address asks. */
+function readAddress() {
+  const address = new URLSearchParams(location.search);
+  at("query").value = address.get("q") ?? "";
+  offerNumbers(address.get("k"));
+}
+
 /** Puts what is asked into the address, from which it is searched, so that a search can be linked and gone back to. */
 function submit() {
   const address = `?${new URLSearchParams({ q: at("query").value.trim(), k: at("k").value })}`;
@@ -495,6 +501,7 @@ async function begin() {
     at("facts").textContent = [plural(index.documents, "document"), `${index.docids} docids`, index.prior ? `with ${priorName(index.prior)}` : "",
       `score: ${index.formula}`].filter(Boolean).join(" · ");
     at("query").maxLength = index.max_query_length;
+    offerNumbers(new URLSearchParams(location.search).get("k"));
     show("token-form", false);
     show("fault", false);
     await search();
@@ -516,8 +523,12 @@ at("token-form").addEventListener("submit", (event) => {
 });
 at("k").addEventListener("change", () => at("query").value.trim() && submit());
 at("again").addEventListener("click", () => (shown.index ? search() : begin()));
-addEventListener("popstate", () => location.search !== shown.address && search());
+addEventListener("popstate", () => {
+  if (location.search === shown.address) return;
+  readAddress();
+  search();
+});
 addEventListener("keydown", onKey);
-offerNumbers(new URLSearchParams(location.search).get("k"));
+readAddress();
 at("aid").textContent = aid("tree", null);
 begin();
