@@ -193,7 +193,7 @@ const nameOf = (hit) => hit.title || hit.doc_id;
 
 function result(hit, wanted) {
   const title = element("button", { type: "button", className: "title" }, marked(nameOf(hit), wanted));
-  const whereabouts = element("p", { className: "about" }, hit.title ? `${hit.doc_id} · ` : "", `score ${decimal(hit.score)}`);
+  const whereabouts = element("p", { className: "about" }, hit.title ? `${hit.doc_id} · ` : "", element("span", {}, `score ${decimal(hit.score)}`));
   const more = element("details", {}, element("summary", {}, shown.index?.has_documents === false ? "Explanation" : "Whole text, explanation"));
   more.addEventListener("toggle", () => more.open && fill(more, hit, wanted), { once: true });
   const item = element("li", { className: "hit" }, element("span", { className: "rank", "aria-hidden": "true" }, String(hit.rank)),
@@ -249,6 +249,7 @@ function arranged(levels) {
 
 function showWalk(walk) {
   if (walk instanceof Error) {
+    if (!shown.hits.length) return;
     at("walk-note").textContent = `The walk cannot be shown. ${said(walk)}`;
     show("walk-note", true);
     return;
