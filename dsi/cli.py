@@ -17,11 +17,13 @@ from dsi.artifacts import check_files
 from dsi.config import CONFIG, configuration, describe, json_schema, load_config
 from dsi.errors import DsiError
 from dsi.pipeline import STAGES, Run
+from dsi.runtime.extras import require
 from dsi.runtime.file_faults import file_fault
 from dsi.runtime.launcher import prepare_environment, together
 from dsi.runtime.libraries import settle_libraries
 from dsi.runtime.processes import OthersAtWork, be_array_task, is_first_process
 from dsi.runtime.slurm import LAUNCHERS, place_in_step, rank_in_array
+from dsi.serve.settings import LIMITED, TOKEN, Limits, Settings, token_of
 
 if TYPE_CHECKING:
     from dsi.index.generations import Generation
@@ -172,6 +174,18 @@ def _parser() -> argparse.ArgumentParser:
     _folder(explain, "index", INDEX)
     explain.add_argument("text", help="the query")
     explain.add_argument("doc_id", help="id of the document, as `dsi query` shows it")
+    serve = command("serve", _serve, "answer over HTTP, with a page to search, until it is stopped")
+    _folder(serve, "index", INDEX)
+    serve.add_argument("--mcp", action="store_true", help="be tools of a language model, by standard input and output")
+    serve.add_argument("--host", help="address to listen at (default: 127.0.0.1, this machine alone)")
+    serve.add_argument("--port", type=int, help="port (default: 8000; 0: any that is free)")
+    serve.add_argument("--token", help=f"what requests must bring as a bearer token (default: {TOKEN}, if it is set)")
+    serve.add_argument("--allow-host", nargs="+", metavar="NAME", help="names of the server, beside this machine's")
+    serve.add_argument("--batch-wait", type=float, metavar="MS", help="how long a batch waits for others (default: 2)")
+    for name, most in vars(Limits()).items():
+        option = f"--max-{name.replace('_', '-')}"
+        serve.add_argument(option, type=_positive, metavar="N", help=f"{LIMITED[name]} (default: {most})")
+    serve.add_argument("--log-queries", action="store_true", help="write the texts of queries to the log")
     changed = "folder of a saved index"
     add = command("add", _add, "add documents to a saved index, without training")
     _folder(add, "index", changed)
@@ -428,6 +442,30 @@ def _explain(options: argparse.Namespace) -> None:
         print(load(options.index).explain(text, options.doc_id))
     except (KeyError, ValueError) as error:
         raise DsiError(error.args[0]) from None
+
+
+def _serve(options: argparse.Namespace) -> None:
+    require("mcp" if options.mcp else "serve", "dsi serve --mcp" if options.mcp else "dsi serve")
+    limits = {name: value for name in vars(Limits()) if (value := getattr(options, f"max_{name}")) is not None}
+    given = {name: value for name in ("host", "port", "batch_wait") if (value := getattr(options, name)) is not None}
+    settings = Settings(
+        **given,
+        token=token_of(options.token),
+        allowed_hosts=tuple(options.allow_host or ()),
+        log_queries=options.log_queries,
+        limits=Limits(**limits),
+    )
+    from dsi.index.index import load
+
+    index = load(options.index)
+    if options.mcp:
+        from dsi.serve.mcp_server import mcp_server
+
+        mcp_server(index, limits=settings.limits).run()
+    else:
+        from dsi.serve.server import serve
+
+        serve(index, options.index.name, settings)
 
 
 def _query(options: argparse.Namespace) -> None:

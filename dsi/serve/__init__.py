@@ -1,0 +1,1 @@
+"""An index that answers over HTTP, with a page to search it, and as tools of the Model Context Protocol."""

@@ -1,0 +1,89 @@
+"""Runs a server until it is told to stop, and then to the end of what it has accepted."""
+
+import asyncio
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from dsi.errors import DsiError
+from dsi.index.index import Index
+from dsi.serve.app import Server
+from dsi.serve.settings import Settings
+
+DRAIN = 0.5
+"""The seconds in which clients are told, with their next answer, that their connection ends: what they send meanwhile
+is answered, and nothing is on its way when the connections are closed."""
+LONGEST = 30
+"""The most seconds that requests which were accepted may take after that."""
+BACKLOG = 2048
+
+
+def serve(index: Index, name: str, settings: Settings) -> None:
+    """Answer with an index, which goes by this name, until SIGTERM or SIGINT.
+
+    Raises:
+        DsiError: the address is taken, or not of this machine.
+    """
+    with _bound(settings) as listening:
+        server = Server(index, name, settings)
+        index.search("a")  # the first search is slow
+        address = listening.getsockname()
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        print(
+            f"dsi serve: {len(index):,} documents at http://{host}:{address[1]}, the API at /docs; Ctrl+C stops it",
+            file=sys.stderr,
+            flush=True,
+        )
+        config = uvicorn.Config(
+            server.application,
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            server_header=False,
+            timeout_graceful_shutdown=LONGEST,
+            timeout_keep_alive=30,
+            backlog=BACKLOG,
+            ws="none",
+        )
+        _Stopping(config, server).run(sockets=[listening])
+    print("dsi serve: stopped", file=sys.stderr, flush=True)
+
+
+class _Stopping(uvicorn.Server):
+    """Stops in two steps: the clients are told, then no more is accepted. A second signal stops at once."""
+
+    def __init__(self, config: uvicorn.Config, server: Server) -> None:
+        super().__init__(config)
+        self._server = server
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._server.application.is_stopping or self._loop is None:
+            self.force_exit = self.should_exit = True
+            return
+        self._server.application.is_stopping = True
+        self._loop.call_soon_threadsafe(self._loop.call_later, DRAIN, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """A socket with the address, which nobody can connect to yet."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        raise DsiError(
+            f"{settings.host}:{settings.port}: {error.strerror or error}; choose another with --host or --port"
+        ) from None
+    return bound
