@@ -5,11 +5,21 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from page_answers import ORIGIN, TITLES, Server, atomic_walk, branch, deep_walk, leaf, tree_walk
+from conftest import Stages
+from page_answers import ORIGIN, POLICY, TITLES, Server, atomic_walk, branch, deep_walk, leaf, tree_walk
+from test_explain import make_run
+
+import dsi
+from dsi.index.index import Index
+from dsi.serve.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -89,10 +99,6 @@ def branch_at(page: Page, node: int) -> Locator:
 
 def lit(page: Page, parts: str, key: str) -> set[int]:
     return set(page.eval_on_selector_all(f"{parts}.lit", "(all, key) => all.map((one) => +one.dataset[key])", key))
-
-
-def overflows(page: Page) -> bool:
-    return page.evaluate("document.scrollingElement.scrollWidth > innerWidth")
 
 
 # Searching
@@ -392,31 +398,29 @@ def test_a_screen_reader_is_told_what_is_seen(page: Page) -> None:
     assert all(below <= above + 1 for above, below in itertools.pairwise(levels))
 
 
-@pytest.mark.parametrize(("width", "zoom"), [(360, 100), (360, 200), (768, 200), (1280, 200)])
 @pytest.mark.parametrize("walk", [tree_walk, deep_walk, atomic_walk])
-def test_the_page_fits(page: Page, server: Server, width: int, zoom: int, walk: Any) -> None:
+def test_the_page_fits(page: Page, server: Server, walk: Any) -> None:
     server.walk = walk
     server.texts = dict.fromkeys(TITLES, "word" * 100)
-    page.set_viewport_size({"width": width, "height": 740})
     asked(page)
-    page.evaluate(f"document.documentElement.style.fontSize = '{zoom}%'")
     hit(page, 1).locator("summary").click()
     page.get_by_role("region", name="Explanation").wait_for()
-    assert not overflows(page)
-    if width == 360:
-        tops = page.locator(".level").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().top)")
-        assert tops == sorted({*tops})
-        assert not page.locator(".levels svg").is_visible()
-        assert page.locator(".above").evaluate_all("(all) => all.every((one) => one.checkVisibility())")
+    for width, zoom in itertools.product((1280, 768, 360), (100, 200)):
+        page.set_viewport_size({"width": width, "height": 740})
+        page.evaluate(f"document.documentElement.style.fontSize = '{zoom}%'")
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    tops = page.locator(".level").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().top)")
+    assert tops == sorted({*tops})
+    assert not page.locator(".levels svg").is_visible()
+    assert page.locator(".above").evaluate_all("(all) => all.every((one) => one.checkVisibility())")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_have_contrast_in_both_schemes(page: Page, server: Server, scheme: Any) -> None:
+def test_texts_have_contrast_in_both_schemes(page: Page, scheme: Any) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     asked(page)
     hit(page, 1).locator("summary").click()
     page.get_by_role("region", name="Explanation").wait_for()
-    server.refusals["walk"] = (503, "later")
     contrasts = page.evaluate(CONTRASTS)
     assert len(contrasts) > 50
     assert min(contrasts) > [4.5, ""]
@@ -428,3 +432,60 @@ def test_nothing_moves_for_those_who_ask_for_it(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     asked(page)
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+# With the server itself
+
+
+def serving(index: Index) -> Iterator[str]:
+    """The address of a server that answers with an index, in a thread."""
+    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra serve")
+    app = pytest.importorskip("dsi.serve.app", reason="needs the extra serve")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        application = app.Server(index, "tiny", Settings()).application
+        server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="on", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def indexed(tiny: Stages, tmp_path: Path, request: pytest.FixtureRequest) -> Index:
+    return dsi.load(make_run(tmp_path, tiny, request.param))
+
+
+@pytest.fixture
+def address(indexed: Index) -> Iterator[str]:
+    yield from serving(indexed)
+
+
+@pytest.mark.parametrize("indexed", ["semantic", "atomic"], indirect=True)
+def test_the_page_shows_what_the_server_answers(browser: Browser, indexed: Index, address: str) -> None:
+    query = " ".join(indexed.documents["D100"].text.split()[3:6])
+    hits, walk = indexed.search(query, 5), indexed.walk(query, 5)
+    context = browser.new_context()
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text))
+    answer = page.goto(f"{address}/?q={query}&k=5")
+    assert answer is not None
+    assert re.sub(r";\s*", "; ", answer.headers["content-security-policy"]) == POLICY
+    page.locator(".branch").first.wait_for()
+    assert page.locator(".hit h3").all_inner_texts() == [hit.title for hit in hits]
+    assert page.locator("#certificate").inner_text() == walk.certificate
+    shown = page.eval_on_selector_all(".branch", "(all) => all.map((one) => +one.dataset.node)")
+    branches = [one for level in walk.levels for one in level.branches]
+    assert sorted(shown) == sorted(one.node for one in branches) or len(shown) == len(walk.documents)
+    hit(page, 2).locator(".title").click()
+    assert lit(page, ".branch", "node") == ({one.node for one in branches if 2 in one.hits} if branches else {2})
+    hit(page, 2).locator("summary").click()
+    explanation = page.get_by_role("region", name="Explanation")
+    assert explanation.inner_text() == str(indexed.explain(query, hits[1].doc_id))
+    assert hits[1].text in hit(page, 2).locator(".text").inner_text()
+    context.close()
+    assert not wrong
