@@ -146,7 +146,9 @@ def test_a_search_has_an_address(page: Page, server: Server) -> None:
 
 def test_an_older_search_does_not_come_after_a_newer_one(page: Page, server: Server) -> None:
     page.goto(f"{ORIGIN}/?q=slow&k=10")
-    page.wait_for_function("document.querySelector('#status').textContent.startsWith('Searching')")
+    while "slow" not in server.held:
+        page.wait_for_timeout(10)
+    assert page.get_by_role("status").inner_text().startswith("Searching")
     asking = server.held["slow"].request
     with page.expect_event("requestfailed", lambda request: request == asking):
         page.locator("#query").fill("quick")
