@@ -29,9 +29,16 @@ class Answers:
         self.index, self.name = index, name
 
     def search(self, asked: Sequence[Search]) -> list[Json]:
-        """The answers to several searches. Those with the same beam are one batch of the index: what a search finds
-        does not depend on the others."""
-        answers, generation = dict[int, Json](), self._generation()
+        """The answers to several searches, all of one generation. Those with the same beam are one batch of the index:
+        what a search finds does not depend on the others."""
+        while True:
+            generation = self._generation()
+            answers = self._search(asked, generation)
+            if generation == self._generation():  # else a new one was taken meanwhile
+                return answers
+
+    def _search(self, asked: Sequence[Search], generation: int | None) -> list[Json]:
+        answers = dict[int, Json]()
         beams = [max(search.k, search.beam or self.index.config.beam) for search in asked]
         for beam in dict.fromkeys(beams):
             places = [place for place, of_search in enumerate(beams) if of_search == beam]

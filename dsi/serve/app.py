@@ -244,10 +244,18 @@ def _routes(server: Server) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        faults = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
-        return JSONResponse({"detail": "; ".join(faults)}, 422)
+        return JSONResponse({"detail": "; ".join(map(_fault, error.errors()))}, 422)
 
     return app
+
+
+def _fault(fault: Any) -> str:
+    """A fault that pydantic has found, in a line."""
+    if fault["type"] == "json_invalid":
+        return f"the body is no JSON: {fault['ctx']['error']}"
+    if fault["loc"] == ("body",):
+        return "the body must be a JSON object, sent with Content-Type: application/json"
+    return f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}"
 
 
 def _file(path: Path) -> Any:

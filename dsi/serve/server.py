@@ -13,8 +13,9 @@ from dsi.serve.app import Server
 from dsi.serve.settings import Settings
 
 DRAIN = 0.5
-"""The seconds in which clients are told, with their next answer, that their connection ends: what they send meanwhile
-is answered, and nothing is on its way when the connections are closed."""
+"""The seconds in which clients are told, with their next answer, that their connection ends."""
+SETTLE = 0.2
+"""The seconds from the last connection that is accepted to the end of those on which nothing has come."""
 LONGEST = 30
 """The most seconds that requests which were accepted may take after that."""
 BACKLOG = 2048
@@ -29,13 +30,6 @@ def serve(index: Index, name: str, settings: Settings) -> None:
     with _bound(settings) as listening:
         server = Server(index, name, settings)
         index.search("a")  # the first search is slow
-        address = listening.getsockname()
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        print(
-            f"dsi serve: {len(index):,} documents at http://{host}:{address[1]}, the API at /docs; Ctrl+C stops it",
-            file=sys.stderr,
-            flush=True,
-        )
         config = uvicorn.Config(
             server.application,
             log_level="warning",
@@ -52,7 +46,8 @@ def serve(index: Index, name: str, settings: Settings) -> None:
 
 
 class _Stopping(uvicorn.Server):
-    """Stops in two steps: the clients are told, then no more is accepted. A second signal stops at once."""
+    """Stops in steps: clients are told, then no connection is accepted any more, then those without a request are
+    closed, and the others once they are answered. A second signal stops at once."""
 
     def __init__(self, config: uvicorn.Config, server: Server) -> None:
         super().__init__(config)
@@ -62,13 +57,26 @@ class _Stopping(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        for host, port, *_ in (listening.getsockname() for listening in sockets or ()):
+            address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            print(
+                f"dsi serve: {address} has the page, {address}/docs the API; Ctrl+C stops it",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._server.application.is_stopping or self._loop is None:
             self.force_exit = self.should_exit = True
             return
         self._server.application.is_stopping = True
-        self._loop.call_soon_threadsafe(self._loop.call_later, DRAIN, self._stop)
+        self._loop.call_soon_threadsafe(self._loop.call_later, DRAIN, self._accept_no_more)
+
+    def _accept_no_more(self) -> None:
+        for server in self.servers:
+            server.close()
+        assert self._loop is not None
+        self._loop.call_later(SETTLE, self._stop)
 
     def _stop(self) -> None:
         self.should_exit = True
