@@ -123,6 +123,9 @@ bench-trie: install  ## build the trie of 8.8 million docids
 bench-latency: $(RUN)/search/manifest.json  ## what a query costs from Python and from the command line, on CONFIG's index
 	$(BIN)/python scripts/bench_latency.py $(RUN)
 
+bench-serve: $(RUN)/search/manifest.json  ## dsi serve with one client and with 64, against the index in a process, on CONFIG's index
+	$(BIN)/python scripts/bench_serve.py $(RUN)
+
 bench-kmeans: install  ## hierarchical k-means against scikit-learn, and from disk
 	$(BIN)/python scripts/bench_kmeans.py
 
@@ -154,4 +157,4 @@ help:  ## list the targets
 	@sed -nE 's/^([$$()a-zA-Z0-9-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/STAGE/' | column -t -s '|'
 	@echo "STAGE is one of: $(STAGES)"
 
-.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep grow reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-grow bench-trie bench-latency bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input campaign-grow clean help
+.PHONY: all $(STAGES) plan install test lint stages schema check-readme readme sweep grow reproduce reproduce-36k bench-doc2query bench-search bench-head bench-rows bench-states bench-million bench-grow bench-trie bench-latency bench-serve bench-kmeans bench-terms bench-examples bench-train campaign-kill campaign-input campaign-grow clean help
