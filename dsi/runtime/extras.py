@@ -9,6 +9,8 @@ EXTRAS = {
     "dense": {"sentence-transformers": "sentence_transformers"},
     "report": {"matplotlib": "matplotlib", "markdown-it-py": "markdown_it"},
     "ir-datasets": {"ir-datasets": "ir_datasets"},
+    "pyterrier": {"pyterrier": "pyterrier"},
+    "mteb": {"mteb": "mteb"},
 }
 """The packages that each extra cannot do without, and the modules that are imported of them."""
 
