@@ -152,13 +152,13 @@ def test_a_task_over_other_documents_is_refused(run: Path) -> None:
     rows = task.dataset["default"]["test"]["corpus"].to_list()
     places = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default"}
     other = [row | {"id": "E7"} if row["id"] == "D70" else row for row in rows]
-    with pytest.raises(DsiError, match="documents of TinyRetrieval are not in it") as raised:
+    with pytest.raises(DsiError, match="is not an index of this corpus") as raised:
         DsiSearch(run).index(Dataset.from_list(other), **places)
     assert str(raised.value).endswith(
-        "is not an index of this corpus: 1 documents of TinyRetrieval are not in it, e.g. 'E7';"
-        " 1 of its own are not there, e.g. 'D70'"
+        "is not an index of this corpus: documents of TinyRetrieval that it lacks: 1, e.g. 'E7';"
+        " documents that only it has: 1, e.g. 'D70'"
     )
-    with pytest.raises(DsiError, match=r": 58 of its own are not there, e\.g\. 'D100', 'D110', 'D120'$"):
+    with pytest.raises(DsiError, match=r"only it has: 58, e\.g\. 'D100', 'D110', 'D120'$"):
         DsiSearch(run).index(Dataset.from_list(rows[:2]), **places)
 
 
@@ -190,6 +190,12 @@ def test_an_index_is_built_of_the_corpus_once(run: Path, tmp_path: Path, counted
     assert len(counted) == 1
     with pytest.raises(DsiError, match="say how to build an index; it is given one"):
         DsiSearch(run, keys=SMALL)
+    index = dsi.load(folder)
+    before = DsiSearch(index).mteb_model_meta.revision
+    index.delete("D0")
+    assert DsiSearch(index).mteb_model_meta.revision == DsiSearch(folder).mteb_model_meta.revision != before
+    with pytest.raises(DsiError, match=r"documents of TinyRetrieval that it lacks: 1, e\.g\. 'D0'$"):
+        asked(again, task_of(run))
 
 
 def test_instructions_are_searched_with_and_conversations_are_not(run: Path) -> None:

@@ -140,10 +140,10 @@ def _check_ids(index: Index, corpus: Any, task: str) -> None:
     """See that the ids of the documents of a corpus and of an index are the same."""
     ids, own = set(corpus["id"]), set(index.documents)
     faults = [
-        f"{len(lacking):,} {what}, e.g. {', '.join(map(repr, sorted(lacking)[:SHOWN]))}"
+        f"{what}: {len(lacking):,}, e.g. {', '.join(map(repr, sorted(lacking)[:SHOWN]))}"
         for what, lacking in (
-            (f"documents of {task} are not in it", ids - own),
-            ("of its own are not there", own - ids),
+            (f"documents of {task} that it lacks", ids - own),
+            ("documents that only it has", own - ids),
         )
         if lacking
     ]

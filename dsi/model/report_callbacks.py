@@ -43,14 +43,14 @@ class Reported(TrainerCallback):
 
 def report_callbacks(steps_before: int, steps_done: int) -> list[TrainerCallback]:
     """The callbacks of the loggers to report to at present, for a training that has done `steps_done` steps of a round
-    after `steps_before` of those before."""
+    after `steps_before` of those before. Only the first process reports."""
     now = reporting()
     loggers = list[TrainerCallback]()
-    for name in now.loggers:
-        if name == "tensorboard" and is_first_process():
+    for name in now.loggers if is_first_process() else ():
+        if name == "tensorboard":
             loggers.append(_tensorboard(now.folder, steps_before + steps_done))
             continue
-        if name == "wandb" and is_first_process():
+        if name == "wandb":
             _open_wandb(now)
         (callback,) = get_reporting_integration_callbacks([name])
         loggers.append(callback())
