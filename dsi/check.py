@@ -11,6 +11,7 @@ from dsi.config import DEV, Config, reported_split
 from dsi.errors import DsiError
 from dsi.estimate import Cost
 from dsi.report.quantities import size
+from dsi.runtime.reporting import check_loggers
 from dsi.runtime.system import total_memory
 
 LUCENE = {"bm25", "bm25_doc2query"}
@@ -128,6 +129,10 @@ def _dense(config: Config) -> None:
         check_dense(config.baselines.dense_model)
 
 
+def _loggers(config: Config) -> None:
+    check_loggers("training.report_to", config.training.report_to)
+
+
 def _measures(config: Config) -> None:
     from dsi.evaluation.measures import parse_measures
 
@@ -144,12 +149,12 @@ def _measures(config: Config) -> None:
 CHECKS: Mapping[str, tuple[Callable[[Config], None], ...]] = {
     "corpus": (_source,),
     "tokenizer": (_checkpoint,),
-    "generator": (_generator,),
+    "generator": (_generator, _loggers),
     "doc2query": (_generator, _predictions),
     "embeddings": (_embeddings,),
     "teacher": (_teacher,),
-    "model": (_checkpoint,),
-    "encoder": (_checkpoint,),
+    "model": (_checkpoint, _loggers),
+    "encoder": (_checkpoint, _loggers),
     "baselines": (_java, _dense, _teacher_as_system),
     "evaluation": (_measures,),
 }

@@ -24,8 +24,11 @@ from dsi.fingerprints import with_contents
 from dsi.runtime.contents import Contents
 from dsi.runtime.extras import lacking
 from dsi.runtime.processes import array_task, is_first_process
+from dsi.runtime.reporting import reporting_to
 from dsi.runtime.shards import published
 
+LOGS = "logs"
+"""The folder in a run with the files of its loggers, a folder a training (training.report_to)."""
 Condition = Callable[[Config], bool]
 
 
@@ -358,17 +361,18 @@ def make_rules() -> str:
 
 
 class Run:
-    """An experiment with its folder among all runs.
+    """An experiment with its folder among all runs. Loggers write to `logs`, by default in that folder.
 
     Raises:
         DsiError: no folder of a run can have that name or path.
     """
 
-    def __init__(self, config: Config, name: str, runs_folder: Path = Path("runs")) -> None:
+    def __init__(self, config: Config, name: str, runs_folder: Path = Path("runs"), logs: Path | None = None) -> None:
         check_name(name)
         check_path(runs_folder)
         self.config = config
         self.folder = runs_folder / name
+        self.logs = logs or self.folder / LOGS
         self.store = Store(runs_folder)
         if self.store.folder.resolve() in self.folder.resolve().parents:
             raise DsiError(f"--name {name!r}: {self.folder} would lie in a stage of another run; choose another name")
@@ -494,7 +498,9 @@ class Run:
                 return {}
             print(f"== {stage.command}: {stage.help}", flush=True)
             verb = getattr(importlib.import_module(stage.module), stage.verb)
-            counts: dict[str, Any] = verb(out_folder, **arguments)
+            folder = f"{stage.name}-{self.fingerprint(stage)}"  # trainings that differ do not share a curve
+            with reporting_to(self.config.training.report_to, self.logs / folder, f"{self.folder.name}.{folder}"):
+                counts: dict[str, Any] = verb(out_folder, **arguments)
             if counts:
                 print("   " + _one_line(counts), flush=True)
             return counts

@@ -52,8 +52,11 @@ def test_every_form_of_documents_gives_the_same_index(built: Path, tmp_path: Pat
     pairs = ((document["doc_id"], f"{document['title']} {document['text']}") for document in DOCUMENTS)
     assert [hits[0][0] for hits in found(dsi.build(pairs, keys=SMALL))]
     dataset = datasets.Dataset.from_list(DOCUMENTS)
+    told = SMALL | {"training.report_to": ["tensorboard"]}  # which changes nothing
     for number, documents in enumerate((iter(DOCUMENTS), dataset)):
-        assert found(dsi.build(documents, tmp_path / f"{number}", keys=SMALL)) == expected
+        assert found(dsi.build(documents, tmp_path / f"{number}", keys=told)) == expected
+        (log,) = (tmp_path / f"{number}-logs").iterdir()
+        assert [path.name[:10] for path in log.iterdir()] == ["events.out"]
 
 
 def test_texts_alone_in_a_folder_that_goes_with_the_index() -> None:

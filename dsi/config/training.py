@@ -33,6 +33,7 @@ class TasksConfig(Section):
 
 
 Labels = Literal["document", "teacher"]
+Logger = Literal["tensorboard", "wandb", "trackio"]
 Softmax = Literal["auto", "full", "chunked", "sampled"]
 FULL_ROWS = 20_000
 """The number of output rows up to which training.softmax=auto is full."""
@@ -124,11 +125,14 @@ class TrainingConfig(Section):
     """auto: bfloat16 on a GPU that has it, else float32. float16 is not offered: T5 overflows in it."""
     seed: Seed = 0
     """Seed of the initial weights, of dropout, of spans and of the order of the examples."""
+    report_to: list[Logger] = []
+    """Loggers, as the Trainer spells them, that every training of the run reports to: this one, the query generator's
+    and the dual encoder's. Their files are in runs/NAME/logs; they change no result."""
 
     @property
     def unused(self) -> set[str]:
-        """distillation, where there is no teacher, and the keys of another softmax."""
-        unused = {"distillation"} if self.labels == "document" else set()
+        """report_to; distillation, where there is no teacher, and the keys of another softmax."""
+        unused = {"report_to"} if self.labels == "teacher" else {"report_to", "distillation"}
         if self.softmax in ("full", "chunked"):
             unused |= {"uniform_negatives", "neighbour_negatives"}
         if self.softmax == "full":

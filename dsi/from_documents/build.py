@@ -57,7 +57,7 @@ def build(
             raise DsiError("several processes build one index: name its folder")
         work = Path(tempfile.mkdtemp(prefix="dsi-"))
         try:
-            index = Index(_run(documents, work, queries, qrels, config, overrides))
+            index = Index(_run(documents, work, None, queries, qrels, config, overrides))
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -68,7 +68,8 @@ def build(
         raise DsiError(f"{folder} exists already; name a new folder, or remove it")
     work = folder.with_name(f".{folder.name}.building")
     with _alone(folder):
-        parts = _run(documents, work, queries, qrels, config, overrides)
+        logs = folder.with_name(f"{folder.name}-logs")
+        parts = _run(documents, work, logs, queries, qrels, config, overrides)
         if is_first_process():
             save(Opened.of(parts), folder)
             shutil.rmtree(work)
@@ -98,14 +99,21 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _run(
-    documents: Any, work: Path, queries: Any, qrels: Any, config: str | Path | None, overrides: list[Override]
+    documents: Any,
+    work: Path,
+    logs: Path | None,
+    queries: Any,
+    qrels: Any,
+    config: str | Path | None,
+    overrides: list[Override],
 ) -> Parts:
-    """The parts of the index of a finished run in the folder `work`, which is not left there without a stage."""
+    """The parts of the index of a finished run in the folder `work`, which is not left there without a stage. Loggers
+    write to `logs`, by default in the run."""
     was_there = work.exists()
     try:
         given = _corpus_keys(documents, work, queries, qrels)
         chosen, number = _configuration(config, given, overrides)
-        run = Run(chosen, RUN, work / "runs")
+        run = Run(chosen, RUN, work / "runs", logs)
         run.check(documents=number)
         _say_time(run, number)
         run.run()

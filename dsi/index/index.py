@@ -92,6 +92,11 @@ class Index:
         leaf = ", P the softmax over the leaves found" if self.config.ranking == "leaf" else ""
         return self.searcher.searcher.mixture.formula(self.config.prior) + leaf
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell the index, as it is and searches now, from others, wherever it lies."""
+        return self._now.parts.fingerprint
+
     def lacks_prior(self, text: str) -> bool:
         """Whether the index has a prior, and none for this text, none of whose terms occurs in the documents."""
         return not all(len(prior.doc_index) for prior in self.searcher.priors([text]) or ())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsi.artifacts import fingerprint
+from dsi.artifacts import fingerprint, read_manifest
 from dsi.config import SearchConfig
 from dsi.index.generations import Generation
 from dsi.search.text_searcher import IndexFolders
@@ -46,6 +46,18 @@ class Parts:
     def indexes_queries(self) -> bool:
         """Whether the postings have the words of the synthetic queries, too, which are all kept for them."""
         return self.stored_search.prior == "bm25_doc2query"
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this index, as it is and searches now, from others, wherever it lies."""
+        search = self.search.model_dump(mode="json")
+        if self.saved is None:
+            stages = [folder for folder in (self.folders.model, self.folders.prior) if folder is not None]
+            made: Any = [(read_manifest(folder) or {}).get("fingerprint") for folder in stages]
+        else:
+            now = self.generation
+            made = [self.base_hash, *([now.number, now.made, now.files] if now is not None else [])]
+        return fingerprint({"made": made, "search": search})
 
     @property
     def base_hash(self) -> str:

@@ -8,11 +8,24 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from dsi.model.report_callbacks import report_callbacks
 from dsi.runtime.processes import wait_for_everyone
 
 
 class ResumableTrainer(Trainer):
-    """The Trainer, whose checkpoints are whole once their last file, the state, is written, and stay so."""
+    """The Trainer, whose checkpoints are whole once their last file, the state, is written, and stay so.
+
+    It reports to the loggers that are to be reported to at present (dsi.runtime.reporting).
+    """
+
+    steps_before = 0
+    """The number of steps of earlier rounds of the same training."""
+
+    def train(self, resume_from_checkpoint: str | None = None, **options: Any) -> Any:
+        done = steps_done(Path(resume_from_checkpoint) if resume_from_checkpoint else None)
+        for callback in report_callbacks(self.steps_before, done):
+            self.add_callback(callback)
+        return super().train(resume_from_checkpoint, **options)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint, unless training resumed at this step: a kill would leave it half written anew."""

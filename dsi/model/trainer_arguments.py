@@ -11,6 +11,7 @@ from transformers import Adafactor, TrainingArguments
 
 from dsi.errors import DsiError
 from dsi.runtime.processes import LONGEST_WAIT
+from dsi.runtime.reporting import reporting
 
 
 def trainer_arguments(
@@ -40,7 +41,8 @@ def trainer_arguments(
         save_steps=eval_steps,
         save_total_limit=2,
         disable_tqdm=not sys.stderr.isatty(),
-        report_to="none",
+        report_to="none",  # the callbacks of loggers are added by dsi.model.report_callbacks
+        run_name=reporting().name,
         ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         **options,
     )

@@ -16,6 +16,8 @@ EXTRAS = {
         "prometheus-client": "prometheus_client",
     },
     "mcp": {"mcp": "mcp"},
+    "pyterrier": {"pyterrier": "pyterrier"},
+    "mteb": {"mteb": "mteb"},
 }
 """The packages that each extra cannot do without, and the modules that are imported of them."""
 

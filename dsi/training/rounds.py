@@ -248,6 +248,7 @@ def _train(folder: Path, checkpoints_folder: Path, before: Round | None, context
         evaluate,
         head_rate=rate,
         seconds_before=seconds_before,
+        steps_before=steps_before,
         rows=rows,
         callbacks=[EarlyStoppingCallback(training.patience)] if training.patience and evaluate is not None else [],
     )

@@ -35,6 +35,7 @@ class DocidTrainer(BatchTrainer):
         head_rate: the learning rate of the docid head, unless `rows` have their own.
         rows: the output rows, where they are outside the model's parameters.
         seconds_before: seconds of training before this start, earlier rounds included.
+        steps_before: steps of earlier rounds.
     """
 
     control: TrainerControl
@@ -51,6 +52,7 @@ class DocidTrainer(BatchTrainer):
         seconds_before: float,
         callbacks: list[TrainerCallback],
         rows: OutputRows | None = None,
+        steps_before: int = 0,
     ) -> None:
         rates = {
             "backbone": config.learning_rate,
@@ -74,7 +76,7 @@ class DocidTrainer(BatchTrainer):
         super().__init__(
             model, arguments, batches, "training", config.optimizer, rates, self._batch_flops, seconds_before, **options
         )
-        self.config = config
+        self.config, self.steps_before = config, steps_before
         self.evaluate_dev = evaluate_dev
         self.index, self.batches = model, batches
         self.speed = multiplication_speed(arguments.device)
