@@ -66,21 +66,17 @@ def _total(
     doc_index: int,
 ) -> tuple[float | None, str]:
     """What the index ranks a document by, and this in words; `score` is what it would rank it by without a prior."""
-    config, mixture = searcher.config, searcher.searcher.mixture
-    plain = "the logit of its leaf" if config.ranking == "leaf" else "log P"
     if priors is None:
-        return score, plain
+        return score, searcher.formula(has_prior=False)
     [prior] = priors
     if not len(prior.doc_index):
-        return score, f"{plain}, as no term of the query occurs in the documents"
-    formula = mixture.formula(config.prior)
-    if config.ranking == "leaf":
-        formula += ", P the softmax over the leaves found"
+        return score, f"{searcher.formula(has_prior=False)}, as no term of the query occurs in the documents"
+    if searcher.config.ranking == "leaf":
         if place is None:
-            return None, formula
+            return None, searcher.formula(has_prior=True)
         score = float(ranking.log_prob[place])
     [of_prior] = prior.of_documents(np.array([doc_index])).tolist()
-    return mixture.total(score, of_prior), formula
+    return searcher.searcher.mixture.total(score, of_prior), searcher.formula(has_prior=True)
 
 
 def _prior(searcher: TextSearcher, priors: Sequence[Prior] | None, query: str, doc_index: int) -> PriorScore | None:

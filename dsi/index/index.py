@@ -88,9 +88,8 @@ class Index:
 
     @property
     def total(self) -> str:
-        """What the index ranks documents by if it has a prior, in words."""
-        leaf = ", P the softmax over the leaves found" if self.config.ranking == "leaf" else ""
-        return self.searcher.searcher.mixture.formula(self.config.prior) + leaf
+        """What the index ranks documents by, in words."""
+        return self.searcher.formula(self.config.prior != "none")
 
     @property
     def fingerprint(self) -> str:

@@ -32,14 +32,12 @@ def walk(corpus: Corpus, searcher: TextSearcher, beam: int, k: int, query: str) 
     prior = priors[0] if priors and len(priors[0].doc_index) else None
     is_atomic = searcher.searcher.docids.is_atomic
     shown = ranking.doc_index[:k]
-    by_leaf = ", P the softmax over the leaves found" if searcher.config.ranking == "leaf" else ""
-    plain = "the logit of its leaf" if by_leaf else "log P"
     made = _Making(corpus, searcher, prior, shown)
     return Walk(
         query=query,
         kind="atomic" if is_atomic else "tree",
         prior=None if prior is None else searcher.config.prior,
-        formula=plain if prior is None else searcher.searcher.mixture.formula(searcher.config.prior) + by_leaf,
+        formula=searcher.formula(prior is not None),
         beam=beam,
         certified=min(ranking.certified, len(shown)),
         certificate=_certificate(ranking, len(shown), searcher),

@@ -65,6 +65,14 @@ class TextSearcher:
         other.searcher, other.terms = searcher, terms
         return other
 
+    def formula(self, has_prior: bool) -> str:
+        """What documents are ranked by for a query with a prior, or for one without, in words."""
+        by_leaf = self.config.ranking == "leaf"
+        if not has_prior:
+            return "the logit of its leaf" if by_leaf else "log P"
+        total = self.searcher.mixture.formula(self.config.prior)
+        return f"{total}, P the softmax over the leaves found" if by_leaf else total
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of texts, in NFC as the corpus is, cut to the query length that the model was trained with."""
         return self.tokenizer(list(map(nfc, texts)), truncation=True, max_length=self.query_length)["input_ids"]

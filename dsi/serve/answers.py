@@ -99,7 +99,7 @@ class Answers:
             "docids": index.searcher.searcher.docids.vocabulary.kind,
             "prior": None if index.config.prior == "none" else index.config.prior,
             "ranking": index.config.ranking,
-            "formula": index.total if index.config.prior != "none" else "log P",
+            "formula": index.total,
             "generation": self._generation(),
             "has_documents": index.has_documents,
         }

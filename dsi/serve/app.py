@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -94,7 +94,7 @@ class Server:
         self.answers = Answers(index, name)
         queue = settings.limits.queue
         self.searches = Batcher(self._search, index.config.batch_size, settings.batch_wait, queue)
-        self.shows: Batcher[Any, Json] = Batcher(lambda works: [_told(work) for work in works], 1, 0, queue)
+        self.shows: Batcher[Callable[[], Json], Json] = Batcher(lambda works: [work() for work in works], 1, 0, queue)
         """What is shown of single searches: explanations and walks, which hold no search up."""
         self.metrics.watch("dsi_queue", "Requests that wait", lambda: len(self.searches) + len(self.shows))
         self.metrics.watch("dsi_documents", "Documents of the index", lambda: len(index))
@@ -142,14 +142,6 @@ class Server:
                 fault = found
 
 
-def _told(work: Any) -> Json:
-    """The result of one piece of work, or what is at fault."""
-    try:
-        return {"answer": work()}
-    except (DsiError, KeyError, ValueError) as error:
-        return {"fault": error}
-
-
 def _routes(server: Server) -> FastAPI:
     """What is answered at which path."""
     limits, answers = server.settings.limits, server.answers
@@ -181,13 +173,16 @@ def _routes(server: Server) -> FastAPI:
         request.state.query = asked.query
         return _json(await server.searches.answer(asked))
 
-    async def shown(request: Request, query: str, work: Any) -> Response:
+    async def shown(request: Request, query: str, work: Callable[[], Json]) -> Response:
         request.state.query = query
-        told = await server.shows.answer(work)
-        if (fault := told.get("fault")) is None:
-            return _json(told["answer"])
-        status = 404 if isinstance(fault, KeyError) else 409 if isinstance(fault, DsiError) else 422
-        return JSONResponse({"detail": first_line(fault) if status == 409 else str(fault.args[0])}, status)
+        try:
+            return _json(await server.shows.answer(work))
+        except KeyError as fault:
+            return JSONResponse({"detail": str(fault.args[0])}, 404)
+        except ValueError as fault:
+            return JSONResponse({"detail": str(fault)}, 422)
+        except DsiError as fault:  # the index cannot do that
+            return JSONResponse({"detail": first_line(fault)}, 409)
 
     @app.get("/search", response_model=Found, tags=["search"])
     async def search(
