@@ -47,6 +47,9 @@ def train(
     options = [str(config), "--runs", str(runs)]
     for verb in ("ingest", "tokenize", "expand", "embed", "assign"):
         assert main([verb, *options]) == 0
+    if processes == 1:
+        assert main(["train", *options]) == 0
+        return runs / "1/model"
     command = processes_command(processes, ["train", *options], FSDP if fsdp else None)
     if killed:
         kill_when(command, runs / ".store", "model-*.partial/work/checkpoints-0/*/trainer_state.json", ON_CPU)
