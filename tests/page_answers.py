@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Route
 
 PAGE = Path(dsi.__file__).parent / "serve" / "page"
-FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+TYPES = {".css": "text/css", ".js": "text/javascript"}
+FILES = {"/": ("index.html", "text/html")} | {
+    f"/page/{file.name}": (file.name, TYPES[file.suffix]) for file in PAGE.iterdir() if file.suffix in TYPES
 }
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
