@@ -17,7 +17,6 @@ export function card(branch, walk, full) {
   const facts = [
     branch.kept ? "" : "dropped",
     walk.kind === "atomic" ? "" : plural(branch.documents, "document"),
-    walk.kind === "atomic" && (branch.log_prob ?? null) !== null ? `log P ${decimal(branch.log_prob)}` : "",
     walk.kind === "atomic" && walk.prior ? `${priorName(walk.prior)} ${decimal(branch.prior)}` : "",
   ].filter(Boolean);
   const above = shown.branchAt(branch.parent);
