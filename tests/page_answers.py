@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Route
 
 PAGE = Path(dsi.__file__).parent / "serve" / "page"
-FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+TYPES = {".css": "text/css", ".js": "text/javascript"}
+FILES = {"/": ("index.html", "text/html")} | {
+    f"/page/{file.name}": (file.name, TYPES[file.suffix]) for file in PAGE.iterdir() if file.suffix in TYPES
 }
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -98,19 +97,18 @@ def deep_walk() -> Answer:
 
 def atomic_walk() -> Answer:
     """The best documents of an index with atomic docids; the last was not decoded and is not a hit."""
-    rows = [("D1", -0.5, 0.6, 2.4), ("D2", -2.0, 0.135, 0.54), ("D3", -3.0, 0.05, 0.2), ("D4", None, 0.0, 0.0)]
+    rows = [("D1", 0.6, 2.4), ("D2", 0.135, 0.54), ("D3", 0.05, 0.2), ("D4", 0.0, 0.0)]
     documents = [
         {
             "rank": rank,
             "doc_id": doc_id,
             "title": TITLES.get(doc_id, ""),
-            "log_prob": log_prob,
             "probability": probability,
             "prior": 3.0,
             "of_index": of_index,
             "of_prior": 1.5,
         }
-        for rank, (doc_id, log_prob, probability, of_index) in enumerate(rows, start=1)
+        for rank, (doc_id, probability, of_index) in enumerate(rows, start=1)
     ]
     return {"kind": "atomic", "documents": documents}
 

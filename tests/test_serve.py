@@ -24,7 +24,7 @@ import dsi
 from dsi.errors import DsiError
 from dsi.index.index import Index
 from dsi.serve import guard
-from dsi.serve.app import Server
+from dsi.serve.app import PAGE, Server
 from dsi.serve.mcp_server import NOTE, mcp_server
 from dsi.serve.settings import LIMITED, Limits, Settings
 
@@ -197,6 +197,23 @@ def test_a_token(index: Index) -> None:
         assert (await client.get("/health")).status_code == 200
 
     ask(index, asks, "http://192.0.2.7:8000", host="0.0.0.0", token=TOKEN)
+
+
+def test_the_page_is_its_files_and_nothing_else(index: Index) -> None:
+    types = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+
+    async def asks(client: httpx.AsyncClient) -> None:
+        for file in sorted(PAGE.iterdir()):
+            answer = await client.get("/" if file.name == "index.html" else f"/page/{file.name}")
+            assert (answer.status_code, answer.content) == (200, file.read_bytes())
+            assert answer.headers["content-type"] == f"{types[file.suffix]}; charset=utf-8"
+            assert answer.headers["content-security-policy"] == guard.CONTENT
+        for path in ("", "none.js", "index.html", "%2e%2e/app.py", "..%2fapp.py", "..%5capp.py", "/app.py", "page.js/"):
+            refused = await client.get(f"/page/{path}", follow_redirects=False)
+            assert refused.status_code in (307, 401, 404), path
+            assert "import" not in refused.text
+
+    ask(index, asks, host="0.0.0.0", token=TOKEN)
 
 
 def test_more_than_may_wait_is_refused_and_the_rest_answered(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

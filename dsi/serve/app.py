@@ -28,6 +28,8 @@ from dsi.serve.telemetry import Metrics, Telemetry
 
 VERSION = version("dsi-retrieval")
 PAGE = Path(__file__).parent / "page"
+TYPES = {".js": "text/javascript", ".css": "text/css"}
+"""The files of the page below `/page/`; a browser runs no script of another type, which a system may name otherwise."""
 REFRESH = 1.0
 """The seconds between two looks for a new generation of the index."""
 AGAIN = {"Retry-After": "1"}
@@ -230,8 +232,10 @@ def _routes(server: Server) -> FastAPI:
         """Counts and times, for Prometheus."""
         return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    for path, name in {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}.items():
-        app.add_api_route(path, _file(PAGE / name), include_in_schema=False)
+    app.add_api_route("/", _file(PAGE / "index.html", "text/html"), include_in_schema=False)
+    for path in PAGE.iterdir():
+        if path.suffix in TYPES:
+            app.add_api_route(f"/page/{path.name}", _file(path, TYPES[path.suffix]), include_in_schema=False)
 
     @app.exception_handler(QueueFullError)
     async def full(_: Request, __: Exception) -> Response:
@@ -253,9 +257,9 @@ def _fault(fault: Any) -> str:
     return f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}"
 
 
-def _file(path: Path) -> Any:
+def _file(path: Path, media_type: str) -> Any:
     async def file() -> FileResponse:
-        return FileResponse(path)
+        return FileResponse(path, media_type=media_type)
 
     return file
 

@@ -21,11 +21,12 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/docs", "/openapi.json"})
+OPEN = frozenset({"/", "/health", "/docs", "/openapi.json"})
 """What everybody may read: nothing of it is of the documents."""
+OPEN_BELOW = ("/page/", "/static-offline-docs/")
+"""Folders of files of the same kind."""
 BODY_SECONDS = 10.0
 """How long a client may take to send a body."""
-STATIC = "/static-offline-docs/"
 CONTENT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
     " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -76,7 +77,7 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and urlsplit(origin.decode("latin-1").lower()).netloc != host:
             raise Refusal(403, "requests of other sites' pages are refused")
-        if self._token is None or path in OPEN or path.startswith(STATIC):
+        if self._token is None or path in OPEN or path.startswith(OPEN_BELOW):
             return
         if not hmac.compare_digest(headers.get(b"authorization", b""), self._token):
             raise Refusal(401, "this needs the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
