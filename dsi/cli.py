@@ -451,7 +451,7 @@ def _serve(options: argparse.Namespace) -> None:
     settings = Settings(
         **given,
         token=token_of(options.token),
-        allowed_hosts=tuple(options.allow_host or ()),
+        allowed_hosts=tuple(map(str.lower, options.allow_host or ())),
         log_queries=options.log_queries,
         limits=Limits(**limits),
     )

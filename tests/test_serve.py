@@ -29,7 +29,7 @@ from dsi.serve.mcp_server import NOTE, mcp_server
 from dsi.serve.settings import LIMITED, Limits, Settings
 
 LIMITS = Limits(k=20, query_length=60, body=300, queue=2)
-TOKEN = "a token of this test"
+TOKEN = "the-token-of-this-test"
 Ask = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
@@ -130,6 +130,7 @@ def test_what_is_shown_is_that_of_the_index(index: Index) -> None:
             20,
         )
         assert (await client.get("/health")).json()["status"] == "ok"
+        assert (await client.head("/health")).status_code == 200
         for path in ("/docs", "/openapi.json", "/static-offline-docs/swagger-ui-bundle.js"):
             assert (await client.get(path)).status_code == 200
         assert "http" not in (await client.get("/docs")).text.partition("<title>")[0]
@@ -153,13 +154,18 @@ BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", "/search", {"json": {"query": "a" * 301}}, 413, "larger than 300 bytes"),
     ("GET", "/walk", {"params": {"query": "!?"}}, 422, "the query has no word"),
     ("GET", "/explain", {"params": {"query": "a", "doc_id": "none"}}, 404, "none"),
-    ("GET", "/documents/a/b", {}, 404, "no document with this id"),
+    ("GET", "/documents/a/b", {}, 404, "there is no document .a/b."),
     ("GET", "/nowhere", {}, 404, "Not Found"),
     ("DELETE", "/documents/a", {}, 405, "Method Not Allowed"),
     ("GET", "/index", {"headers": {"Host": "evil.example"}}, 421, "--allow-host NAME"),
     ("GET", "/index", {"headers": {"Host": "[::1"}}, 421, "--allow-host NAME"),
     ("GET", "/index", {"headers": {"Origin": "http://evil.example"}}, 403, "other sites"),
+    ("GET", "/index", {"headers": {"Host": "evil@localhost"}}, 421, "--allow-host NAME"),
+    ("GET", "/index", {"headers": {"Host": "localhost:port"}}, 421, "--allow-host NAME"),
+    ("GET", "/index", {"headers": [("Host", "localhost"), ("Host", "localhost")]}, 400, "host is given twice"),
     ("GET", "/index", {"headers": {"Origin": "null"}}, 403, "other sites"),
+    ("GET", "/index", {"headers": {"Origin": "http://["}}, 403, "other sites"),
+    ("GET", "/search", {"params": {"query": "a"}, "headers": {"Sec-Fetch-Site": "cross-site"}}, 403, "other sites"),
     ("GET", "/index", {"headers": {"Origin": "http://localhost:9000"}}, 403, "other sites"),
 ]
 
@@ -194,6 +200,7 @@ def test_a_token(index: Index) -> None:
                 assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
         with_token = {"Authorization": f"Bearer {TOKEN}"}
         assert (await client.get("/search?query=a", headers=with_token)).status_code == 200
+        assert (await client.get("/index", headers={"Authorization": f"bearer {TOKEN}"})).status_code == 200
         assert (await client.get("/health")).status_code == 200
 
     ask(index, asks, "http://192.0.2.7:8000", host="0.0.0.0", token=TOKEN)
@@ -346,8 +353,11 @@ def test_a_new_generation_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         ({"host": "0.0.0.0"}, "--host 0.0.0.0: other machines could read all documents; give a token"),
         ({"host": "search.example"}, "--host search.example: "),
-        ({"token": "short"}, "--token: expected 16"),
-        ({"token": "é" * 16}, "--token: expected 16"),
+        ({"token": "short"}, "--token or DSI_TOKEN: expected 16"),
+        ({"token": "é" * 16}, "--token or DSI_TOKEN: expected 16"),
+        ({"token": ""}, "--token or DSI_TOKEN: expected 16"),
+        ({"token": "with a blank at its end "}, "--token or DSI_TOKEN: expected 16"),
+        ({"allowed_hosts": ("proxy.example:8000",)}, "--allow-host 'proxy.example:8000': .* without a port"),
         ({"port": 70_000}, "--port 70000: "),
         ({"batch_wait": -1}, "--batch-wait -1: "),
         ({"batch_wait": float("nan")}, "--batch-wait nan: "),

@@ -40,7 +40,7 @@ def test_what_comes_together_is_answered_together_each_with_its_own() -> None:
     batcher = Batcher(doubled(batches), largest=8, wait=0, queue=100)
 
     async def clients() -> None:
-        assert await asyncio.gather(*map(batcher.answer, range(20))) == [2 * number for number in range(20)]
+        assert await asyncio.gather(*map(batcher.ask, range(20))) == [2 * number for number in range(20)]
 
     run(batcher, clients)
     assert batches == [8, 8, 4]
@@ -52,7 +52,7 @@ def test_a_client_alone_never_waits() -> None:
 
     async def clients() -> None:
         for number in range(5):
-            assert await batcher.answer(number) == 2 * number
+            assert await batcher.ask(number) == 2 * number
 
     run(batcher, clients)
     assert batches == [1] * 5
@@ -64,7 +64,7 @@ def test_a_batch_waits_for_as_many_as_there_were() -> None:
 
     async def client(number: int) -> None:
         for _ in range(3):
-            await batcher.answer(number)
+            await batcher.ask(number)
             await asyncio.sleep(0.01 * number)  # the others are back earlier
 
     async def clients() -> None:
@@ -79,9 +79,9 @@ def test_a_batch_goes_on_without_those_that_do_not_come_back() -> None:
     batcher = Batcher(doubled(batches), largest=8, wait=20, queue=100)
 
     async def clients() -> None:
-        await asyncio.gather(*map(batcher.answer, range(4)))
-        assert await batcher.answer(7) == 14
-        assert await batcher.answer(8) == 16
+        await asyncio.gather(*map(batcher.ask, range(4)))
+        assert await batcher.ask(7) == 14
+        assert await batcher.ask(8) == 16
 
     run(batcher, clients)
     assert batches == [4, 1, 1]
@@ -99,23 +99,24 @@ def test_a_full_queue_and_clients_that_have_gone() -> None:
     batcher = Batcher(slow, largest=8, wait=0, queue=3)
 
     async def clients() -> None:
-        first = asyncio.create_task(batcher.answer(0))
+        first = batcher.ask(0)
         await asyncio.to_thread(has_begun.wait, 30)
-        waiting = [asyncio.create_task(batcher.answer(number)) for number in (1, 2, 3)]
+        waiting = [batcher.ask(number) for number in (1, 2, 3)]
         await asyncio.sleep(0)
         assert len(batcher) == 3
         with pytest.raises(QueueFullError):
-            await batcher.answer(4)
+            await batcher.ask(4)
         waiting[1].cancel()
         await asyncio.sleep(0)
+        waiting.append(batcher.ask(5))  # in its place
         is_free.set()
         assert await first == 0
         found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert (found[0], found[2]) == (2, 6)
+        assert (found[0], found[2], found[3]) == (2, 6, 10)
         assert waiting[1].cancelled()
 
     run(batcher, clients)
-    assert batches == [1, 2]
+    assert batches == [1, 3]
 
 
 def test_a_fault_is_that_of_its_batch_alone() -> None:
@@ -123,7 +124,7 @@ def test_a_fault_is_that_of_its_batch_alone() -> None:
     batcher = Batcher(doubled(batches), largest=2, wait=0, queue=100)
 
     async def clients() -> None:
-        found = await asyncio.gather(*map(batcher.answer, (1, -1, 3)), return_exceptions=True)
+        found = await asyncio.gather(*map(batcher.ask, (1, -1, 3)), return_exceptions=True)
         assert [str(each) for each in found] == ["what a batch holds", "what a batch holds", "6"]
 
     run(batcher, clients)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Body, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -32,6 +33,8 @@ TYPES = {".js": "text/javascript", ".css": "text/css"}
 """The files of the page below `/page/`; a browser runs no script of another type, which a system may name otherwise."""
 REFRESH = 1.0
 """The seconds between two looks for a new generation of the index."""
+GONE = 499
+"""The status, in the log, of a request whose client has gone."""
 AGAIN = {"Retry-After": "1"}
 """What a client that came while the queue was full is told."""
 ABOUT = (
@@ -101,7 +104,9 @@ class Server:
         self.metrics.watch("dsi_queue", "Requests that wait", lambda: len(self.searches) + len(self.shows))
         self.metrics.watch("dsi_documents", "Documents of the index", lambda: len(index))
         self.metrics.watch("dsi_generation", "Generation of the index", lambda: self._generation() or 0)
-        self.application = Telemetry(Guard(_routes(self), settings), self.metrics, settings.log_queries)
+        routes = _routes(self)
+        paths = {route.path for route in routes.routes if isinstance(route, APIRoute)}
+        self.application = Telemetry(Guard(routes, settings), self.metrics, paths, settings.log_queries)
 
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
@@ -136,9 +141,9 @@ class Server:
             await asyncio.sleep(REFRESH)
             try:
                 if await asyncio.to_thread(self.index.refresh):
-                    print(f"dsi serve: took generation {self._generation()}", file=sys.stderr, flush=True)
+                    print(f"dsi serve: took generation {self._generation() or 0}", file=sys.stderr, flush=True)
                 fault = ""
-            except (DsiError, OSError) as error:
+            except Exception as error:  # whatever it is, the old one is served
                 if (found := first_line(error)) != fault:  # once, not every second
                     print(f"dsi serve: a new generation cannot be taken: {found}", file=sys.stderr, flush=True)
                 fault = found
@@ -173,18 +178,29 @@ def _routes(server: Server) -> FastAPI:
 
     async def found(request: Request, asked: Search) -> Response:
         request.state.query = asked.query
-        return _json(await server.searches.answer(asked))
+        return await told(request, server.searches.ask(asked))
 
     async def shown(request: Request, query: str, work: Callable[[], Json]) -> Response:
         request.state.query = query
+        return await told(request, server.shows.ask(work))
+
+    async def told(request: Request, answer: "asyncio.Future[Json]") -> Response:
+        """The answer, unless the client goes: then nobody works for it."""
+        gone = asyncio.create_task(_gone(request, answer))
         try:
-            return _json(await server.shows.answer(work))
+            return _json(await answer)
         except KeyError as fault:
             return JSONResponse({"detail": str(fault.args[0])}, 404)
         except ValueError as fault:
             return JSONResponse({"detail": str(fault)}, 422)
-        except DsiError as fault:  # the index cannot do that
-            return JSONResponse({"detail": first_line(fault)}, 409)
+        except DsiError:
+            return JSONResponse({"detail": "the index was saved without its documents, which this needs"}, 409)
+        except asyncio.CancelledError:
+            if not answer.cancelled():
+                raise
+            return Response(status_code=GONE)
+        finally:
+            gone.cancel()
 
     @app.get("/search", response_model=Found, tags=["search"])
     async def search(
@@ -209,12 +225,9 @@ def _routes(server: Server) -> FastAPI:
         return await shown(request, query, lambda: answers.explain(query, doc_id))
 
     @app.get("/documents/{doc_id:path}", response_model=Document, tags=["documents"])
-    def document(doc_id: str) -> Response:
+    async def document(request: Request, doc_id: str) -> Response:
         """A document."""
-        try:
-            return _json(answers.document(doc_id))
-        except KeyError:
-            return JSONResponse({"detail": "there is no document with this id"}, 404)
+        return await told(request, server.shows.ask(lambda: answers.document(doc_id)))
 
     @app.get("/index", tags=["documents"])
     def about() -> Response:
@@ -246,6 +259,13 @@ def _routes(server: Server) -> FastAPI:
         return JSONResponse({"detail": "; ".join(map(_fault, error.errors()))}, 422)
 
     return app
+
+
+async def _gone(request: Request, answer: "asyncio.Future[Json]") -> None:
+    """Cancel the answer to a client that has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    answer.cancel()
 
 
 def _fault(fault: Any) -> str:

@@ -43,19 +43,24 @@ class Batcher(Generic[Asked, Answer]):
         """The number of requests that wait."""
         return len(self._waiting)
 
-    async def answer(self, asked: Asked) -> Answer:
-        """The answer to one request.
+    def ask(self, asked: Asked) -> "asyncio.Future[Answer]":
+        """What will have the answer to a request, or whatever `work` raises; cancelled, the request waits no more.
 
         Raises:
             QueueFullError: too many wait already.
-            Exception: whatever `work` raises, for every request of the batch.
         """
         if len(self._waiting) >= self._queue:
             raise QueueFullError
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((asked, future))
+        entry = asked, future
+        self._waiting.append(entry)
+        future.add_done_callback(lambda done: self._forget(entry) if done.cancelled() else None)
         self._arrived.set()
-        return await future
+        return future
+
+    def _forget(self, entry: tuple[Asked, "asyncio.Future[Answer]"]) -> None:
+        with suppress(ValueError):  # it is worked on
+            self._waiting.remove(entry)
 
     async def run(self) -> None:
         """Answer batch after batch, until cancelled; what is waiting then is answered no more."""
@@ -78,19 +83,14 @@ class Batcher(Generic[Asked, Answer]):
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _next(self) -> list[tuple[Asked, "asyncio.Future[Answer]"]]:
-        """The next batch, of requests whose clients still wait; not empty."""
-        batch = list[tuple[Asked, "asyncio.Future[Answer]"]]()
-        while not batch:
-            await self._until(1)
-            if self._wait and len(self._waiting) < self._last:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._wait):
-                        await self._until(self._last)
-            while self._waiting and len(batch) < self._largest:
-                asked, future = self._waiting.popleft()
-                if not future.done():  # the client has gone
-                    batch.append((asked, future))
-        return batch
+        """The next batch; not empty."""
+        await self._until(1)
+        if self._wait and len(self._waiting) < self._last:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._wait):
+                    await self._until(self._last)
+            await self._until(1)  # those that waited may have gone
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._largest))]
 
     async def _until(self, count: int) -> None:
         """Wait until so many requests wait."""

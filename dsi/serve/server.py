@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import sys
+from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -10,6 +12,7 @@ import uvicorn
 from dsi.errors import DsiError
 from dsi.index.index import Index
 from dsi.serve.app import Server
+from dsi.serve.connections import BoundedHead
 from dsi.serve.settings import Settings
 
 DRAIN = 0.5
@@ -32,6 +35,8 @@ def serve(index: Index, name: str, settings: Settings) -> None:
         index.search("a")  # the first search is slow
         config = uvicorn.Config(
             server.application,
+            http=BoundedHead,
+            proxy_headers=False,  # any client could write another address, and more, into the log
             log_level="warning",
             access_log=False,
             lifespan="on",
@@ -53,9 +58,13 @@ class _Stopping(uvicorn.Server):
         super().__init__(config)
         self._server = server
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._kept = list[socket.socket]()
+        """The listening sockets once more, by which connections can be taken when the server has closed its own."""
+        self._taken = list[asyncio.Task[None]]()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._kept = [listening.dup() for listening in sockets or ()]
         await super().startup(sockets)
         for host, port, *_ in (listening.getsockname() for listening in sockets or ()):
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -73,22 +82,38 @@ class _Stopping(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._loop.call_later, DRAIN, self._accept_no_more)
 
     def _accept_no_more(self) -> None:
+        """Take the connections that the kernel has made, as clients count on them, and refuse all after them."""
+        assert self._loop is not None
         for server in self.servers:
             server.close()
-        assert self._loop is not None
+        for listening in self._kept:
+            listening.setblocking(False)
+            with suppress(BlockingIOError), listening:
+                while True:
+                    connection, _ = listening.accept()
+                    self._taken.append(self._loop.create_task(self._take(connection)))
         self._loop.call_later(SETTLE, self._stop)
+
+    async def _take(self, connection: socket.socket) -> None:
+        """Answer on a connection."""
+        assert self._loop is not None
+        protocol = partial(
+            BoundedHead, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        await self._loop.connect_accepted_socket(protocol, connection)
 
     def _stop(self) -> None:
         self.should_exit = True
 
 
 def _bound(settings: Settings) -> socket.socket:
-    """A socket with the address, which nobody can connect to yet."""
+    """A socket that listens at the address; what connects before the server has started waits."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((settings.host, settings.port))
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise DsiError(

@@ -1,6 +1,7 @@
 """Where a server listens, whom it answers, and how much it takes on."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -57,10 +58,14 @@ class Settings:
             raise DsiError(f"--port {self.port}: expected a number from 0 to 65535")
         if not 0 <= self.batch_wait <= 1_000:
             raise DsiError(f"--batch-wait {self.batch_wait:g}: expected milliseconds from 0 to 1000")
-        if self.token is not None and (len(self.token) < SHORTEST_TOKEN or not self.token.isascii()):
+        if self.token is not None and not re.fullmatch(rf"[!-~]{{{SHORTEST_TOKEN},}}", self.token):
             raise DsiError(
-                f"--token: expected {SHORTEST_TOKEN} ASCII characters or more; make one with `openssl rand -hex 16`"
+                f"--token or {TOKEN}: expected {SHORTEST_TOKEN} ASCII characters or more, without blanks; make one with"
+                " `openssl rand -hex 16`"
             )
+        for name in self.allowed_hosts:
+            if not re.fullmatch(r"[a-z0-9._-]+", name):
+                raise DsiError(f"--allow-host {name!r:.60}: expected a name in small letters, without a port")
         if self.token is None and not self.is_local:
             raise DsiError(
                 f"--host {self.host}: other machines could read all documents; give a token (--token, or {TOKEN} in the"
@@ -73,7 +78,7 @@ class Settings:
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
-            return self.host == "localhost"
+            return self.host.lower() == "localhost"
 
     def answers_to(self, host: str) -> bool:
         """Whether a client may ask for the server by this name. A page of another site, whose name was made to point
@@ -82,9 +87,9 @@ class Settings:
         >>> Settings().answers_to("localhost"), Settings().answers_to("evil.example")
         (True, False)
         """
-        return self.token is not None or host in LOCAL_NAMES | {self.host, *self.allowed_hosts}
+        return self.token is not None or host in LOCAL_NAMES | {self.host.lower(), *self.allowed_hosts}
 
 
 def token_of(given: str | None) -> str | None:
     """The token given as an option, or that of the environment."""
-    return given or os.environ.get(TOKEN) or None
+    return os.environ.get(TOKEN) or None if given is None else given

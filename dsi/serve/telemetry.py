@@ -1,7 +1,7 @@
 """What a server tells of itself: a line of log a request, and metrics in the text format of Prometheus."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, datetime
 from time import perf_counter
 
@@ -45,11 +45,12 @@ class Telemetry:
     """A layer around the application that notes every request.
 
     Args:
+        paths: those that there are, by which requests that are refused are counted, too.
         log_queries: whether the log has the texts of queries.
     """
 
-    def __init__(self, application: Application, metrics: Metrics, log_queries: bool) -> None:
-        self._application, self._metrics, self._log_queries = application, metrics, log_queries
+    def __init__(self, application: Application, metrics: Metrics, paths: Set[str], log_queries: bool) -> None:
+        self._application, self._metrics, self._log_queries, self._paths = application, metrics, log_queries, paths
         self.is_stopping = False
         """Whether every client is to be told that its connection ends with the answer."""
 
@@ -73,7 +74,7 @@ class Telemetry:
             self._note(scope, status, perf_counter() - began)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        path = getattr(scope.get("route"), "path", OTHER)
+        path = getattr(scope.get("route"), "path", None) or (scope["path"] if scope["path"] in self._paths else OTHER)
         self._metrics.requests.labels(path, status).inc()
         self._metrics.seconds.labels(path).observe(seconds)
         now, client = datetime.now(UTC).isoformat(timespec="milliseconds"), (scope.get("client") or ("-",))[0]
