@@ -98,7 +98,7 @@ def one_at_a_time(index: Index, texts: Sequence[str]) -> list[float]:
 def server(index: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server of the index in a process of its own, and its address."""
     command = [sys.executable, "-m", "dsi", "serve", str(index), "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     assert process.stderr is not None
     try:
         line = process.stderr.readline()
