@@ -177,17 +177,30 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
-def test_an_index_is_built_of_the_corpus_once(run: Path, tmp_path: Path, counted: list[Any]) -> None:
+def test_an_index_is_built_of_the_corpus_once(
+    run: Path, tmp_path: Path, counted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = DsiSearch(folder=tmp_path / "indexes", keys=SMALL)
     with pytest.raises(DsiError, match=r"there is no index yet; call index\(corpus\) first"):
         model.search([], task_metadata=None, top_k=1)
     result = mteb.evaluate(model, task_of(run), cache=None, co2_tracker=False, show_progress_bar=False)
     assert 0 < result.task_results[0].scores["test"][0]["recall_at_20"] <= 1
-    folder = tmp_path / "indexes/TinyRetrieval-default-test"
+    [folder] = (tmp_path / "indexes").glob("TinyRetrieval-default-test-*")
     assert len(dsi.load(folder)) == 60
     again = DsiSearch(folder=tmp_path / "indexes", keys=SMALL)
     assert asked(again, task_of(run)) == asked(DsiSearch(folder), task_of(run))
     assert len(counted) == 1
+    task, other = task_of(run), task_of(run)
+    other.load_data()
+    split = other.dataset["default"]["test"]
+    split["corpus"] = split["corpus"].map(lambda row: {"text": f"{row['text']} more"})
+    with pytest.raises(DsiError, match="document 'D0' of TinyRetrieval has another text"):
+        asked(DsiSearch(folder), other)
+    with monkeypatch.context() as patched:
+        patched.setattr("dsi.integrations.mteb.build", lambda *_, **__: pytest.fail("anew"))
+        for keys, of in ((SMALL | {"search.prior": "none"}, task), (SMALL, other)):
+            with pytest.raises(pytest.fail.Exception, match="anew"):
+                asked(DsiSearch(folder=tmp_path / "indexes", keys=keys), of)
     with pytest.raises(DsiError, match="say how to build an index; it is given one"):
         DsiSearch(run, keys=SMALL)
     index = dsi.load(folder)

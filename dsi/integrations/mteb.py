@@ -7,11 +7,16 @@ mteb.evaluate(DsiSearch("my-index"), task)              # whose corpus is that o
 mteb.evaluate(DsiSearch(folder="indexes"), task)        # builds one of each corpus first
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from dsi.artifacts import fingerprint
+from dsi.config import configuration, load_config
+from dsi.corpus.store import Document
+from dsi.corpus.words import nfc
 from dsi.errors import DsiError
 from dsi.from_documents.build import build
 from dsi.index.index import Index, load
@@ -20,6 +25,8 @@ from dsi.runtime.extras import require
 
 NAME = "dsi/index"
 """The name of the model in the results, whose revision is the hash of the index."""
+COMPARED = 1_000
+"""The number of documents whose texts are compared."""
 SHOWN = 3
 """The number of ids that a message names."""
 
@@ -37,8 +44,8 @@ class DsiSearch:
         ignore_identical_ids: whether queries are documents, as in Quora and ArguAna; give it for tasks that have it, as
             the document with the id of a query is then asked for in addition to the others.
         name: the name of the model in MTEB's results, OWNER/NAME.
-        folder: a folder for the indexes that are built, `TASK-SUBSET-SPLIT` each, which are opened the next time; None
-            builds temporary ones.
+        folder: a folder for the indexes that are built, `TASK-SUBSET-SPLIT-HASH` each, which are opened the next time
+            for the same documents and configuration; None builds temporary ones.
         config: a configuration to build by (see `dsi.build`).
         keys: keys of the configuration with other values, e.g. `{"search.beam": 20}`.
 
@@ -60,7 +67,10 @@ class DsiSearch:
         keys: Mapping[str, Any] | None = None,
     ) -> None:
         require("mteb", "dsi.integrations.mteb")
-        if index is not None and (folder, config, keys) != (None, None, None):
+        for name_of, value in (("k", k), ("beam", beam)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name_of} must be above 0, not {value}")
+        if index is not None and (folder, config, keys or None) != (None, None, None):
             raise DsiError("DsiSearch: folder, config and keys say how to build an index; it is given one")
         self.builds = index is None
         self.name, self.folder, self.config, self.keys = name, folder, config, dict(keys or {})
@@ -80,23 +90,33 @@ class DsiSearch:
 
         how: list[Any] = [self._asking]
         if self.builds:
-            how += [str(self.config or ""), {key: str(value) for key, value in self.keys.items()}]
+            how.append(self._building)
         elif self._rankings is not None:
             how.append(self._rankings.index.fingerprint)
         return ModelMeta.create_empty({"name": self.name, "revision": fingerprint({"how": how}), "model_type": []})
 
+    @property
+    def _building(self) -> dict[str, Any]:
+        """How an index is built: the configuration, whatever its file is called, and the keys."""
+        keys = {key: str(value) for key, value in self.keys.items()}
+        if self.config is None:
+            return {"keys": keys}
+        config = load_config(configuration(str(self.config)), list(self.keys.items()))
+        return {"config": config.model_dump(mode="json"), "keys": keys}
+
     def index(self, corpus: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, **_: Any) -> None:
-        """See that the documents of the index are those of a corpus (rows with `id`, `text` and perhaps `title`), or
-        build it of them.
+        """See that the documents of the index are those of a corpus (rows with `id`, `text` and perhaps `title`), some
+        of their texts too, or build it of them.
 
         Raises:
             DsiError: the index has others, which are named, or it cannot be built.
         """
         if self.builds:
-            name = f"{task_metadata.name}-{hf_subset}-{hf_split}"
+            made_of = fingerprint({"how": self._building, "documents": _hash(corpus)})
+            name = f"{task_metadata.name}-{hf_subset}-{hf_split}-{made_of}"
             self._take(self._built(corpus, name if self.folder is None else Path(self.folder) / name))
         assert self._rankings is not None
-        _check_ids(self._rankings.index, corpus, task_metadata.name)
+        _check_documents(self._rankings.index, corpus, task_metadata.name)
 
     def _built(self, corpus: Any, place: str | Path) -> Index:
         if not isinstance(place, Path):
@@ -136,8 +156,17 @@ def _queries(queries: Any, task: str) -> Iterator[tuple[str, str]]:
         yield row["id"], f"{text} {instruction}" if instruction else text
 
 
-def _check_ids(index: Index, corpus: Any, task: str) -> None:
-    """See that the ids of the documents of a corpus and of an index are the same."""
+def _hash(corpus: Any) -> str:
+    """A hash of the documents of a corpus."""
+    digest = sha256()
+    for document in _documents(corpus):
+        digest.update(json.dumps(document, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _check_documents(index: Index, corpus: Any, task: str) -> None:
+    """See that the documents of a corpus and of an index have the same ids, and some of them, at even distances, the
+    same texts."""
     ids, own = set(corpus["id"]), set(index.documents)
     faults = [
         f"{what}: {len(lacking):,}, e.g. {', '.join(map(repr, sorted(lacking)[:SHOWN]))}"
@@ -149,3 +178,14 @@ def _check_ids(index: Index, corpus: Any, task: str) -> None:
     ]
     if faults:
         raise DsiError(f"{index!r} is not an index of this corpus: {'; '.join(faults)}")
+    for place in range(0, len(corpus), -(-len(corpus) // COMPARED)) if index.has_documents else ():
+        row = corpus[place]
+        given = Document(row["id"], row.get("title") or "", row["text"])
+        if _words_in_order(given) != _words_in_order(index.documents[given.doc_id]):
+            raise DsiError(
+                f"{index!r} is not an index of this corpus: document {row['id']!r} of {task} has another text"
+            )
+
+
+def _words_in_order(document: Document) -> list[str]:
+    return nfc(document.content()).split()
