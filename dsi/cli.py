@@ -445,27 +445,31 @@ def _explain(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    require("mcp" if options.mcp else "serve", "dsi serve --mcp" if options.mcp else "dsi serve")
-    limits = {name: value for name in vars(Limits()) if (value := getattr(options, f"max_{name}")) is not None}
     given = {name: value for name in ("host", "port", "batch_wait") if (value := getattr(options, name)) is not None}
+    limits = Limits(
+        **{name: value for name in vars(Limits()) if (value := getattr(options, f"max_{name}")) is not None}
+    )
+    if options.mcp:
+        require("mcp", "dsi serve --mcp")
+        if given or options.token is not None or options.allow_host:
+            raise DsiError("--mcp answers by standard input and output; it takes no address, token or batches")
+        from dsi.index.index import load
+        from dsi.serve.mcp_server import mcp_server
+
+        mcp_server(load(options.index), limits).run()
+        return
+    require("serve", "dsi serve")
     settings = Settings(
         **given,
         token=token_of(options.token),
         allowed_hosts=tuple(map(str.lower, options.allow_host or ())),
         log_queries=options.log_queries,
-        limits=Limits(**limits),
+        limits=limits,
     )
     from dsi.index.index import load
+    from dsi.serve.server import serve
 
-    index = load(options.index)
-    if options.mcp:
-        from dsi.serve.mcp_server import mcp_server
-
-        mcp_server(index, limits=settings.limits).run()
-    else:
-        from dsi.serve.server import serve
-
-        serve(index, options.index.name, settings)
+    serve(load(options.index), options.index.name, settings)
 
 
 def _query(options: argparse.Namespace) -> None:

@@ -254,6 +254,20 @@ def test_a_hit_lights_its_way_and_a_branch_the_hits_below(page: Page) -> None:
     assert "It was dropped" in page.locator("#way").inner_text()
 
 
+def test_a_way_that_the_beam_did_not_finish(page: Page, server: Server) -> None:
+    walk = tree_walk()
+    [branch] = [branch for level in walk["levels"] for branch in level["branches"] if 3 in branch["hits"]]
+    branch["doc_ids"] = []
+    server.walk = lambda: walk
+    asked(page)
+    hit(page, 3).hover()
+    assert "The beam followed its docid up to here: " in page.locator("#way").inner_text()
+    branch["hits"] = []
+    page.reload()
+    hit(page, 3).hover()
+    assert "its matching words brought it here" in page.locator("#way").inner_text()
+
+
 def test_an_index_without_a_prior_says_nothing_of_one(page: Page, server: Server) -> None:
     server.index["prior"] = None
     asked(page)

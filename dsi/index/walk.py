@@ -2,8 +2,9 @@
 or the documents that it weighs where docids are atomic.
 
 Two numbers of at least 0 say what a branch or a document is worth: `of_index` and `of_prior`, the parts of the index
-and of the words. The beam and the ranking are in the order of their sum. Without a prior the part of the index is the
-probability; with one it is log(P + epsilon) less what P = 0 gives, or without an epsilon log P less the lowest shown.
+and of the words. The beam is in the order of their sum, as is the ranking of atomic docids; that of a tree with ranking
+leaf is not. Without a prior the part of the index is the probability; with one it is log(P + epsilon) less what P = 0
+gives, or without an epsilon log P less the lowest shown.
 """
 
 from dataclasses import dataclass

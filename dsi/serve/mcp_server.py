@@ -4,6 +4,7 @@ What documents say was written by anybody. Every answer says that it is data, so
 gives orders for those of its user.
 """
 
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
+from dsi.errors import DsiError
 from dsi.index.index import HITS, Index
 from dsi.serve.settings import Limits
 
@@ -36,7 +38,7 @@ def mcp_server(index: Index, limits: Limits) -> MCPServer:
         k: Annotated[int, Field(ge=1, le=limits.k, description="how many documents")] = HITS,
     ) -> dict[str, Any]:
         """Find the documents that are best for a query, best first, with the beginnings of their texts."""
-        index.refresh()
+        _refresh(index)
         hits = [
             {
                 "rank": hit.rank,
@@ -44,7 +46,7 @@ def mcp_server(index: Index, limits: Limits) -> MCPServer:
                 "score": hit.score,
                 "title": hit.title,
                 "text": hit.text[:TEXT],
-                "is_whole": len(hit.text) <= TEXT,
+                "is_whole": index.has_documents and len(hit.text) <= TEXT,
             }
             for hit in index.search(query, k)
         ]
@@ -53,10 +55,18 @@ def mcp_server(index: Index, limits: Limits) -> MCPServer:
     @server.tool(annotations=reads)
     def document(doc_id: Annotated[str, Field(description="an id, as `search` gives it")]) -> dict[str, Any]:
         """Read a whole document."""
-        index.refresh()
+        _refresh(index)
         try:
             return {"note": NOTE, **index.documents[doc_id]._asdict()}
         except KeyError:
             raise ToolError(f"there is no document {doc_id!r:.100}") from None
+        except DsiError:
+            raise ToolError("this index was saved without its documents") from None
 
     return server
+
+
+def _refresh(index: Index) -> None:
+    """Take a new generation of the index, if there is one that can be read."""
+    with suppress(DsiError, OSError):
+        index.refresh()

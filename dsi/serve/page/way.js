@@ -19,20 +19,29 @@ export function wayTo(rank) {
   if (!last)
     return [
       heading,
-      element("p", {}, "No branch that the beam followed leads to it: it is here for its matching words alone."),
+      element(
+        "p",
+        {},
+        shown.walk.prior
+          ? "No branch that the beam followed leads to it: its matching words brought it here."
+          : "No branch that this beam followed leads to it: a wider one has found it.",
+      ),
     ];
   if (shown.walk.kind === "atomic") {
     return [heading, element("p", {}, `The model gives this document ${percent(last.probability)}. ${partsOf(last)}`)];
   }
+  const [docid, chance] = isLeaf(last)
+    ? ["Its docid: ", "The model gives this way "]
+    : ["The beam followed its docid up to here: ", "The model gives this beginning "];
   const product = way.length > 1 ? `${way.map((branch) => percent(branch.step)).join(" × ")} = ` : "";
   return [
     heading,
     element(
       "p",
       {},
-      "Its docid: ",
+      docid,
       ...way.flatMap((branch) => [chip(branch.token), " "]),
-      `The model gives this way ${product}${percent(last.probability)}. ${partsOf(last)}`,
+      `${chance}${product}${percent(last.probability)}. ${partsOf(last)}`,
     ),
   ];
 }
