@@ -1,6 +1,7 @@
 """Runs a server until it is told to stop, and then to the end of what it has accepted."""
 
 import asyncio
+import gc
 import socket
 import sys
 from contextlib import suppress
@@ -33,6 +34,8 @@ def serve(index: Index, name: str, settings: Settings) -> None:
     with _bound(settings) as listening:
         server = Server(index, name, settings)
         index.search("a")  # the first search is slow
+        gc.collect()
+        gc.freeze()  # collections through the whole index made the 99th percentile of 64 clients 437 ms, not 179
         config = uvicorn.Config(
             server.application,
             http=BoundedHead,
