@@ -122,6 +122,11 @@ def test_heads_without_end_and_clients_that_have_gone(folder: Path) -> None:
             endless.settimeout(30)
             endless.sendall(b"GET / HTTP/1.1\r\n" + b"".join(b"x-%d: %s\r\n" % (n, b"y" * 990) for n in range(70)))
             assert endless.recv(100).startswith(b"HTTP/1.1 431 ")
+        with socket.create_connection((host, port)) as asks:
+            asks.sendall(f"HEAD /health HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: asks.recv(1000), b""))
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answer.endswith(b"\r\n\r\n")  # no body
         for _ in range(100):
             with socket.create_connection((host, port)) as gone:
                 gone.sendall(f"GET /walk?query=a HTTP/1.1\r\nhost: localhost:{port}\r\n\r\n".encode())

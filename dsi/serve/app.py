@@ -100,7 +100,7 @@ class Server:
         queue = settings.limits.queue
         self.searches = Batcher(self._search, index.config.batch_size, settings.batch_wait, queue)
         self.shows: Batcher[Callable[[], Json], Json] = Batcher(lambda works: [work() for work in works], 1, 0, queue)
-        """What is shown of single searches: explanations and walks, which hold no search up."""
+        """What is shown of single searches and documents, which holds no search up."""
         self.metrics.watch("dsi_queue", "Requests that wait", lambda: len(self.searches) + len(self.shows))
         self.metrics.watch("dsi_documents", "Documents of the index", lambda: len(index))
         self.metrics.watch("dsi_generation", "Generation of the index", lambda: self._generation() or 0)
@@ -180,21 +180,21 @@ def _routes(server: Server) -> FastAPI:
         request.state.query = asked.query
         return await told(request, server.searches.ask(asked))
 
-    async def shown(request: Request, query: str, work: Callable[[], Json]) -> Response:
-        request.state.query = query
-        return await told(request, server.shows.ask(work))
-
-    async def told(request: Request, answer: "asyncio.Future[Json]") -> Response:
-        """The answer, unless the client goes: then nobody works for it."""
-        gone = asyncio.create_task(_gone(request, answer))
+    async def shown(request: Request, work: Callable[[], Json]) -> Response:
         try:
-            return _json(await answer)
+            return await told(request, server.shows.ask(work))
         except KeyError as fault:
             return JSONResponse({"detail": str(fault.args[0])}, 404)
         except ValueError as fault:
             return JSONResponse({"detail": str(fault)}, 422)
         except DsiError:
             return JSONResponse({"detail": "the index was saved without its documents, which this needs"}, 409)
+
+    async def told(request: Request, answer: "asyncio.Future[Json]") -> Response:
+        """The answer, unless the client goes: then nobody works for it."""
+        gone = asyncio.create_task(_gone(request, answer))
+        try:
+            return _json(await answer)
         except asyncio.CancelledError:
             if not answer.cancelled():
                 raise
@@ -217,17 +217,19 @@ def _routes(server: Server) -> FastAPI:
     @app.get("/walk", tags=["search"])
     async def walk(request: Request, query: a_query, k: a_k = HITS, beam: a_beam = None) -> Response:
         """What a search does: the branches of the docid tree that its beam looks at, or how documents are weighed."""
-        return await shown(request, query, lambda: answers.walk(Search(query, k, beam)))
+        request.state.query = query
+        return await shown(request, lambda: answers.walk(Search(query, k, beam)))
 
     @app.get("/explain", tags=["search"])
     async def explain(request: Request, query: a_query, doc_id: Annotated[str, Query(max_length=1_000)]) -> Response:
         """Why a document has the score that it has for a query."""
-        return await shown(request, query, lambda: answers.explain(query, doc_id))
+        request.state.query = query
+        return await shown(request, lambda: answers.explain(query, doc_id))
 
     @app.get("/documents/{doc_id:path}", response_model=Document, tags=["documents"])
     async def document(request: Request, doc_id: str) -> Response:
         """A document."""
-        return await told(request, server.shows.ask(lambda: answers.document(doc_id)))
+        return await shown(request, lambda: answers.document(doc_id))
 
     @app.get("/index", tags=["documents"])
     def about() -> Response:
