@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 from evaluated import evaluated_run, values_of
+from test_saved import SMALL
 
 import dsi
 from dsi.corpus.store import Corpus
@@ -14,17 +15,6 @@ from dsi.errors import DsiError
 from dsi.integrations.mteb import DsiSearch
 
 mteb = pytest.importorskip("mteb", reason="MTEB is not installed")
-
-SMALL = {
-    "tokenizer.vocabulary": 200,
-    "doc2query.known_item.queries": 5,
-    "model.d_model": 16,
-    "model.d_kv": 4,
-    "model.d_ff": 16,
-    "training.steps": 3,
-    "training.eval_steps": 3,
-    "search.latency_queries": 0,
-}
 
 
 @pytest.fixture(scope="module")
