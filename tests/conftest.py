@@ -23,11 +23,16 @@ from dsi.doc2query.shards import read_shards
 from dsi.docids.assign import assign
 from dsi.docids.store import Docids
 from dsi.embeddings.embed import embed
+from dsi.report import figures
 from dsi.tokenizer import tokenize
 
 torch.set_num_threads(1)  # on tiny tensors, more only wait for each other
 settings.register_profile("dsi", deadline=None)  # a busy machine is not a failure
 settings.load_profile("dsi")
+EVERY_FORMAT = figures.FILES
+figures.FILES = {
+    "svg": EVERY_FORMAT["svg"]
+}  # PNG and PDF take a third of a tiny run's time; test_figures.py draws them
 
 DOCUMENTS = 60
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]

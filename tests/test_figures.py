@@ -8,11 +8,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from conftest import EVERY_FORMAT
 from markdown_it import MarkdownIt
 from matplotlib.axes import Axes
 
 from dsi.corpus.store import Corpus, Document, Qrel, write_rows
 from dsi.evaluation.measures import parse_measures, score_run
+from dsi.report import figures
 from dsi.report.differences import largest_differences
 from dsi.report.figures import LEGEND_LINE, Figure
 from dsi.report.page import TEMPLATE, write_page
@@ -36,6 +38,11 @@ METRICS: dict[str, Any] = {
 NAMES = {"dsi": "dsi", "bm25": "bm25"}
 SYSTEMS = systems_of(METRICS, NAMES)
 TWO = {"dsi": {"latency_ms": {"p50": 4.0}}, "bm25": {"latency_ms": {"p50": 2.0}}}
+
+
+@pytest.fixture(autouse=True)
+def _every_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "FILES", EVERY_FORMAT)
 
 
 def of(values: Mapping[str, Mapping[str, float]] = VALUES, **others: Any) -> PerQuery:
