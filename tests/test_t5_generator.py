@@ -181,10 +181,10 @@ def test_a_process_without_work_is_not_waited_for(
 
 
 def mixture(tiny: Stages, checkpoint: Path, out: Path) -> None:
-    """Expand with known items and T5, in shards of three documents."""
+    """Expand with known items and T5, in shards of five documents."""
     out.mkdir(exist_ok=True)
     config = Doc2QueryConfig(
-        known_item=KnownItemConfig(queries=2), t5=T5GeneratorConfig(queries=8, query_length=16), shard_size=3
+        known_item=KnownItemConfig(queries=2), t5=T5GeneratorConfig(queries=8, query_length=16), shard_size=5
     )
     torch.set_num_threads(1)
     expand(out, doc2query=config, corpus_folder=tiny.corpus, checkpoint=str(checkpoint))
@@ -195,7 +195,7 @@ def test_many_kills_leave_the_shards_as_they_would_be(tiny: Stages, checkpoint: 
     context.set_forkserver_preload(["dsi.doc2query.expand"])
     random = np.random.default_rng()  # not seeded: other moments each time
     kills, shards = 0, 0
-    while shards < 20:
+    while shards < 12:
         process = context.Process(target=mixture, args=(tiny, checkpoint, tmp_path / "killed"))
         process.start()
         target = shards + random.integers(0, 2)
@@ -215,7 +215,7 @@ def test_many_kills_leave_the_shards_as_they_would_be(tiny: Stages, checkpoint: 
         process.join()
         assert process.exitcode == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert len(contents(tmp_path / "whole")) == 20
+    assert len(contents(tmp_path / "whole")) == 12
 
 
 def contents(folder: Path) -> dict[str, bytes]:
