@@ -53,6 +53,9 @@ def test_a_walk_is_what_the_beam_of_a_search_does(tree: Index, beam: int) -> Non
         np.testing.assert_allclose([branch.step for branch in way], steps, rtol=1e-4)
         assert way[-1].probability == pytest.approx(explained.probability, rel=1e-4)
         assert [branch.documents for branch in way] == [step.documents for step in explained.steps]
+        if explained.prior is not None:
+            assert way[-1].prior == pytest.approx(explained.prior.score, rel=1e-5)
+        assert [branch.prior for branch in way] == sorted((branch.prior for branch in way), reverse=True)
         assert [branch.parent for branch in way] == [0, *(branch.node for branch in way[:-1])]
     for level in walk.levels:
         worth = [branch.of_index + branch.of_prior for branch in level.branches]

@@ -64,38 +64,31 @@ class _Making:
 
     def levels(self, walked: Sequence[Branches]) -> tuple[WalkedLevel, ...]:
         """The levels of a docid tree that a beam has walked."""
-        hit_paths = self._paths(self.hits)
-        prior_paths = self._paths(self.prior.doc_index) if self.prior is not None else hit_paths[:0]
+        docids = self.searcher.docids
+        hit_paths = docids.trie.paths(docids.codes[self.hits])
         reached, levels = np.array([0]), list[WalkedLevel]()
         for level, branches in enumerate(walked):
-            of_hits, of_priors = hit_paths[:, level], prior_paths[:, level]
-            chosen = _shown(branches, of_hits, reached)
+            chosen = _shown(branches, hit_paths[:, level], reached)
             if not len(chosen):  # the docids shown have ended
                 break
             reached = np.append(chosen.node, 0)
             kept = int(branches.kept.sum())
-            levels.append(WalkedLevel(kept, len(branches) - kept, self._branches(chosen, of_hits, of_priors)))
+            levels.append(WalkedLevel(kept, len(branches) - kept, self._branches(chosen, hit_paths[:, level])))
         return tuple(levels)
 
-    def _branches(
-        self, branches: Branches, of_hits: NDArray[np.int32], of_priors: NDArray[np.int32]
-    ) -> tuple[Branch, ...]:
-        """Branches of a level, on which the hits and the documents of the prior are below these nodes."""
+    def _branches(self, branches: Branches, of_hits: NDArray[np.int32]) -> tuple[Branch, ...]:
+        """Branches of a level, on which the hits are below these nodes."""
         docids, deleted = self.searcher.docids, self.searcher.changes.deleted
         trie, strings = docids.trie, docids.vocabulary.strings
-        priors = np.zeros(len(branches), dtype=np.float32)
-        if self.prior is not None:
-            for place, node in enumerate(branches.node):
-                priors[place] = self.prior.score[of_priors == node].max(initial=0.0)
-        of_index, of_prior = self._parts(branches.log_prob, priors)
+        of_index, of_prior = self._parts(branches.log_prob, branches.prior)
         read = [trie.below(node, READ, deleted) for node in branches.node.tolist()]
         words = self._words([numbers for _, numbers in read])
         found = list[Branch]()
         for place, (count, numbers) in enumerate(read):
-            node, documents = int(branches.node[place]), [self.corpus[number] for number in numbers[:EXAMPLES]]
-            if trie.first_child[node] != trie.first_child[node + 1]:
-                documents = [self.corpus[number] for number in trie.below(node, EXAMPLES, deleted)[1]]
-            token = int(trie.token[node])
+            node = int(branches.node[place])
+            token, is_leaf = int(trie.token[node]), bool(trie.first_child[node] == trie.first_child[node + 1])
+            some = numbers[:EXAMPLES] if is_leaf else trie.below(node, EXAMPLES, deleted)[1]
+            documents = [self.corpus[number] for number in some]
             found.append(
                 Branch(
                     node=node,
@@ -103,7 +96,7 @@ class _Making:
                     token=strings[token] if strings else str(token),
                     step=float(np.exp(branches.step_log_prob[place])),
                     probability=float(np.exp(branches.log_prob[place])),
-                    prior=float(priors[place]),
+                    prior=float(branches.prior[place]),
                     of_index=float(of_index[place]),
                     of_prior=float(of_prior[place]),
                     kept=bool(branches.kept[place]),
@@ -111,7 +104,7 @@ class _Making:
                     documents=count,
                     words=words[place],
                     examples=tuple(title_of(document) for document in documents),
-                    doc_ids=tuple(document.doc_id for document in documents) if bool(trie.is_leaf[node]) else (),
+                    doc_ids=tuple(document.doc_id for document in documents) if is_leaf else (),
                 )
             )
         return tuple(found)
@@ -144,11 +137,6 @@ class _Making:
 
     def _prior_of(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.prior.of_documents(numbers) if self.prior is not None else np.zeros(len(numbers), dtype=np.float32)
-
-    def _paths(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The nodes of some documents' docids, (documents, length) padded with -1."""
-        docids = self.searcher.docids
-        return docids.trie.paths(docids.codes[numbers])
 
 
 def _shown(branches: Branches, of_hits: NDArray[np.int32], reached: NDArray[np.int64]) -> Branches:

@@ -112,15 +112,15 @@ class DsiSearch:
             DsiError: the index has others, which are named, or it cannot be built.
         """
         if self.builds:
-            made_of = fingerprint({"how": self._building, "documents": _hash(corpus)})
-            name = f"{task_metadata.name}-{hf_subset}-{hf_split}-{made_of}"
-            self._take(self._built(corpus, name if self.folder is None else Path(self.folder) / name))
+            self._take(self._built(corpus, f"{task_metadata.name}-{hf_subset}-{hf_split}"))
         assert self._rankings is not None
         _check_documents(self._rankings.index, corpus, task_metadata.name)
 
-    def _built(self, corpus: Any, place: str | Path) -> Index:
-        if not isinstance(place, Path):
+    def _built(self, corpus: Any, name: str) -> Index:
+        if self.folder is None:
             return build(_documents(corpus), None, config=self.config, keys=self.keys)
+        made_of = fingerprint({"how": self._building, "documents": _hash(corpus)})
+        place = Path(self.folder) / f"{name}-{made_of}"
         place.parent.mkdir(parents=True, exist_ok=True)
         return load(place) if place.exists() else build(_documents(corpus), place, config=self.config, keys=self.keys)
 

@@ -61,6 +61,11 @@ class Plan:
         bounds[beam[exist], child[exist]] = self.bounds[query, place][exist]
         return self.mixture.gains(log_probs, bounds.view_as(log_probs))
 
+    def largest(self, query: int, nodes: Tensor) -> Tensor:
+        """The largest prior of a document below each of `nodes`, (nodes,), for a query, given by its number."""
+        place = torch.searchsorted(self.nodes[query], nodes).clamp(max=self.nodes.shape[1] - 1)
+        return torch.where(self.nodes[query, place] == nodes, self.bounds[query, place], 0)
+
 
 def padded(rows: Iterable[NDArray[Any]], value: int) -> Tensor:
     """Rows of different lengths as one tensor, filled up with a value.

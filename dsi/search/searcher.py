@@ -170,7 +170,7 @@ class Searcher:
             if len(prior.doc_index):
                 plan = Plan.of(self.docids, [prior], self.mixture, self.model.device)
         self.model.eval()
-        watch = Watch()
+        watch = Watch(plan)
         with threads_for(self._work([query], beam)):
             ids, mask = padded_texts([query], self.model.config.pad_token_id, self.model.device)
             result = beam_search(self.model, self.trie, ids, mask, beam, plan=plan, watch=watch)

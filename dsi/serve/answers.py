@@ -28,13 +28,19 @@ class Answers:
     def __init__(self, index: Index, name: str) -> None:
         self.index, self.name = index, name
 
+    @property
+    def generation(self) -> int | None:
+        """The number of the generation that is searched; None of an index as it was saved, and of a run."""
+        generation = self.index.generation
+        return None if generation is None else generation.number
+
     def search(self, asked: Sequence[Search]) -> list[Json]:
         """The answers to several searches, all of one generation. Those with the same beam are one batch of the index:
         what a search finds does not depend on the others."""
         while True:
-            generation = self._generation()
+            generation = self.generation
             answers = self._search(asked, generation)
-            if generation == self._generation():  # else a new one was taken meanwhile
+            if generation == self.generation:  # else a new one was taken meanwhile
                 return answers
 
     def _search(self, asked: Sequence[Search], generation: int | None) -> list[Json]:
@@ -100,13 +106,9 @@ class Answers:
             "prior": None if index.config.prior == "none" else index.config.prior,
             "ranking": index.config.ranking,
             "formula": index.total,
-            "generation": self._generation(),
+            "generation": self.generation,
             "has_documents": index.has_documents,
         }
-
-    def _generation(self) -> int | None:
-        generation = self.index.generation
-        return None if generation is None else generation.number
 
 
 def _finite(value: Any) -> Any:

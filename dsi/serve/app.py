@@ -71,7 +71,9 @@ class Found(BaseModel):
     query: str
     hits: list[Hit]
     generation: int | None = Field(description="of an index that has changed since it was saved")
-    milliseconds: float = Field(description="that the index took, for all searches answered together")
+    milliseconds: float = Field(
+        description="that the index took, for all searches with this beam that it answered together"
+    )
 
 
 class Document(BaseModel):
@@ -103,7 +105,7 @@ class Server:
         """What is shown of single searches and documents, which holds no search up."""
         self.metrics.watch("dsi_queue", "Requests that wait", lambda: len(self.searches) + len(self.shows))
         self.metrics.watch("dsi_documents", "Documents of the index", lambda: len(index))
-        self.metrics.watch("dsi_generation", "Generation of the index", lambda: self._generation() or 0)
+        self.metrics.watch("dsi_generation", "Generation of the index", lambda: self.answers.generation or 0)
         routes = _routes(self)
         paths = {route.path for route in routes.routes if isinstance(route, APIRoute)}
         self.application = Telemetry(Guard(routes, settings), self.metrics, paths, settings.log_queries)
@@ -122,7 +124,7 @@ class Server:
     def health(self) -> Health:
         """How the server is."""
         status: Literal["ok", "stopping"] = "stopping" if self.application.is_stopping else "ok"
-        return Health(status=status, version=VERSION, documents=len(self.index), generation=self._generation())
+        return Health(status=status, version=VERSION, documents=len(self.index), generation=self.answers.generation)
 
     def _search(self, asked: Sequence[Search]) -> list[Json]:
         began = perf_counter()
@@ -131,9 +133,6 @@ class Server:
         self.metrics.search_seconds.observe(perf_counter() - began)
         return found
 
-    def _generation(self) -> int | None:
-        return self.index.generation.number if self.index.generation is not None else None
-
     async def _refresh(self) -> None:
         """Take each new generation of the index, which is read by another thread while searches go on."""
         fault = ""
@@ -141,7 +140,7 @@ class Server:
             await asyncio.sleep(REFRESH)
             try:
                 if await asyncio.to_thread(self.index.refresh):
-                    print(f"dsi serve: took generation {self._generation() or 0}", file=sys.stderr, flush=True)
+                    print(f"dsi serve: took generation {self.answers.generation or 0}", file=sys.stderr, flush=True)
                 fault = ""
             except Exception as error:  # whatever it is, the old one is served
                 if (found := first_line(error)) != fault:  # once, not every second
